@@ -1,0 +1,1 @@
+"""Crypto prices from CoinGecko to a warehouse, as a Dagster asset graph."""

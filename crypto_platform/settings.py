@@ -1,0 +1,114 @@
+"""Every setting of the platform, read from the environment once and checked."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from crypto_platform.streams import Stream
+
+_COIN_ID = re.compile(r"[^\s,/\\]+")
+
+
+class SettingsError(ValueError):
+    """A variable holds something the platform cannot use; the message names it and what fits."""
+
+
+class TrackedCoinsSpec(BaseModel, frozen=True):
+    """What ``TRACKED_COINS`` asks for.
+
+    Attributes:
+        top: Track this many coins by market capitalization; 0 for none.
+        named: Track these, by the API's ids.
+        removed: Stop tracking these; the only way a tracked coin is ever dropped.
+    """
+
+    top: int = 0
+    named: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """Read ``top:25``, ``bitcoin,ethereum``, ``top:25,dogecoin,-terra-luna`` and the like.
+
+        Raises:
+            ValueError: A part is none of these forms, or nothing is left to track.
+        """
+        if isinstance(text, cls):
+            return text
+        top, named, removed = 0, [], []
+        for part in (part.strip() for part in str(text).split(",")):
+            if match := re.fullmatch(r"top:(\d+)", part):
+                top = int(match[1])
+            elif part.startswith("-") and _COIN_ID.fullmatch(part[1:]):
+                removed.append(part[1:])
+            elif _COIN_ID.fullmatch(part) and not part.startswith("top:"):
+                named.append(part)
+            else:
+                raise ValueError(
+                    f"{part!r} is neither top:N, a coin's id, nor -id; "
+                    "write for example top:25 or bitcoin,ethereum,-dogecoin"
+                )
+        if not top and not named:
+            raise ValueError("it tracks no coin; write for example top:25 or bitcoin,ethereum")
+        return cls(top=top, named=tuple(dict.fromkeys(named)), removed=tuple(removed))
+
+
+def _lower_case_code(text: object) -> str:
+    code = str(text).strip().lower()
+    if not re.fullmatch(r"[a-z0-9]{2,10}", code):
+        raise ValueError("expected a currency code such as usd, eur or btc")
+    return code
+
+
+class Settings(BaseModel):
+    """The environment's variables, by name; an unset or empty one takes its default.
+
+    The price API's own variables (``COINGECKO_*``) are read where the API is called, in
+    ``lambda_function``, so that a key never travels through here.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    profile: Literal["local", "aws"] = Field("local", alias="CRYPTO_PROFILE")
+    spark: Literal["sail", "spark"] = Field("sail", alias="CRYPTO_SPARK")
+    home: Path = Field(Path(".crypto"), alias="CRYPTO_HOME")
+    tracked_coins: Annotated[TrackedCoinsSpec, BeforeValidator(TrackedCoinsSpec.parse)] = Field(
+        TrackedCoinsSpec(top=25), alias="TRACKED_COINS"
+    )
+    vs_currency: Annotated[str, BeforeValidator(_lower_case_code)] = Field(
+        "usd", alias="VS_CURRENCY"
+    )
+    history_start: date = Field(date(2025, 1, 1), alias="HISTORY_START")
+    intra_day_start: date = Field(date(2026, 1, 1), alias="INTRA_DAY_START")
+    aws_region: str = Field("us-east-2", alias="AWS_REGION")
+    raw_bucket: str = Field("crypto-raw-data-0704", alias="RAW_BUCKET")
+    transformed_bucket: str = Field("crypto-transformed-data-0704", alias="TRANSFORMED_BUCKET")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read and check the settings.
+
+        Raises:
+            SettingsError: One or more variables are malformed; the message has a line for each.
+        """
+        try:
+            return cls.model_validate({name: text for name, text in environment.items() if text})
+        except ValidationError as error:
+            lines = [
+                f"{fault['loc'][0]}={fault['input']!r}: "
+                + fault["msg"].removeprefix("Value error, ")
+                for fault in error.errors()
+            ]
+            raise SettingsError(
+                "These variables cannot be used; correct them in the environment or in .env:\n  "
+                + "\n  ".join(lines)
+            ) from None
+
+    def first_window(self, stream: Stream) -> datetime:
+        """Start of a stream's first partition."""
+        first: date = getattr(self, stream.start_setting)
+        return datetime(first.year, first.month, first.day, tzinfo=UTC)

@@ -1,0 +1,135 @@
+"""The two streams of prices, as values: everything in which they differ stands here."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import dagster as dg
+from pydantic import AwareDatetime, BaseModel
+
+Dataset = Literal["prices", "snapshots", "rejected"]
+
+_DATASET_FOLDERS: dict[Dataset, str] = {
+    "prices": "{stream}",
+    "snapshots": "market_snapshots",
+    "rejected": "rejected/{stream}",
+}
+
+
+class Window(BaseModel, frozen=True):
+    """A partition's half-open UTC interval ``[start, end)``."""
+
+    start: AwareDatetime
+    end: AwareDatetime
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A way prices flow from the API to the warehouse.
+
+    Attributes:
+        name: Key prefix and group of the stream's assets.
+        description: What the stream is for, for people who read the asset graph.
+        grain: What one row is, in words.
+        window_length: Length of a partition's window.
+        partition_cron: When a window ends and the next begins, in UTC.
+        key_format: A partition key, as a format of its window's start.
+        start_setting: The field of ``Settings`` that says where the partitions begin.
+        granularity: What ingestion asks the API for: ``daily`` points, or the ``finest`` it has.
+        folder: Top folder of the stream in both the raw and the transformed lake.
+        folder_format: A window's folder below that, as a format of its start.
+        partition_columns: The names in ``folder_format``, as the transformation partitions by them.
+        table: The warehouse's table of prices.
+        job: The transformation, named as its script in ``glue_jobs`` is.
+        schedule_cron: When the newest closed window is materialized, in UTC.
+        scheduled_by_default: Whether that schedule runs without being switched on.
+        snapshot_within: How long after its close the newest window may still take a market
+            snapshot; ``None`` for a stream that takes none.
+    """
+
+    name: str
+    description: str
+    grain: str
+    window_length: timedelta
+    partition_cron: str
+    key_format: str
+    start_setting: str
+    granularity: Literal["daily", "finest"]
+    folder: str
+    folder_format: str
+    partition_columns: tuple[str, ...]
+    table: str
+    job: str
+    schedule_cron: str
+    scheduled_by_default: bool
+    snapshot_within: timedelta | None = None
+
+    def partitions(self, first: datetime) -> dg.TimeWindowPartitionsDefinition:
+        """Partitions from the window that starts at ``first`` to the newest closed one."""
+        return dg.TimeWindowPartitionsDefinition(
+            start=first.strftime(self.key_format),
+            fmt=self.key_format,
+            cron_schedule=self.partition_cron,
+            timezone="UTC",
+        )
+
+    def window(self, partition_key: str) -> Window:
+        """The window that a partition key names."""
+        start = datetime.strptime(partition_key, self.key_format).replace(tzinfo=UTC)
+        return Window(start=start, end=start + self.window_length)
+
+    def partition_key(self, window: Window) -> str:
+        """The partition key of a window; the inverse of ``window``."""
+        return window.start.strftime(self.key_format)
+
+    def dataset_folder(self, dataset: Dataset) -> str:
+        """Where a dataset's windows are, relative to the root of the transformed lake."""
+        return _DATASET_FOLDERS[dataset].format(stream=self.folder)
+
+    def window_folder(self, window: Window, dataset: Dataset = "prices") -> str:
+        """A window's folder, relative to the root of the raw or of the transformed lake.
+
+        The raw lake has all of a window in one folder, that of its prices.
+        """
+        return f"{self.dataset_folder(dataset)}/{window.start.strftime(self.folder_format)}"
+
+
+HISTORICAL = Stream(
+    name="historical",
+    description="Daily history: a range backfill builds the baseline.",
+    grain="one row a coin a day, the price at 00:00 UTC",
+    window_length=timedelta(days=1),
+    partition_cron="0 0 * * *",
+    key_format="%Y-%m-%d",
+    start_setting="history_start",
+    granularity="daily",
+    folder="historical_data",
+    folder_format="date=%Y-%m-%d",
+    partition_columns=("date",),
+    table="historical_prices",
+    job="historical_data_transformation",
+    # The API has a finished day from 00:35 UTC and caches its answers until 00:40.
+    schedule_cron="45 0 * * *",
+    scheduled_by_default=False,
+)
+
+INTRA_DAY = Stream(
+    name="intra_day",
+    description="Every six hours, the latest window of prices and a snapshot of the market.",
+    grain="one row a coin an observation, 5-minute where the API still has it, else hourly",
+    window_length=timedelta(hours=6),
+    partition_cron="0 */6 * * *",
+    key_format="%Y-%m-%d-%H:%M",
+    start_setting="intra_day_start",
+    granularity="finest",
+    folder="intra_day",
+    folder_format="date=%Y-%m-%d/hour=%H",
+    partition_columns=("date", "hour"),
+    table="intra_day_prices",
+    job="intra_day_transformation",
+    schedule_cron="10 */6 * * *",
+    scheduled_by_default=True,
+    snapshot_within=timedelta(hours=1),
+)
+
+STREAMS = (HISTORICAL, INTRA_DAY)
