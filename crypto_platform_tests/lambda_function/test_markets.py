@@ -1,0 +1,177 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crypto_platform_tests.lambda_function.conftest import Ingestion, Reply, records
+from lambda_function.errors import (
+    BudgetExceeded,
+    InvalidRequest,
+    NothingFetched,
+    NothingFetchedYet,
+)
+
+
+def listing(count: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": f"coin-{rank}",
+            "symbol": f"c{rank}",
+            "name": "\u200b\u200bCoin 币",
+            "image": f"https://images/{rank}.png",
+            "market_cap_rank": rank,
+            "current_price": 1.1e-05 * rank,
+            "max_supply": None,
+        }
+        for rank in range(1, count + 1)
+    ]
+
+
+@pytest.fixture
+def market(ingestion: Ingestion) -> Ingestion:
+    ingestion.api.listing = listing(600)
+    return ingestion
+
+
+def ask(market: Ingestion, **changes: Any) -> dict[str, Any]:
+    event: dict[str, Any] = {
+        "action": "markets",
+        "run_id": "run-1",
+        "vs_currency": "usd",
+        "top": None,
+        "ids": [],
+        "credits_left": None,
+        "snapshot": None,
+    }
+    return market.run({**event, **changes})
+
+
+def ids(answer: dict[str, Any]) -> list[str]:
+    return [coin["coin_id"] for coin in answer["coins"]]
+
+
+def test_the_top_coins_take_one_call_a_page(market: Ingestion) -> None:
+    answer = ask(market, top=300)
+    assert ids(answer) == [f"coin-{rank}" for rank in range(1, 301)]
+    assert answer["calls"] == 2
+
+
+def test_a_market_of_fewer_coins_ends_with_its_last_page(market: Ingestion) -> None:
+    market.api.listing = listing(100)
+    answer = ask(market, top=1000)
+    assert (len(answer["coins"]), answer["calls"]) == (100, 1)
+
+
+def test_a_coin_is_described_as_the_api_describes_it(market: Ingestion) -> None:
+    assert ask(market, ids=["coin-7"])["coins"] == [
+        {
+            "coin_id": "coin-7",
+            "symbol": "c7",
+            "name": "\u200b\u200bCoin 币",
+            "image": "https://images/7.png",
+            "market_cap_rank": 7,
+        }
+    ]
+
+
+def test_more_ids_than_a_page_take_more_calls_and_none_is_cut_off(market: Ingestion) -> None:
+    wanted = [f"coin-{rank}" for rank in range(1, 502)]
+    answer = ask(market, ids=wanted)
+    assert sorted(ids(answer)) == sorted(wanted)
+    assert answer["calls"] == 3
+
+
+def test_top_and_ids_are_united_and_no_coin_is_asked_for_twice(market: Ingestion) -> None:
+    answer = ask(market, top=3, ids=["coin-2", "coin-500"])
+    assert ids(answer) == ["coin-1", "coin-2", "coin-3", "coin-500"]
+    assert market.api.asked[-1].query["ids"] == "coin-500"
+
+
+def test_ids_that_the_api_does_not_return_are_unknown(market: Ingestion) -> None:
+    answer = ask(market, ids=["coin-1", "no-such-coin", "coin-2,coin-3"])
+    assert ids(answer) == ["coin-1"]
+    assert answer["unknown"] == ["no-such-coin", "coin-2,coin-3"]
+
+
+def snapshot(market: Ingestion, end: str = "2026-11-23T06:00:00Z") -> dict[str, Any]:
+    window = {"start": "2026-11-23T00:00:00Z", "end": end}
+    return {"window": window, "uri": f"{market.lake}/date=2026-11-23/hour=00/run=run-1"}
+
+
+def test_a_snapshot_keeps_the_apis_objects_untouched(market: Ingestion) -> None:
+    answer = ask(market, top=2, snapshot=snapshot(market))
+    (found,) = answer["objects"]
+    assert found["uri"] == f"{snapshot(market)['uri']}/snapshots-00000.json.gz"
+    assert (found["window"], found["rows"], found["points"]) == (0, 2, 2)
+    assert found["bytes"] == Path(found["uri"]).stat().st_size
+    assert records(found["uri"]) == [
+        {
+            "coin_id": coin["id"],
+            "vs_currency": "usd",
+            "observed_at": "2026-11-23T06:10:00.000Z",
+            "window_start": "2026-11-23T00:00:00Z",
+            "window_end": "2026-11-23T06:00:00Z",
+            "run_id": "run-1",
+            "source": "coingecko",
+            "market": coin,
+        }
+        for coin in market.api.listing[:2]
+    ]
+
+
+def test_without_a_snapshot_nothing_is_written(market: Ingestion) -> None:
+    assert ask(market, top=2)["objects"] == []
+    assert not market.lake.exists()
+
+
+def test_a_snapshot_of_no_coin_is_not_written(market: Ingestion) -> None:
+    assert ask(market, ids=["no-such-coin"], snapshot=snapshot(market))["objects"] == []
+
+
+def test_a_snapshot_of_a_window_that_is_not_closed_is_refused(market: Ingestion) -> None:
+    with pytest.raises(InvalidRequest, match="is not closed yet"):
+        ask(market, top=2, snapshot=snapshot(market, "2026-11-23T12:00:00Z"))
+
+
+@pytest.mark.parametrize("nothing", [{}, {"top": 0}, {"top": -1, "ids": ["coin-1"]}])
+def test_a_market_of_no_coins_is_an_invalid_request(
+    market: Ingestion, nothing: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidRequest, match="top coins"):
+        ask(market, **nothing)
+
+
+def test_a_budget_that_does_not_suffice_is_refused_before_any_call(market: Ingestion) -> None:
+    with pytest.raises(BudgetExceeded, match=r"up to 3 API calls.*2 of the .*500 coins"):
+        ask(market, top=300, ids=["coin-1"], credits_left=2)
+    assert market.api.asked == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (Reply(status=404), NothingFetched),
+        (Reply(status=503), NothingFetchedYet),
+        (Reply.json({"coins": []}), NothingFetched),
+        (Reply.json([{"name": "no id"}]), NothingFetched),
+        (Reply(body=b'[{"id":"x","price":1e999}]'), NothingFetched),
+        (Reply.json({"error": "invalid vs_currency"}, 400), InvalidRequest),
+    ],
+)
+def test_a_market_that_cannot_be_had_is_an_error(
+    market: Ingestion, reply: Reply, error: type[Exception]
+) -> None:
+    market.api.always("markets", reply)
+    with pytest.raises(error) as caught:
+        ask(market, top=2)
+    assert caught.type is error
+
+
+@pytest.mark.recorded
+def test_a_recorded_market_comes_through_unchanged(market: Ingestion, recorded: Path) -> None:
+    body = (recorded / "markets" / "markets_250_usd_2026-07-07.json").read_bytes()
+    market.api.always("markets", Reply(body=body))
+    answer = ask(market, top=250, snapshot=snapshot(market))
+    kept = [record["market"] for record in records(answer["objects"][0]["uri"])]
+    assert json.dumps(kept) == json.dumps(json.loads(body))

@@ -1,0 +1,1 @@
+"""Ingestion: what is zipped for AWS Lambda, and runs in process on a laptop."""

@@ -1,0 +1,403 @@
+"""The price API: how it is called, and what each of its answers means.
+
+A call goes through one limiter and is made again where that can help. It gives parsed data, or
+raises a ``RequestProblem`` where one request is concerned, an ``IngestionError`` where all are.
+"""
+
+import json
+import logging
+import math
+import random
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Generic, NamedTuple, NoReturn, Self, TypeVar
+from urllib.parse import quote
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from lambda_function.errors import (
+    InvalidRequest,
+    InvalidSettings,
+    NoAnswer,
+    OutOfPlan,
+    RateLimited,
+    RequestProblem,
+    Unauthorized,
+    Unreachable,
+)
+from lambda_function.pace import Clock, Pace, rest
+from lambda_function.plans import ApiSettings
+
+logger = logging.getLogger(__name__)
+
+THREADS = 8
+ATTEMPTS = 4
+TIMEOUTS = (5.0, 30.0)
+LONGEST_WAIT = 120.0
+MARKETS_A_PAGE = 250
+
+# Seconds before the second attempt; each further wait is twice as long.
+_FIRST_WAIT = 1.0
+# The minute's calls are spent: asking within seconds would only prolong that.
+_FIRST_WAIT_RATE_LIMITED = 10.0
+_JITTER = random.SystemRandom()
+
+_OUT_OF_PLAN = 10012
+_ADVICE_ON_CODE = {
+    10002: "The API saw no key: set COINGECKO_API_KEY, or COINGECKO_PLAN to keyless.",
+    10005: "The plan does not include this request: check COINGECKO_PLAN and the key's plan.",
+    10010: "COINGECKO_API_KEY is the key of a paid plan: set COINGECKO_PLAN to that plan.",
+    10011: "COINGECKO_API_KEY is the key of a demo plan: set COINGECKO_PLAN to demo.",
+}
+_PASSING = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT})
+# What the status should have been where a success carries an error.
+_STATUS_BY_WORDS = (
+    (r"coin not found|could not find coin", HTTPStatus.NOT_FOUND),
+    (r"throttled|rate limit|error code: 1015", HTTPStatus.TOO_MANY_REQUESTS),
+    (r"vs_currency", HTTPStatus.BAD_REQUEST),
+    (r"internal server error|bad gateway|unavailable", HTTPStatus.SERVICE_UNAVAILABLE),
+)
+
+_NUMBERS = frozenset({int, float})
+
+Point = list[Any]
+T = TypeVar("T")
+
+
+class Chart(NamedTuple):
+    """Three series of ``[unix milliseconds, value]``, as the API gave them."""
+
+    prices: list[Point]
+    market_caps: list[Point]
+    total_volumes: list[Point]
+
+
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """What the API answered.
+
+    Attributes:
+        data: The body, parsed and of the shape it must have.
+        asked: The query that was sent.
+        received_at: When the answer was there.
+        source: ``coingecko``, or ``simulated`` where a simulated market says that it is one.
+    """
+
+    data: T
+    asked: Mapping[str, str]
+    received_at: datetime
+    source: str
+
+
+class CoinGecko:
+    """A client for one invocation, shared by its threads.
+
+    Attributes:
+        settings: How to call the API.
+        clock: The time.
+        deadline: When to stop, in the clock's monotonic seconds.
+        calls: Requests sent so far.
+        credits: Successful answers so far, which is what the API counts by the month.
+        source: Where the answers came from: ``simulated`` once one said so.
+    """
+
+    def __init__(self, settings: ApiSettings, pace: Pace, clock: Clock, deadline: float) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.deadline = deadline
+        self.calls = 0
+        self.credits = 0
+        self.source = "coingecko"
+        self._pace = pace
+        self._answered = False
+        self._halt = threading.Event()
+        self._lock = threading.Lock()
+        self._session = requests.Session()
+        self._session.headers.update({"Accept": "application/json", **settings.headers()})
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=THREADS))
+
+    def __enter__(self) -> Self:
+        """The client itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Ends it: waiting threads stop, connections are closed."""
+        self.halt()
+        self._session.close()
+
+    def halt(self) -> None:
+        """Makes every thread that waits for its turn stop waiting, and gives none another."""
+        self._halt.set()
+
+    def ping(self) -> Answer[dict[str, Any]]:
+        """Asks whether the API is there and takes the key."""
+        return self._get("/ping", lambda _: {}, _object)
+
+    def market_chart(
+        self, coin_id: str, vs_currency: str, start: datetime, end: datetime | None
+    ) -> Answer[Chart]:
+        """A coin's prices, market caps and volumes over a span.
+
+        Args:
+            coin_id: The API's id of the coin.
+            vs_currency: The currency of the values.
+            start: Where the span begins.
+            end: Where it ends; ``None`` for the moment the request is sent.
+        """
+        if not coin_id.strip("."):
+            # No escaping keeps a path segment of dots from being taken as a way up.
+            raise RequestProblem(f"{coin_id!r} cannot be the id of a coin: correct it.")
+        return self._get(
+            f"/coins/{quote(coin_id, safe='', errors='replace')}/market_chart/range",
+            lambda now: {
+                "vs_currency": vs_currency,
+                "from": str(math.floor(start.timestamp())),
+                "to": str(math.floor((end or now).timestamp())),
+                "precision": "full",
+            },
+            _chart,
+            "The API has no coin of this id, or no longer: correct the id or stop tracking it.",
+        )
+
+    def markets(
+        self, vs_currency: str, *, ids: Sequence[str] = (), page: int = 1
+    ) -> Answer[list[dict[str, Any]]]:
+        """A page of coins as the market sees them now, the largest first.
+
+        Args:
+            vs_currency: The currency of the values.
+            ids: The coins wanted, at most a page of them; none for all coins.
+            page: Which page, from 1.
+        """
+        query = {
+            "vs_currency": vs_currency,
+            "order": "market_cap_desc",
+            "per_page": str(MARKETS_A_PAGE),
+            "page": str(page),
+            "precision": "full",
+        }
+        if ids:
+            query["ids"] = ",".join(ids)
+        return self._get("/coins/markets", lambda _: query, _markets)
+
+    def _get(
+        self,
+        path: str,
+        query: Callable[[datetime], Mapping[str, str]],
+        parse: Callable[[Any], T],
+        advice_on_404: str = "Check COINGECKO_BASE_URL.",
+    ) -> Answer[T]:
+        attempt = 1
+        while True:
+            self._pace.wait(self.deadline, self._halt)
+            try:
+                return self._ask(path, query(self.clock.now()), parse, advice_on_404)
+            except RequestProblem as problem:
+                wait = _wait(problem, attempt)
+                if isinstance(problem, RateLimited):
+                    # Every thread's calls are limited, whether this one is made again or not.
+                    self._pace.pause(wait)
+                if not problem.transient or attempt == ATTEMPTS:
+                    self._give_up(problem)
+                logger.warning("%s: %s Asking again in %.1f s.", path, problem, wait)
+                rest(wait, self.deadline, self._halt, self.clock)
+            attempt += 1
+
+    def _give_up(self, problem: RequestProblem) -> NoReturn:
+        if isinstance(problem, NoAnswer) and not self._answered:
+            raise Unreachable(
+                f"{self.settings.base_url} cannot be reached: {problem} "
+                "Check the network and COINGECKO_BASE_URL."
+            ) from problem
+        raise problem
+
+    def _ask(
+        self, path: str, query: Mapping[str, str], parse: Callable[[Any], T], advice_on_404: str
+    ) -> Answer[T]:
+        response = self._send(path, query)
+        now = self.clock.now()
+        flaw: Exception | None = None
+        if response.status_code == HTTPStatus.OK:
+            try:
+                data = parse(json.loads(response.content, parse_constant=_refuse))
+            except (ValueError, RecursionError) as error:
+                flaw = error
+            else:
+                return Answer(data, query, now, _source(response))
+        raise _classify(response, flaw, now, self.settings, advice_on_404) from flaw
+
+    def _send(self, path: str, query: Mapping[str, str]) -> requests.Response:
+        with self._lock:
+            self.calls += 1
+        try:
+            response = self._session.get(
+                self.settings.base_url + path,
+                params=query,
+                timeout=TIMEOUTS,
+                # A redirect would carry the key to wherever it points.
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise NoAnswer(
+                self.settings.redact(f"The API gave no answer ({_root_cause(error)})."),
+                transient=True,
+            ) from error
+        with self._lock:
+            self._answered = True
+            self.credits += response.status_code == HTTPStatus.OK
+            if _source(response) != "coingecko":
+                self.source = _source(response)
+        return response
+
+
+def _source(response: requests.Response) -> str:
+    simulated = response.headers.get("x-simulated-market", "").lower() == "true"
+    return "simulated" if simulated else "coingecko"
+
+
+def _root_cause(error: BaseException) -> str:
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return f"{type(error).__name__}: {error}"
+
+
+def _classify(
+    response: requests.Response,
+    flaw: Exception | None,
+    now: datetime,
+    settings: ApiSettings,
+    advice_on_404: str,
+) -> Exception:
+    """What an answer that is not data means: by its status first, then by its body."""
+    code, words = _error_in(settings.redact(response.content.decode(errors="replace")))
+    coded = f", code {code}" if code else ""
+    said = f"The API answered HTTP {response.status_code}{coded}: {words!r}."
+    status = response.status_code
+    if status == HTTPStatus.OK:
+        status = _status_meant(code, words)
+    if status == HTTPStatus.OK:
+        return RequestProblem(
+            f"{said} That is no answer to this request ({flaw}).",
+            # A body that is not JSON may have been cut; one that is would come again.
+            transient=isinstance(flaw, json.JSONDecodeError),
+            body=response.content,
+        )
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
+        kind = RateLimited if status == HTTPStatus.TOO_MANY_REQUESTS else RequestProblem
+        return kind(said, transient=True, retry_after=_retry_after(response, now))
+    return _refusal(status, code, said, advice_on_404)
+
+
+def _refusal(status: int, code: int | None, said: str, advice_on_404: str) -> Exception:
+    """What an answer means that would be the same if it was asked for again."""
+    if code == _OUT_OF_PLAN:
+        return OutOfPlan(said)
+    if code in _ADVICE_ON_CODE or status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        advice = _ADVICE_ON_CODE.get(code or 0, "Check COINGECKO_API_KEY and COINGECKO_PLAN.")
+        return Unauthorized(f"{said} {advice}")
+    if status < HTTPStatus.BAD_REQUEST:
+        return InvalidSettings(f"{said} COINGECKO_BASE_URL must be the address of the API itself.")
+    if status == HTTPStatus.NOT_FOUND:
+        return RequestProblem(f"{said} {advice_on_404}")
+    if "vs_currency" in said:
+        return InvalidRequest(f"{said} Set VS_CURRENCY to a currency that the API has.")
+    return RequestProblem(said)
+
+
+def _error_in(body: str) -> tuple[int | None, str]:
+    """The error code and the words of a body, in whichever shape it has them."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
+    code = _find(found, int, "error_code")
+    words = _find(found, str, "error_message", "error", "message")
+    if words is None:
+        words = re.sub(r"<[^>]*>", " ", body[:4096])
+    return code, " ".join(words.split())[:300]
+
+
+def _find(node: object, kind: type[T], *keys: str) -> T | None:
+    if not isinstance(node, dict):
+        return None
+    here = [node[key] for key in keys if isinstance(node.get(key), kind)]
+    deeper = (_find(child, kind, *keys) for child in node.values())
+    return here[0] if here else next((found for found in deeper if found is not None), None)
+
+
+def _status_meant(code: int | None, words: str) -> int:
+    if code is not None:
+        return code if code in set(HTTPStatus) else HTTPStatus.UNAUTHORIZED
+    found = (
+        status for pattern, status in _STATUS_BY_WORDS if re.search(pattern, words, re.IGNORECASE)
+    )
+    return next(found, HTTPStatus.OK)
+
+
+def _retry_after(response: requests.Response, now: datetime) -> float | None:
+    text = response.headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return float(text)
+    try:
+        return (parsedate_to_datetime(text) - now).total_seconds()
+    except (ValueError, TypeError):
+        return None
+
+
+def _wait(problem: RequestProblem, attempt: int) -> float:
+    if problem.retry_after is not None:
+        return min(max(problem.retry_after, _FIRST_WAIT), LONGEST_WAIT)
+    first = _FIRST_WAIT_RATE_LIMITED if isinstance(problem, RateLimited) else _FIRST_WAIT
+    return min(first * 2.0 ** (attempt - 1), LONGEST_WAIT) * _JITTER.uniform(0.5, 1)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
+def _object(body: Any) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise ValueError("it is not an object")  # noqa: TRY004 (bad data, not a bad call)
+    return body
+
+
+def _chart(body: Any) -> Chart:
+    return Chart(*(_series(_object(body).get(name), name) for name in Chart._fields))
+
+
+def _series(points: Any, name: str) -> list[Point]:
+    if not isinstance(points, list) or not all(map(_is_point, points)):
+        raise ValueError(f"{name} is not a list of [unix milliseconds, number or null]")
+    return points
+
+
+def _is_point(point: Any) -> bool:
+    # The types themselves, as it is asked millions of times, and as a bool is no number here.
+    return (
+        type(point) is list
+        and len(point) == 2  # noqa: PLR2004 (a stamp and a value)
+        and type(point[0]) is int
+        and (point[1] is None or (type(point[1]) in _NUMBERS and -math.inf < point[1] < math.inf))
+    )
+
+
+def _markets(body: Any) -> list[dict[str, Any]]:
+    if not isinstance(body, list) or not all(
+        isinstance(coin, dict) and isinstance(coin.get("id"), str) for coin in body
+    ):
+        raise ValueError("it is not a list of coins")
+    json.dumps(body, allow_nan=False)
+    return body

@@ -1,0 +1,160 @@
+"""What an event asks for, read and checked before anything is done."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self, TypeVar
+
+from lambda_function.errors import InvalidRequest
+from lambda_function.spans import PLANNERS
+from lambda_function.windows import Window
+
+Event = Mapping[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PricesRequest:
+    """What an event of the action ``prices`` asks for.
+
+    Attributes:
+        run_id: The run it is for.
+        granularity: ``daily`` or ``finest``.
+        vs_currency: The currency of the prices.
+        coins: The coins, each once.
+        windows: The windows, all of them closed.
+        rejected_uri: The folder for bodies that cannot be used; ``None`` to keep none.
+        part: How many invocations of the same work came before this one.
+        credits_left: How many credits the work may take; ``None`` for any number.
+        fetched: Whether an earlier part had any coin.
+    """
+
+    run_id: str
+    granularity: str
+    vs_currency: str
+    coins: tuple[str, ...]
+    windows: tuple[Window, ...]
+    rejected_uri: str | None
+    part: int
+    credits_left: int | None
+    fetched: bool
+
+    @classmethod
+    def parse(cls, event: Event, now: datetime) -> Self:
+        """Reads the event.
+
+        Raises:
+            InvalidRequest: Something is missing or malformed, or a window is not closed yet.
+        """
+        granularity = _required(event, "granularity", str)
+        if granularity not in PLANNERS:
+            raise InvalidRequest(
+                f"The event's granularity is {granularity!r}: it must be one of "
+                f"{', '.join(PLANNERS)}."
+            )
+        coins = _coins(_required(event, "coins", list))
+        windows = _required(event, "windows", list)
+        if not coins or not windows:
+            raise InvalidRequest("The event names no coins or no windows: there is nothing to do.")
+        return cls(
+            run_id=_required(event, "run_id", str),
+            granularity=granularity,
+            vs_currency=_required(event, "vs_currency", str),
+            coins=coins,
+            windows=tuple(_window(index, raw, now) for index, raw in enumerate(windows)),
+            rejected_uri=_optional(event, "rejected_uri", str),
+            part=_optional(event, "part", int) or 0,
+            credits_left=_optional(event, "credits_left", int),
+            fetched=_optional(event, "fetched", bool) or False,
+        )
+
+
+@dataclass(frozen=True)
+class MarketsRequest:
+    """What an event of the action ``markets`` asks for.
+
+    Attributes:
+        run_id: The run it is for.
+        vs_currency: The currency of the values.
+        top: How many of the largest coins; 0 for none.
+        ids: Coins by name, each once.
+        credits_left: How many credits it may take; ``None`` for any number.
+        snapshot: The window to keep a snapshot for, with its folder; ``None`` to keep none.
+    """
+
+    run_id: str
+    vs_currency: str
+    top: int
+    ids: tuple[str, ...]
+    credits_left: int | None
+    snapshot: Window | None
+
+    @classmethod
+    def parse(cls, event: Event, now: datetime) -> Self:
+        """Reads the event.
+
+        Raises:
+            InvalidRequest: Something is missing or malformed, or the window is not closed yet.
+        """
+        top = _optional(event, "top", int) or 0
+        ids = _coins(_optional(event, "ids", list) or [])
+        snapshot = _optional(event, "snapshot", dict)
+        if top < 0 or not (top or ids):
+            raise InvalidRequest("The event must ask for the top coins (1 or more), ids, or both.")
+        return cls(
+            run_id=_required(event, "run_id", str),
+            vs_currency=_required(event, "vs_currency", str),
+            top=top,
+            ids=ids,
+            credits_left=_optional(event, "credits_left", int),
+            snapshot=_snapshot_window(snapshot, now) if snapshot else None,
+        )
+
+
+def _snapshot_window(snapshot: Event, now: datetime) -> Window:
+    return _window(0, {**_required(snapshot, "window", dict), "uri": snapshot.get("uri")}, now)
+
+
+def _required(event: Event, name: str, kind: type[T]) -> T:
+    value = _optional(event, name, kind)
+    if value is None:
+        raise InvalidRequest(f"The event has no {name!r}.")
+    return value
+
+
+def _optional(event: Event, name: str, kind: type[T]) -> T | None:
+    value = event.get(name)
+    if value is not None and type(value) is not kind:
+        raise InvalidRequest(f"The event's {name!r} is {value!r}: it must be {kind.__name__}.")
+    return value
+
+
+def _coins(values: list[Any]) -> tuple[str, ...]:
+    wrong = [value for value in values if not isinstance(value, str)]
+    if wrong:
+        raise InvalidRequest(f"The event names the coin {wrong[0]!r}: a coin id is a text.")
+    return tuple(dict.fromkeys(values))
+
+
+def _window(index: int, raw: Any, now: datetime) -> Window:
+    if not isinstance(raw, dict):
+        raise InvalidRequest(f"The event's window {index} is {raw!r}: it must be an object.")
+    window = Window(index, _time(raw, "start"), _time(raw, "end"), _required(raw, "uri", str))
+    if window.end <= window.start:
+        raise InvalidRequest(f"The window {window} ends before it begins.")
+    if window.end > now:
+        raise InvalidRequest(
+            f"The window {window} is not closed yet: it can be asked for once it has ended."
+        )
+    return window
+
+
+def _time(window: Event, name: str) -> datetime:
+    text = _required(window, name, str)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidRequest(f"A window's {name} is {text!r}: it must be ISO 8601.") from None
+    if time.tzinfo is None:
+        raise InvalidRequest(f"A window's {name} is {text!r}: it must say that it is UTC (Z).")
+    return time.astimezone(UTC)

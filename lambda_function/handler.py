@@ -1,0 +1,80 @@
+"""The entry of the ingestion function: what AWS Lambda invokes, and a laptop calls in process."""
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from lambda_function.coingecko import CoinGecko
+from lambda_function.errors import (
+    InvalidRequest,
+    NothingFetched,
+    NothingFetchedYet,
+    RequestProblem,
+)
+from lambda_function.events import Event
+from lambda_function.markets import ingest_markets
+from lambda_function.pace import SYSTEM_CLOCK, Clock, Pace
+from lambda_function.plans import ApiSettings
+from lambda_function.prices import ingest_prices
+
+
+def lambda_handler(event: Event, context: Any = None) -> dict[str, Any]:
+    """Does what ``event["action"]`` names, and answers with what it did.
+
+    Both are JSON. The settings of the API come from the environment (``COINGECKO_*``).
+
+    Args:
+        event: The action and its request.
+        context: AWS Lambda's context, which knows the time left; ``None`` for no limit.
+
+    Raises:
+        IngestionError: It could not be done; the error's class says of what kind the reason is.
+    """
+    return handle(event, context, os.environ, SYSTEM_CLOCK)
+
+
+def handle(
+    event: Event, context: Any, environment: Mapping[str, str], clock: Clock
+) -> dict[str, Any]:
+    """As ``lambda_handler``, in an environment and at a time of the caller's choice."""
+    act = ACTIONS.get(str(event.get("action")))
+    if act is None:
+        raise InvalidRequest(
+            f"The event's action is {event.get('action')!r}: it must be one of "
+            f"{', '.join(ACTIONS)}."
+        )
+    settings = ApiSettings.from_environment(environment)
+    pace = _pace(settings.base_url, settings.plan.calls_a_minute, clock)
+    seconds = math.inf if context is None else context.get_remaining_time_in_millis() / 1000
+    with CoinGecko(settings, pace, clock, clock.monotonic() + seconds) as api:
+        try:
+            return act(event, api)
+        except RequestProblem as problem:
+            kind = NothingFetchedYet if problem.transient else NothingFetched
+            raise kind(f"The action {event['action']} got nothing. {problem}") from problem
+
+
+def _ping(_: Event, api: CoinGecko) -> dict[str, Any]:
+    api.ping()
+    return {
+        "calls": api.calls,
+        "credits": api.credits,
+        "source": api.source,
+        "plan": api.settings.plan.name,
+        "base_url": api.settings.base_url,
+    }
+
+
+ACTIONS: Mapping[str, Callable[[Event, CoinGecko], dict[str, Any]]] = {
+    "prices": ingest_prices,
+    "markets": ingest_markets,
+    "ping": _ping,
+}
+
+
+@lru_cache(maxsize=16)
+def _pace(_base_url: str, calls_a_minute: int, clock: Clock) -> Pace:
+    """The limiter of an API, kept between invocations: a minute does not end with one of them."""
+    return Pace(calls_a_minute, clock)

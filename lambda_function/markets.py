@@ -1,0 +1,98 @@
+"""The action ``markets``: which coins there are, and how the market sees them now."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from lambda_function.coingecko import MARKETS_A_PAGE, CoinGecko
+from lambda_function.errors import BudgetExceeded
+from lambda_function.events import Event, MarketsRequest
+from lambda_function.lake import write_lines
+from lambda_function.windows import iso
+
+Market = dict[str, Any]
+
+
+def ingest_markets(event: Event, api: CoinGecko) -> dict[str, Any]:
+    """Fetches the largest coins, coins by name, or both, and keeps a snapshot where one is wanted.
+
+    Raises:
+        InvalidRequest: The event is wrong, or the API does not have the currency.
+        BudgetExceeded: It would take more credits than are left.
+        Unauthorized: The API does not accept the key.
+        Unreachable: The API never answered.
+        RequestProblem: The API answered with an error.
+    """
+    request = MarketsRequest.parse(event, api.clock.now())
+    _check_budget(request)
+    markets = _markets(request, api)
+    observed_at = iso(api.clock.now(), "milliseconds")
+    return {
+        "coins": [_coin(market) for market in markets.values()],
+        "unknown": [name for name in request.ids if name not in markets],
+        "objects": _snapshots(request, markets, observed_at, api.source),
+        "calls": api.calls,
+        "credits": api.credits,
+        "source": api.source,
+        "observed_at": observed_at,
+    }
+
+
+def _check_budget(request: MarketsRequest) -> None:
+    calls = _pages(request.top) + _pages(len(request.ids))
+    if request.credits_left is not None and calls > request.credits_left:
+        raise BudgetExceeded(
+            f"The market takes up to {calls} API calls ({MARKETS_A_PAGE} coins a call), and "
+            f"{request.credits_left} of the month's credits are left. Nothing was asked. What "
+            f"fits: {request.credits_left * MARKETS_A_PAGE} coins."
+        )
+
+
+def _markets(request: MarketsRequest, api: CoinGecko) -> dict[str, Market]:
+    top = {market["id"]: market for market in _ranked(request, api)}
+    markets = dict(list(top.items())[: request.top])
+    wanted = [name for name in request.ids if name not in markets]
+    for first in range(0, len(wanted), MARKETS_A_PAGE):
+        page = wanted[first : first + MARKETS_A_PAGE]
+        answer = api.markets(request.vs_currency, ids=page)
+        markets |= {market["id"]: market for market in answer.data if market["id"] in page}
+    return markets
+
+
+def _ranked(request: MarketsRequest, api: CoinGecko) -> Iterator[Market]:
+    for page in range(1, _pages(request.top) + 1):
+        answer = api.markets(request.vs_currency, page=page)
+        yield from answer.data
+        if len(answer.data) < MARKETS_A_PAGE:
+            return
+
+
+def _pages(coins: int) -> int:
+    return -(-coins // MARKETS_A_PAGE)
+
+
+def _coin(market: Market) -> dict[str, Any]:
+    fields = {name: market.get(name) for name in ("symbol", "name", "image", "market_cap_rank")}
+    return {"coin_id": market["id"], **fields}
+
+
+def _snapshots(
+    request: MarketsRequest, markets: dict[str, Market], observed_at: str, source: str
+) -> list[dict[str, Any]]:
+    window = request.snapshot
+    if window is None or not markets:
+        return []
+    head = {
+        "vs_currency": request.vs_currency,
+        "observed_at": observed_at,
+        "window_start": iso(window.start),
+        "window_end": iso(window.end),
+        "run_id": request.run_id,
+        "source": source,
+    }
+    lines = [
+        json.dumps({"coin_id": coin_id, **head, "market": market}, separators=(",", ":")).encode()
+        for coin_id, market in markets.items()
+    ]
+    written = write_lines(window.index, f"{window.uri}/snapshots-00000.json.gz", lines)
+    return [{**written, "points": len(lines)}]

@@ -1,0 +1,164 @@
+"""The API's plans, their limits, and the settings of an installation."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Self
+from urllib.parse import urlsplit
+
+from lambda_function.errors import InvalidSettings
+
+PUBLIC_URL = "https://api.coingecko.com/api/v3"
+PAID_URL = "https://pro-api.coingecko.com/api/v3"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a plan of the API allows.
+
+    Attributes:
+        name: The plan, as ``COINGECKO_PLAN`` names it.
+        base_url: Where the API answers this plan.
+        key_header: The header that carries the key; ``None`` for a plan without one.
+        calls_a_minute: How many calls a minute, whatever their answers.
+        monthly_credits: How many successful calls a month; ``None`` where no limit is known.
+        history_days: How far back prices may be asked for; ``None`` for all there are.
+    """
+
+    name: str
+    base_url: str
+    key_header: str | None
+    calls_a_minute: int
+    monthly_credits: int | None
+    history_days: int | None
+
+    def edge(self, now: datetime) -> datetime | None:
+        """The earliest time that may be asked for; it moves on with the clock."""
+        return None if self.history_days is None else now - timedelta(days=self.history_days)
+
+
+PLANS: Mapping[str, Plan] = {
+    plan.name: plan
+    for plan in (
+        Plan("keyless", PUBLIC_URL, None, 6, None, 365),
+        Plan("demo", PUBLIC_URL, "x-cg-demo-api-key", 100, 10_000, 365),
+        Plan("basic", PAID_URL, "x-cg-pro-api-key", 300, 100_000, 730),
+        Plan("analyst", PAID_URL, "x-cg-pro-api-key", 500, 500_000, None),
+        Plan("pro", PAID_URL, "x-cg-pro-api-key", 500, 2_000_000, None),
+    )
+}
+
+_HOSTS = {urlsplit(url).hostname: url for url in (PUBLIC_URL, PAID_URL)}
+
+
+@dataclass(frozen=True)
+class ApiSettings:
+    """How this installation calls the API.
+
+    Attributes:
+        plan: The plan, with the installation's overrides applied.
+        base_url: Where the API is, without a slash at its end.
+        api_key: The key, or ``None``.
+    """
+
+    plan: Plan
+    base_url: str
+    api_key: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Reads the ``COINGECKO_*`` variables; an empty one counts as not set.
+
+        Raises:
+            InvalidSettings: A variable is malformed, or two do not go together.
+        """
+        plan = _plan(environment)
+        key = _key(environment)
+        override = _text(environment, "COINGECKO_BASE_URL").rstrip("/")
+        if override:
+            _check_base_url(override)
+            _check_host(override, plan)
+        if key and plan.key_header is None:
+            raise InvalidSettings(
+                "COINGECKO_API_KEY is set and the keyless plan takes no key: set COINGECKO_PLAN "
+                "to the key's plan (demo, basic, analyst or pro)."
+            )
+        if plan.key_header and not key and not override:
+            raise InvalidSettings(
+                f"COINGECKO_PLAN is {plan.name}, which takes a key, and COINGECKO_API_KEY is not "
+                "set: set it, or set COINGECKO_PLAN to keyless."
+            )
+        return cls(plan, override or plan.base_url, key)
+
+    def headers(self) -> dict[str, str]:
+        """The headers that identify this installation to the API."""
+        if self.api_key and self.plan.key_header:
+            return {self.plan.key_header: self.api_key}
+        return {}
+
+    def redact(self, text: str) -> str:
+        """The text without the key, should something have echoed it."""
+        return text.replace(self.api_key, "[key]") if self.api_key else text
+
+
+def _text(environment: Mapping[str, str], variable: str) -> str:
+    return environment.get(variable, "").strip()
+
+
+def _plan(environment: Mapping[str, str]) -> Plan:
+    name = _text(environment, "COINGECKO_PLAN").lower() or "keyless"
+    if name not in PLANS:
+        raise InvalidSettings(f"COINGECKO_PLAN is {name!r}: it must be one of {', '.join(PLANS)}.")
+    plan = PLANS[name]
+    return replace(
+        plan,
+        calls_a_minute=_number(environment, "COINGECKO_CALLS_A_MINUTE", 1_000_000)
+        or plan.calls_a_minute,
+        monthly_credits=_number(environment, "COINGECKO_MONTHLY_CREDITS", 1_000_000_000)
+        or plan.monthly_credits,
+        history_days=_number(environment, "COINGECKO_HISTORY_DAYS", 100_000) or plan.history_days,
+    )
+
+
+def _number(environment: Mapping[str, str], variable: str, most: int) -> int | None:
+    text = _text(environment, variable)
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,12}", text) or not 1 <= int(text) <= most:
+        raise InvalidSettings(f"{variable} is {text!r}: it must be a whole number, 1 to {most}.")
+    return int(text)
+
+
+def _key(environment: Mapping[str, str]) -> str | None:
+    key = _text(environment, "COINGECKO_API_KEY")
+    if not re.fullmatch(r"[!-~]*", key):
+        # Said without the key: requests would quote it in its own complaint about the header.
+        raise InvalidSettings(
+            "COINGECKO_API_KEY holds a character that no key has (a space, a line break or one "
+            "outside ASCII): copy the key again."
+        )
+    return key or None
+
+
+def _check_base_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or not re.fullmatch(r"[!-~]+", url) or set(url) & set("@?#"):
+        # Not quoted: what stands before an @ or after a ? may be a secret.
+        raise InvalidSettings(
+            "COINGECKO_BASE_URL must be like https://api.coingecko.com/api/v3: http or https, a "
+            "host and a path, with no user, query or fragment."
+        )
+
+
+def _check_host(url: str, plan: Plan) -> None:
+    served = _HOSTS.get(urlsplit(url).hostname)
+    if served not in {None, plan.base_url}:
+        raise InvalidSettings(
+            f"COINGECKO_PLAN is {plan.name}, which is answered at {plan.base_url}, and "
+            f"COINGECKO_BASE_URL is {url}: unset one of them, or make them agree."
+        )

@@ -1,0 +1,305 @@
+"""The action ``prices``: the prices of coins in windows, from the API to the raw lake."""
+
+import json
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from lambda_function.coingecko import THREADS, CoinGecko
+from lambda_function.cutting import Record, cut
+from lambda_function.errors import (
+    BudgetExceeded,
+    NothingFetched,
+    NothingFetchedYet,
+    OutOfPlan,
+    OutOfTime,
+    RequestProblem,
+)
+from lambda_function.events import Event, PricesRequest
+from lambda_function.lake import Spool, put
+from lambda_function.spans import Span, SpanPlan, plan_spans
+from lambda_function.windows import Window, iso
+
+logger = logging.getLogger(__name__)
+
+# After so many coins in a row that failed for a passing reason, the API is down: asking for
+# hundreds more, each several times, would take hours to learn nothing.
+FAILURES_IN_A_ROW = 8
+# What writing may take, in seconds, and with it the longest call that is under way.
+_RESERVE, _RESERVE_A_WINDOW = 45.0, 0.02
+# By how much the API's clock and idea of the plan's edge may differ from ours.
+_EDGE_MARGIN = timedelta(minutes=15)
+_KEPT_BODY = 64 * 1024
+_MISSING = "The API answered, and has no price in the window."
+_MISSING_PRICE = "The API has a market cap or a volume in the window, and no price."
+
+T = TypeVar("T")
+
+
+def ingest_prices(event: Event, api: CoinGecko) -> dict[str, Any]:
+    """Fetches the event's windows for its coins, and writes one raw object a window.
+
+    A coin that cannot be had does not stop the others: it is in the answer's ``absent``, with the
+    reason. Where time runs short, the coins not handled yet are in the answer's ``continuation``.
+
+    Raises:
+        InvalidRequest: The event is wrong, or the API does not have the currency.
+        BudgetExceeded: It would take more credits than are left.
+        Unauthorized: The API does not accept the key.
+        Unreachable: The API never answered.
+        OutOfTime: There was not even time for one coin.
+        NothingFetched: Every coin failed.
+    """
+    began = api.clock.now()
+    request = PricesRequest.parse(event, began)
+    _check_budget(request, _plan(request.windows, request, api))
+    api.deadline -= _RESERVE + _RESERVE_A_WINDOW * len(request.windows)
+    with Spool(len(request.coins), len(request.windows)) as spool:
+        outcomes = _run_all(_Ingestion(request, api, spool).coin, len(request.coins), api)
+        handled = [coin for coin in outcomes if coin]
+        continuation = _continuation(request, handled, api)
+        objects = spool.write(
+            [f"{window.uri}/prices-{request.part:05d}.json.gz" for window in request.windows]
+        )
+    return {
+        "objects": [
+            {**written, "points": sum(coin.points[written["window"]] for coin in handled)}
+            for written in objects
+        ],
+        "points": {coin.coin_id: coin.points for coin in handled},
+        "absent": [absence for coin in handled for absence in coin.absences()],
+        "rejected": [uri for coin in handled for uri in coin.rejected],
+        "calls": api.calls,
+        "credits": api.credits,
+        "source": api.source,
+        "fetched_at": iso(began, "milliseconds"),
+        "continuation": continuation,
+    }
+
+
+@dataclass
+class _Coin:
+    """What became of one coin.
+
+    Attributes:
+        coin_id: The API's id of it.
+        points: How many prices each window has of it.
+        answered: Whether the API had something for it.
+        problem: Why it failed, in whole or in part.
+        absent: Indices of the windows without a price, by status and reason.
+        rejected: Where bodies that cannot be used were kept.
+    """
+
+    coin_id: str
+    points: list[int]
+    answered: bool = False
+    problem: RequestProblem | None = None
+    absent: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
+    rejected: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing could be had of it."""
+        return self.problem is not None and not self.answered
+
+    def lacks(self, status: str, reason: str, windows: Sequence[Window]) -> None:
+        """Notes that windows have no price of it, and why."""
+        self.absent[status, reason].extend(window.index for window in windows)
+
+    def absences(self) -> list[dict[str, Any]]:
+        """The windows without a price, as the answer has them: inclusive ranges of indices."""
+        return [
+            {"coin_id": self.coin_id, "status": status, "reason": reason, "windows": ranges}
+            for (status, reason), indices in self.absent.items()
+            if (ranges := _ranges(indices))
+        ]
+
+
+class _Ingestion:
+    """The work on one event's coins, each independent of the others."""
+
+    def __init__(self, request: PricesRequest, api: CoinGecko, spool: Spool) -> None:
+        self._request = request
+        self._api = api
+        self._spool = spool
+        self._failures_in_a_row = 0
+        self._lock = threading.Lock()
+
+    def coin(self, position: int) -> _Coin | None:
+        """Fetches a coin and spools its records; ``None`` where time does not allow it."""
+        windows = self._request.windows
+        coin = _Coin(self._request.coins[position], [0] * len(windows))
+        lines = [b""] * len(windows)
+        plan = _plan(windows, self._request, self._api)
+        coin.lacks("out_of_plan", self._too_old(), plan.out_of_plan)
+        if plan.spans and self._failures_in_a_row >= FAILURES_IN_A_ROW:
+            coin.problem = RequestProblem(
+                f"Not asked for: the API had failed for {FAILURES_IN_A_ROW} coins in a row.",
+                transient=True,
+            )
+        try:
+            for span in plan.spans:
+                for record in self._records(coin, span, position):
+                    coin.points[record.window.index] = record.points
+                    lines[record.window.index] = record.line
+        except OutOfTime:
+            return None
+        self._spool.add(position, lines)
+        self._note(coin)
+        return coin
+
+    def _records(
+        self, coin: _Coin, span: Span, position: int, *, narrowed: bool = False
+    ) -> Iterator[Record]:
+        if coin.problem:
+            coin.lacks("failed", str(coin.problem), span.windows)
+            return
+        request = self._request
+        try:
+            answer = self._api.market_chart(coin.coin_id, request.vs_currency, span.start, span.end)
+        except OutOfPlan as problem:
+            narrower = _plan(span.windows, request, self._api, _EDGE_MARGIN)
+            if narrowed or narrower.spans == (span,):
+                coin.lacks("out_of_plan", str(problem), span.windows)
+                return
+            # The plan's edge moves: it may have overtaken the oldest window since it was planned,
+            # which must not cost the other windows of the request.
+            coin.lacks("out_of_plan", str(problem), narrower.out_of_plan)
+            for rest in narrower.spans:
+                yield from self._records(coin, rest, position, narrowed=True)
+            return
+        except RequestProblem as problem:
+            # Without the body and the frames of the original, which would add up over the coins.
+            coin.problem = RequestProblem(str(problem), transient=problem.transient)
+            coin.lacks("failed", str(problem), span.windows)
+            if problem.body is not None and request.rejected_uri:
+                coin.rejected.append(self._keep(coin, span, position, problem.body))
+            return
+        coin.answered = True
+        for record in cut(answer, span, coin.coin_id, request.vs_currency, request.run_id):
+            if not record.points:
+                reason = _MISSING_PRICE if record.line else _MISSING
+                coin.lacks("missing_at_source", reason, [record.window])
+            yield record
+
+    def _keep(self, coin: _Coin, span: Span, position: int, body: bytes) -> str:
+        """Keeps a body that cannot be used, named by the coin's place: no id gets into a path."""
+        request = self._request
+        uri = f"{request.rejected_uri}/prices-{request.part:05d}-{position:05d}.json"
+        rejected = {
+            "coin_id": coin.coin_id,
+            "vs_currency": request.vs_currency,
+            "requested_from": iso(span.start),
+            "requested_to": span.end and iso(span.end),
+            "reason": str(coin.problem),
+            "run_id": request.run_id,
+            "rejected_at": iso(self._api.clock.now(), "milliseconds"),
+            "body": self._api.settings.redact(body.decode(errors="replace"))[:_KEPT_BODY],
+        }
+        put(uri, json.dumps(rejected).encode())
+        return uri
+
+    def _note(self, coin: _Coin) -> None:
+        down = coin.failed and coin.problem is not None and coin.problem.transient
+        with self._lock:
+            self._failures_in_a_row = self._failures_in_a_row + 1 if down else 0
+        if coin.problem:
+            logger.warning("%s: %s", coin.coin_id, coin.problem)
+        else:
+            logger.info("%s: %d prices", coin.coin_id, sum(coin.points))
+
+    def _too_old(self) -> str:
+        plan = self._api.settings.plan
+        return (
+            f"The window begins more than {plan.history_days} days ago, which is as far back as "
+            f"the API gives prices to the plan {plan.name}."
+        )
+
+
+def _plan(
+    windows: Sequence[Window],
+    request: PricesRequest,
+    api: CoinGecko,
+    margin: timedelta = timedelta(0),
+) -> SpanPlan:
+    now = api.clock.now()
+    edge = api.settings.plan.edge(now)
+    return plan_spans(windows, request.granularity, now, edge and edge + margin)
+
+
+def _check_budget(request: PricesRequest, plan: SpanPlan) -> None:
+    coins, a_coin = len(request.coins), len(plan.spans)
+    if request.credits_left is None or coins * a_coin <= request.credits_left:
+        return
+    left = max(0, request.credits_left)
+    largest_first = sorted((len(span.windows) for span in plan.spans), reverse=True)
+    raise BudgetExceeded(
+        f"{coins} coins take {coins * a_coin} API calls ({a_coin} a coin), and {left} of the "
+        f"month's credits are left. Nothing was asked. What fits: {left // a_coin} coins with all "
+        f"windows, or all coins with {sum(largest_first[: left // coins])} of the "
+        f"{len(request.windows)} windows."
+    )
+
+
+def _run_all(work: Callable[[int], T], count: int, api: CoinGecko) -> list[T]:
+    # A thread for each call a second: more would only wait, each with a coin half done.
+    threads = min(THREADS, -(-api.settings.plan.calls_a_minute // 60))
+    with ThreadPoolExecutor(threads) as pool:
+        futures = [pool.submit(work, position) for position in range(count)]
+        try:
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                future.result()
+        finally:
+            api.halt()
+            pool.shutdown(cancel_futures=True)
+    return [future.result() for future in futures]
+
+
+def _continuation(
+    request: PricesRequest, handled: Sequence[_Coin], api: CoinGecko
+) -> dict[str, Any] | None:
+    """What is left to do; ``None`` for nothing.
+
+    Raises:
+        OutOfTime: Nothing was done, so that it would go on for ever.
+        NothingFetched: Nothing is left to do, and no coin could be had.
+    """
+    names = {coin.coin_id for coin in handled}
+    left = [name for name in request.coins if name not in names]
+    fetched = request.fetched or any(not coin.failed for coin in handled)
+    if not handled:
+        raise OutOfTime(
+            f"The time left was too short for even one of {len(left)} coins: give the invocation "
+            "more time, or fewer windows."
+        )
+    if left:
+        return {
+            "coins": left,
+            "part": request.part + 1,
+            "credits_left": request.credits_left and max(0, request.credits_left - api.credits),
+            "fetched": fetched,
+        }
+    if not fetched:
+        passing = any(coin.problem and coin.problem.transient for coin in handled)
+        reasons = "; ".join(f"{coin.coin_id}: {coin.problem}" for coin in handled[:3])
+        raise (NothingFetchedYet if passing else NothingFetched)(
+            f"None of the {len(handled)} coins could be had for the windows from "
+            f"{request.windows[0]} on. {reasons}"
+        )
+    return None
+
+
+def _ranges(indices: Sequence[int]) -> list[list[int]]:
+    """Inclusive ranges of the indices, in their order."""
+    ranges: list[list[int]] = []
+    for index in sorted(indices):
+        if ranges and index == ranges[-1][1] + 1:
+            ranges[-1][1] = index
+        else:
+            ranges.append([index, index])
+    return ranges

@@ -1,0 +1,109 @@
+"""Which spans to ask of the API for a set of windows, with as few calls as it allows.
+
+The API chooses the granularity of its answer by the span asked for: more than 90 days gives daily
+points, up to a day that ends now gives 5-minute points, everything between gives hourly ones.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from operator import attrgetter
+from typing import Literal
+
+from lambda_function.errors import InvalidRequest
+from lambda_function.windows import Window
+
+Granularity = Literal["daily", "hourly", "5-minute"]
+
+# A day more than the 90 that must be exceeded.
+DAILY_SPAN = timedelta(days=91)
+# Exactly 90 days is still hourly.
+HOURLY_SPAN = timedelta(days=90)
+# A quarter of an hour less than the API allows, for the time until it is called.
+FIVE_MINUTE_SPAN = timedelta(days=1) - timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Span:
+    """One request a coin, and the windows that are cut from its answer.
+
+    Attributes:
+        start: Where it begins.
+        end: Where it ends; ``None`` for the moment the request is sent.
+        granularity: What the API gives for such a span.
+        windows: The windows it is asked for.
+    """
+
+    start: datetime
+    end: datetime | None
+    granularity: Granularity
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class SpanPlan:
+    """The requests of one coin.
+
+    Attributes:
+        spans: What to ask for; each window that can be had is in exactly one of them.
+        out_of_plan: The windows that begin before the plan's edge.
+    """
+
+    spans: tuple[Span, ...]
+    out_of_plan: tuple[Window, ...]
+
+
+def plan_spans(
+    windows: Sequence[Window], wanted: str, now: datetime, edge: datetime | None
+) -> SpanPlan:
+    """Plans the requests for closed windows.
+
+    Args:
+        windows: The windows, in any order, with gaps or without.
+        wanted: ``daily``, or the ``finest`` the API has.
+        now: The time.
+        edge: The earliest time the API's plan lets us ask for; ``None`` where it has no limit.
+    """
+    ordered = sorted(windows, key=attrgetter("start"))
+    outside = 0 if edge is None else bisect_left(ordered, edge, key=attrgetter("start"))
+    inside = ordered[outside:]
+    spans = PLANNERS[wanted](inside, now, edge) if inside else ()
+    return SpanPlan(spans, tuple(ordered[:outside]))
+
+
+def _daily(windows: Sequence[Window], now: datetime, edge: datetime | None) -> tuple[Span, ...]:
+    first = windows[0].start
+    end = max(window.end for window in windows)
+    start = min(first, end - DAILY_SPAN)
+    if edge is not None and start < edge:
+        # Right before left: a start away from the edge is not overtaken by it before the call.
+        end = max(end, min(now, first + DAILY_SPAN))
+        start = max(edge, min(first, end - DAILY_SPAN))
+    return (Span(start, end, "daily", tuple(windows)),)
+
+
+def _finest(windows: Sequence[Window], now: datetime, _: datetime | None) -> tuple[Span, ...]:
+    recent = [window for window in windows if window.start >= now - FIVE_MINUTE_SPAN]
+    chunks: list[list[Window]] = []
+    for window in windows[: len(windows) - len(recent)]:
+        if window.end - window.start > HOURLY_SPAN:
+            raise InvalidRequest(
+                f"The window {window} is longer than {HOURLY_SPAN.days} days: the API has nothing "
+                "finer than daily points for it. Ask for shorter windows."
+            )
+        if not chunks or window.end > chunks[-1][0].start + HOURLY_SPAN:
+            chunks.append([])
+        chunks[-1].append(window)
+    spans = [
+        Span(chunk[0].start, max(window.end for window in chunk), "hourly", tuple(chunk))
+        for chunk in chunks
+    ]
+    if recent:
+        spans.append(Span(recent[0].start, None, "5-minute", tuple(recent)))
+    return tuple(spans)
+
+
+PLANNERS: Mapping[
+    str, Callable[[Sequence[Window], datetime, datetime | None], tuple[Span, ...]]
+] = {"daily": _daily, "finest": _finest}
