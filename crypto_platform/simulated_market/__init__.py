@@ -1,0 +1,85 @@
+"""A market that is made up, behind an HTTP server with the price API's shape.
+
+It serves the demo, the tests and the benchmarks. Its prices are a pure function of a seed, and it
+says at every turn that they are simulated: in a header of each answer and in its greeting.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from crypto_platform.simulated_market.coins import Oddities
+from crypto_platform.simulated_market.faults import FAULTS, Fault, FaultRule
+from crypto_platform.simulated_market.server import (
+    Calls,
+    Limits,
+    MarketServer,
+    serve_until_stopped,
+    utc_now,
+)
+
+__all__ = [
+    "FAULTS",
+    "Calls",
+    "Fault",
+    "FaultRule",
+    "Limits",
+    "MarketServer",
+    "Oddities",
+    "SimulatedMarket",
+    "serve",
+]
+
+
+class SimulatedMarket(MarketServer):
+    """The simulated market on a loopback port, from ``start`` or ``with`` on.
+
+    Args:
+        seed: Decides on every price: the same seed is the same market.
+        coins: How many coins it has, 425 at most.
+        oddities: What is odd about its data.
+        now: The time it is there.
+        limits: Of the plan that callers have.
+        host: Address to listen on.
+        port: Port to listen on; 0 for any free one.
+    """
+
+    def __init__(  # noqa: PLR0913 - options, each with a default and given by name
+        self,
+        *,
+        seed: int = 1,
+        coins: int = 300,
+        oddities: Oddities = Oddities(),  # noqa: B008 - frozen
+        now: Callable[[], datetime] = utc_now,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        # numpy takes longer to import than everything else here together.
+        from crypto_platform.simulated_market.market import SyntheticMarket  # noqa: PLC0415
+
+        super().__init__(
+            SyntheticMarket(seed, coins, oddities),
+            now=now,
+            limits=limits,
+            headers={"x-simulated-market": "true"},
+            greeting="(simulated) To the Moon!",
+            seed=seed,
+            host=host,
+            port=port,
+        )
+
+
+def serve(host: str, port: int, *, seed: int = 1) -> None:
+    """Serve a simulated market until the process is told to stop, and say where it is.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on; 0 for any free one.
+        seed: Decides on every price.
+    """
+    serve_until_stopped(
+        SimulatedMarket(seed=seed, host=host, port=port),
+        lambda base_url: print(  # noqa: T201 - said to whoever started it
+            f"A simulated market answers at {base_url}: no price is real.", flush=True
+        ),
+    )

@@ -1,0 +1,195 @@
+"""The simulated market as the API sees it: coins from a seed, and what they are worth."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from crypto_platform.simulated_market.api import DAY_MS, Chart, Series, Span, UnknownCoinError
+from crypto_platform.simulated_market.coins import Coin, Oddities, coins_of
+from crypto_platform.simulated_market.prices import PriceModel
+
+# How many of a currency a US dollar is worth: exchange rates stand still here.
+_RATES: Mapping[str, float] = {"usd": 1.0, "eur": 0.86, "gbp": 0.75, "jpy": 150.0}
+_A_QUARTER_HOUR_MS = 900_000
+_SHOWN_WHOLE_FROM = 10_000
+
+_PricedAt = tuple[float, int]
+"""A price and when it stood there, so that the least and the greatest know their moment."""
+
+
+@dataclass(frozen=True)
+class _LastDay:
+    """What a coin was worth over the last day, in US dollars, a quarter of an hour apart."""
+
+    stamps: list[int]
+    prices: list[float]
+    market_caps: list[float | None]
+    total_volume: float
+    supply: float
+    rank: int
+
+
+class SyntheticMarket:
+    """Coins whose prices are made up, the same for the same seed.
+
+    Args:
+        seed: Decides on every price.
+        coins: How many coins there are.
+        oddities: What is odd about the data.
+    """
+
+    def __init__(self, seed: int, coins: int, oddities: Oddities) -> None:
+        self._coins = {coin.id: coin for coin in coins_of(seed, coins)}
+        self._model = PriceModel(seed, oddities)
+        # They change once a day, and cost a whole history each.
+        self._records = lru_cache(maxsize=2 * coins)(self._records_before)
+
+    @property
+    def currencies(self) -> Collection[str]:
+        """The currencies that prices are given in."""
+        return _RATES
+
+    def coins(self, now: int) -> Sequence[Mapping[str, str]]:
+        """The ``id``, ``symbol`` and ``name`` of each coin listed by now."""
+        return [
+            {"id": coin.id, "symbol": coin.symbol, "name": coin.name} for coin in self._listed(now)
+        ]
+
+    def ranking(self, now: int) -> Sequence[str]:
+        """The ids of these coins, the largest market cap first."""
+        coins, moment = self._listed(now), np.array([now])
+        if not coins:
+            return []
+        caps = self._model.prices(coins, moment) * self._model.supplies(coins, moment)
+        return [coins[place].id for place in np.argsort(-caps[:, 0], kind="stable")]
+
+    def snapshot(
+        self, coin_ids: Sequence[str], currency: str, now: int
+    ) -> Sequence[Mapping[str, Any]]:
+        """What ``/coins/markets`` says of some of them, in the order asked for."""
+        coins = [self._coins[coin_id] for coin_id in coin_ids]
+        if not coins:
+            return []
+        ranks = {coin_id: rank for rank, coin_id in enumerate(self.ranking(now), start=1)}
+        stamps = np.arange(now - DAY_MS, now + 1, _A_QUARTER_HOUR_MS)
+        quotes = self._model.quotes(coins, stamps)
+        supplies = self._model.supplies(coins, stamps[-1:])
+        return [
+            self._row(
+                coin,
+                _RATES[currency],
+                _LastDay(
+                    stamps=stamps.tolist(),
+                    prices=quotes.prices[place],
+                    market_caps=quotes.market_caps[place],
+                    total_volume=quotes.total_volumes[place][-1],
+                    supply=float(supplies[place, 0]),
+                    rank=ranks[coin.id],
+                ),
+            )
+            for place, coin in enumerate(coins)
+        ]
+
+    def chart(self, coin_id: str, currency: str, span: Span, now: int) -> Chart:
+        """The points of a coin in a span.
+
+        Raises:
+            UnknownCoinError: There is no such coin by now.
+        """
+        coin = self._coins.get(coin_id)
+        if coin is None or self._model.first_stamp(coin) > now:
+            raise UnknownCoinError(coin_id)
+        stamps = self._model.stamps(coin, span.step, span.first, span.last)
+        if span.now is not None:
+            stamps = np.append(stamps[stamps < span.now], span.now)
+        quotes = self._model.quotes([coin], stamps)
+        rate, moments = _RATES[currency], stamps.tolist()
+        return {
+            "prices": _series(moments, quotes.prices[0], rate),
+            "market_caps": _series(moments, quotes.market_caps[0], rate),
+            "total_volumes": _series(moments, quotes.total_volumes[0], rate),
+        }
+
+    def _listed(self, now: int) -> list[Coin]:
+        return [coin for coin in self._coins.values() if self._model.first_stamp(coin) <= now]
+
+    def _row(self, coin: Coin, rate: float, last_day: _LastDay) -> dict[str, Any]:
+        """A row of ``/coins/markets``."""
+        first = self._model.first_stamp(coin)
+        priced = zip(last_day.prices, last_day.stamps, strict=True)
+        day = [(price, stamp) for price, stamp in priced if stamp >= first]
+        lowest, highest = self._records(coin, last_day.stamps[-1] // DAY_MS)
+        lowest, highest = min(lowest, *day), max(highest, *day)
+        price, cap = last_day.prices[-1], last_day.market_caps[-1]
+        was_listed = last_day.stamps[0] >= first
+        old_price = last_day.prices[0] if was_listed else None
+        old_cap = last_day.market_caps[0] if was_listed else None
+        return {
+            "id": coin.id,
+            "symbol": coin.symbol,
+            "name": coin.name,
+            "image": "",
+            "current_price": _shown(price * rate),
+            "market_cap": None if cap is None else _shown(cap * rate),
+            "market_cap_rank": last_day.rank,
+            "fully_diluted_valuation": _shown(price * (coin.max_supply or last_day.supply) * rate),
+            "total_volume": _shown(last_day.total_volume * rate),
+            "high_24h": _shown(max(day)[0] * rate),
+            "low_24h": _shown(min(day)[0] * rate),
+            "price_change_24h": _difference(price, old_price, rate),
+            "price_change_percentage_24h": _percentage(price, old_price),
+            "market_cap_change_24h": _difference(cap, old_cap, rate),
+            "market_cap_change_percentage_24h": _percentage(cap, old_cap),
+            "circulating_supply": last_day.supply,
+            "total_supply": last_day.supply,
+            "max_supply": coin.max_supply,
+            "ath": _shown(highest[0] * rate),
+            "ath_change_percentage": _percentage(price, highest[0]),
+            "ath_date": _iso(highest[1]),
+            "atl": _shown(lowest[0] * rate),
+            "atl_change_percentage": _percentage(price, lowest[0]),
+            "atl_date": _iso(lowest[1]),
+            "roi": None,
+            "last_updated": _iso(last_day.stamps[-1]),
+        }
+
+    def _records_before(self, coin: Coin, day: int) -> tuple[_PricedAt, _PricedAt]:
+        """The lowest and the highest of a coin's daily prices, up to a day since 1970."""
+        midnights = np.arange(self._model.first_stamp(coin), day * DAY_MS + 1, DAY_MS)
+        prices = self._model.prices([coin], midnights)[0]
+        lowest, highest = (
+            (float(prices[place]), int(midnights[place]))
+            for place in (prices.argmin(), prices.argmax())
+        )
+        return lowest, highest
+
+
+def _series(stamps: list[int], values: Sequence[float | None], rate: float) -> Series:
+    return [
+        (stamp, None if value is None else value * rate)
+        for stamp, value in zip(stamps, values, strict=True)
+    ]
+
+
+def _shown(value: float) -> float:
+    """A number as ``/coins/markets`` rounds it: whole where large, six digits where small."""
+    if abs(value) >= _SHOWN_WHOLE_FROM:
+        return round(value)
+    return round(value, 2) if abs(value) >= 1 else float(f"{value:.6g}")
+
+
+def _difference(value: float | None, old: float | None, rate: float) -> float | None:
+    return None if value is None or old is None else _shown((value - old) * rate)
+
+
+def _percentage(value: float | None, old: float | None) -> float | None:
+    return None if value is None or not old else round((value / old - 1.0) * 100.0, 5)
+
+
+def _iso(stamp: int) -> str:
+    moment = datetime.fromtimestamp(stamp / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
