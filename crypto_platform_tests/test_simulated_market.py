@@ -823,7 +823,5 @@ def test_the_import_leaves_numpy_for_later() -> None:
         "import sys, crypto_platform.simulated_market as market;"
         "print('numpy' in sys.modules, 'dagster' in sys.modules)"
     )
-    printed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, check=True
-    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert printed.stdout.split() == [b"False", b"False"]

@@ -1,0 +1,220 @@
+"""The lake: files in a folder or a bucket, and the manifests that make them count.
+
+A run adds files of its own under ``…/run=<run id>/`` and then commits its windows: a window's
+manifest is replaced in one put, so a reader sees the old window or the new one, never half of
+either, and what a killed run left behind does not count.
+"""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import dagster as dg
+
+from crypto_platform.failures import PermanentFailure
+from crypto_platform.manifests import LakeFile, Manifest
+from crypto_platform.streams import Dataset, Stream, Window
+
+MANIFEST_NAME = "_manifest.json"
+
+# A run that is still writing has files that no manifest names yet: only what is older than any
+# run lasts is swept.
+SWEEP_AFTER = timedelta(days=1)
+
+# Enough to hide a bucket's latency behind its own; a disk does not mind.
+_CONCURRENT_REQUESTS = 16
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+class MissingWindowError(PermanentFailure):
+    """A window that a stage needs was not materialized by the stage before it."""
+
+
+class CorruptFileError(PermanentFailure):
+    """A file is not what its manifest says it is."""
+
+
+def in_parallel(function: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
+    """Apply a function that waits for storage to many items at once, in their order."""
+    with ThreadPoolExecutor(_CONCURRENT_REQUESTS) as pool:
+        return list(pool.map(function, items))
+
+
+class Layer:
+    """One root of the lake: all raw files, or all transformed ones.
+
+    Args:
+        root: A folder's path or an ``s3://`` address.
+        name: ``raw`` or ``transformed``, for messages.
+        made_by: Name of the asset that fills it, for messages.
+    """
+
+    def __init__(self, root: str, name: str, made_by: str) -> None:
+        """See the class."""
+        self.root = root.rstrip("/")
+        self.name = name
+        self._made_by = made_by
+
+    def uri(self, path: str) -> str:
+        """The address of a path below the root."""
+        return f"{self.root}/{path}"
+
+    def path(self, uri: str) -> str:
+        """The path below the root of an address; the inverse of ``uri``."""
+        return uri.removeprefix(f"{self.root}/")
+
+    def read(self, path: str) -> bytes | None:
+        """The content at a path, or ``None`` where nothing is."""
+        try:
+            content: bytes = self._at(path).read_bytes()
+        except FileNotFoundError:
+            return None
+        return content
+
+    def put(self, path: str, content: bytes) -> None:
+        """Write content at a path so that no reader ever sees a part of it."""
+        target = self._at(path)
+        if not isinstance(target, Path):
+            target.write_bytes(content)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.{uuid4().hex}")
+        partial.write_bytes(content)
+        partial.replace(target)
+
+    def remove(self, path: str) -> None:
+        """Delete what is at a path, if anything is."""
+        self._at(path).unlink(missing_ok=True)
+
+    def paths(self, folder: str) -> list[str]:
+        """Paths of all files below a folder, sorted; empty where there is no such folder."""
+        at = self._at(folder)
+        below = (str(file.relative_to(at)) for file in at.rglob("*") if file.is_file())
+        return sorted(f"{folder}/{path}" for path in below)
+
+    def manifest(self, stream: Stream, window: Window) -> Manifest | None:
+        """A window's manifest, or ``None`` where the window was never committed."""
+        content = self.read(f"{stream.window_folder(window)}/{MANIFEST_NAME}")
+        return Manifest.model_validate_json(content) if content else None
+
+    def manifests(self, stream: Stream, windows: Sequence[Window]) -> list[Manifest]:
+        """The manifests of windows that all have to be there.
+
+        Raises:
+            MissingWindowError: Names the windows that were never committed, and what to do.
+        """
+        found = in_parallel(lambda window: self.manifest(stream, window), windows)
+        missing = [w for w, manifest in zip(windows, found, strict=True) if manifest is None]
+        if missing:
+            raise MissingWindowError(
+                f"The {self.name} lake has nothing for {describe(stream, missing)}: "
+                f"materialize {stream.name}/{self._made_by} for these partitions first."
+            )
+        return [manifest for manifest in found if manifest is not None]
+
+    def commit(self, stream: Stream, manifests: Sequence[Manifest]) -> None:
+        """Make windows count, each in one put, then sweep what they no longer name."""
+
+        def commit_window(manifest: Manifest) -> None:
+            folder = stream.window_folder(manifest.window)
+            self.put(f"{folder}/{MANIFEST_NAME}", manifest.model_dump_json().encode())
+            self._sweep(folder, manifest)
+
+        in_parallel(commit_window, manifests)
+
+    def check(self, stream: Stream, manifests: Sequence[Manifest]) -> None:
+        """Compare every file of the windows with its checksum.
+
+        Raises:
+            CorruptFileError: Names the files, their windows and what to do.
+        """
+        files = [(manifest, file) for manifest in manifests for file in manifest.files]
+
+        def is_intact(entry: tuple[Manifest, LakeFile]) -> bool:
+            content = self.read(entry[1].path)
+            return content is not None and sha256(content) == entry[1].sha256
+
+        intact = in_parallel(is_intact, files)
+        corrupt = [entry for entry, fine in zip(files, intact, strict=True) if not fine]
+        if corrupt:
+            windows = [manifest.window for manifest, _ in corrupt]
+            raise CorruptFileError(
+                f"{len(corrupt)} {self.name} file(s) of {describe(stream, windows)} are gone or "
+                "were changed after they were written: "
+                f"{', '.join(self.uri(file.path) for _, file in corrupt[:5])}. "
+                f"Materialize {stream.name}/{self._made_by} for these partitions again."
+            )
+
+    def describe_file(self, dataset: Dataset, path: str, rows: int, content: bytes) -> LakeFile:
+        """A file as its window's manifest names it."""
+        return LakeFile(
+            dataset=dataset, path=path, rows=rows, bytes=len(content), sha256=sha256(content)
+        )
+
+    def _sweep(self, folder: str, manifest: Manifest) -> None:
+        named = {self._at(file.path) for file in manifest.files}
+        oldest = datetime.now(UTC) - SWEEP_AFTER
+        for file in self._at(folder).glob("run=*/*"):
+            if file not in named and datetime.fromtimestamp(file.stat().st_mtime, UTC) < oldest:
+                file.unlink(missing_ok=True)
+
+    def _at(self, path: str) -> Any:
+        # Takes most of a second to import, which loading the definitions must not pay.
+        from cloudpathlib import AnyPath  # noqa: PLC0415
+
+        return AnyPath(self.uri(path))
+
+
+class Lake(dg.ConfigurableResource[None]):
+    """Both layers of the lake.
+
+    Attributes:
+        raw_root: Folder or ``s3://`` address of the API's answers.
+        transformed_root: Folder or ``s3://`` address of the Parquet files.
+    """
+
+    raw_root: str
+    transformed_root: str
+
+    @property
+    def raw(self) -> Layer:
+        """What ingestion wrote: JSON lines."""
+        return Layer(self.raw_root, "raw", "raw_prices")
+
+    @property
+    def transformed(self) -> Layer:
+        """What the transformation wrote: Parquet."""
+        return Layer(self.transformed_root, "transformed", "transformed_prices")
+
+
+def sha256(content: bytes) -> str:
+    """Checksum of a file's bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def to_json_lines(records: Iterable[Mapping[str, Any]]) -> bytes:
+    """Records as gzip-compressed JSON lines; the same records give the same bytes."""
+    lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
+    return gzip.compress(lines.encode(), compresslevel=1, mtime=0)
+
+
+def from_json_lines(content: bytes) -> list[dict[str, Any]]:
+    """Records from gzip-compressed JSON lines."""
+    return [json.loads(line) for line in gzip.decompress(content).splitlines()]
+
+
+def describe(stream: Stream, windows: Sequence[Window]) -> str:
+    """Windows of a stream in a few words, for messages: the partition keys, or their range."""
+    keys = sorted({stream.partition_key(window) for window in windows})
+    few = 3
+    if len(keys) <= few:
+        return f"{stream.name} {', '.join(keys)}"
+    return f"{len(keys)} {stream.name} partitions from {keys[0]} to {keys[-1]}"
