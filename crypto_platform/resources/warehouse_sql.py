@@ -1,0 +1,162 @@
+"""The warehouse's SQL: read from ``snowflake_scripts``, and made DuckDB's where DuckDB runs it."""
+
+import re
+from collections.abc import Iterator
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, NamedTuple
+
+from crypto_platform.streams import STREAMS
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+PRICE_TABLES = frozenset(stream.table for stream in STREAMS)
+
+# What a DuckDB file has of all that the script creates; see the script's head.
+_DUCKDB_HAS = frozenset({"SCHEMA", "TABLE", "VIEW"})
+
+
+class Creation(NamedTuple):
+    """How an empty DuckDB file becomes the warehouse.
+
+    Attributes:
+        statements: What to run, in this order, in DuckDB's dialect.
+        relations: The names of the tables and views that stand afterwards.
+    """
+
+    statements: tuple[str, ...]
+    relations: frozenset[str]
+
+
+def statement(name: str, table: str = "") -> str:
+    """One of the named statements in ``statements.sql``, in Snowflake's dialect.
+
+    Args:
+        name: The name it has there.
+        table: The table of prices it is about, for those that are about one.
+
+    Raises:
+        ValueError: If ``table`` is not a stream's table: an identifier cannot be bound as a value
+            can, so only known ones reach the text.
+    """
+    text = _statements()[name]
+    if "{table}" not in text:
+        return text
+    if table not in PRICE_TABLES:
+        known = ", ".join(sorted(PRICE_TABLES))
+        raise ValueError(f"{table!r} is not a table of prices; those are {known}.")
+    return text.replace("{table}", table)
+
+
+@cache
+def script_statements(script: str) -> tuple[str, ...]:
+    """The statements of a script in ``snowflake_scripts``, each as it stands there."""
+    import sqlglot  # noqa: PLC0415 - loading the definitions need not take the time.
+
+    text = _text(script)
+    statements: list[str] = []
+    begin: int | None = None
+    for token in sqlglot.tokenize(text, read="snowflake"):
+        if begin is None:
+            begin = token.start
+        if token.text == ";":
+            statements.append(text[begin : token.start])
+            begin = None
+    return tuple(statements)
+
+
+@lru_cache(maxsize=256)
+def duckdb_sql(sql: str) -> str:
+    """A statement in Snowflake's dialect as DuckDB takes it.
+
+    Raises:
+        ValueError: If it is not one statement of Snowflake's SQL, or DuckDB cannot say it.
+    """
+    import sqlglot  # noqa: PLC0415
+    from sqlglot.errors import ErrorLevel, SqlglotError  # noqa: PLC0415
+
+    try:
+        expression = sqlglot.parse_one(sql, read="snowflake")
+        return expression.sql("duckdb", unsupported_level=ErrorLevel.RAISE)
+    except SqlglotError as error:
+        raise ValueError(f"This SQL does not run on DuckDB: {error}\n{sql}") from error
+
+
+@lru_cache(maxsize=256)
+def only_reads(sql: str) -> bool:
+    """Whether a text in Snowflake's dialect is one query, which changes nothing."""
+    import sqlglot  # noqa: PLC0415
+    from sqlglot import exp  # noqa: PLC0415
+    from sqlglot.errors import SqlglotError  # noqa: PLC0415
+
+    try:
+        return isinstance(sqlglot.parse_one(sql, read="snowflake"), exp.Query)
+    except SqlglotError:
+        return False
+
+
+@cache
+def duckdb_creation() -> Creation:
+    """The schema, tables, view and comments of ``1_creation_tables.sql``, for DuckDB."""
+    import sqlglot  # noqa: PLC0415
+    from sqlglot import exp  # noqa: PLC0415
+
+    statements: list[str] = []
+    relations: set[str] = set()
+    for text in script_statements("1_creation_tables.sql"):
+        if _created_kind(text) not in _DUCKDB_HAS:
+            continue
+        create = sqlglot.parse_one(text, read="snowflake")
+        named = next(create.find_all(exp.Table))
+        statements += [part.sql("duckdb") for part in _duckdb_parts(create, named)]
+        relations |= {named.name} - {""}
+    return Creation(tuple(statements), frozenset(relations))
+
+
+def _created_kind(text: str) -> str | None:
+    """The kind of thing that a statement creates, in capitals.
+
+    By its first words and not by parsing it, since sqlglot does not know roles and future grants,
+    and says so on the log.
+    """
+    found = re.match(r"CREATE\s+(?:OR\s+REPLACE\s+)?(\w+)", text)
+    return found and found[1]
+
+
+def _duckdb_parts(create: "exp.Expr", named: "exp.Table") -> Iterator["exp.Expr"]:
+    """What DuckDB has of a CREATE, and then its comments, which DuckDB takes one by one."""
+    from sqlglot import exp  # noqa: PLC0415
+
+    comments: list[exp.Expr] = []
+    # DuckDB has no comments on a schema.
+    if create.args["kind"] != "SCHEMA":
+        comments += [
+            exp.Comment(this=named.copy(), kind=create.args["kind"], expression=comment.this)
+            for comment in create.find_all(exp.SchemaCommentProperty)
+        ]
+    for column in create.find_all(exp.ColumnDef):
+        name = exp.column(column.this, named.this, named.args["db"])
+        for constraint in list(column.constraints):
+            if isinstance(constraint.kind, exp.CommentColumnConstraint):
+                text = constraint.pop().kind.this
+                comments.append(exp.Comment(this=name, kind="COLUMN", expression=text))
+    for key in list(create.find_all(exp.PrimaryKey)):
+        key.pop()
+    create.set("properties", None)
+    yield create
+    yield from comments
+
+
+@cache
+def _statements() -> dict[str, str]:
+    """The text of each named statement in ``statements.sql``."""
+    parts = re.split(r"^-- name: (\w+)\n", _text("statements.sql"), flags=re.MULTILINE)
+    return {
+        name: text.strip().removesuffix(";")
+        for name, text in zip(parts[1::2], parts[2::2], strict=True)
+    }
+
+
+def _text(script: str) -> str:
+    return files("snowflake_scripts").joinpath(script).read_text(encoding="utf-8")

@@ -1,0 +1,201 @@
+"""The scripts, as text and as what they make of a warehouse."""
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from crypto_platform.resources.warehouse import DuckDBWarehouse
+from crypto_platform.resources.warehouse_sql import (
+    duckdb_creation,
+    duckdb_sql,
+    only_reads,
+    script_statements,
+    statement,
+)
+from crypto_platform.streams import HISTORICAL, INTRA_DAY
+from crypto_platform_tests.resources.transformed_lake import (
+    TransformedLake,
+    absence,
+    price,
+    snapshot,
+)
+
+SCRIPTS = sorted(
+    path.name for path in files("snowflake_scripts").iterdir() if path.name[0].isdigit()
+)
+CREATION = "1_creation_tables.sql"
+INSPECTION = "4_inspection.sql"
+QUERIES = [text for text in script_statements(INSPECTION) if not text.startswith("USE")]
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> DuckDBWarehouse:
+    return DuckDBWarehouse(path=str(tmp_path / "crypto_db.duckdb"))
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> TransformedLake:
+    return TransformedLake(str(tmp_path / "transformed"))
+
+
+def inspect(warehouse: DuckDBWarehouse, question: str) -> list[dict[str, object]]:
+    """The answer of the inspection query that follows a comment that begins with ``question``."""
+    text = files("snowflake_scripts").joinpath(INSPECTION).read_text(encoding="utf-8")
+    after = text[text.index(f"-- {question}") :]
+    return warehouse.query(next(query for query in QUERIES if query in after.split(";")[0]))
+
+
+def test_duckdb_gets_every_table_and_the_view(warehouse: DuckDBWarehouse) -> None:
+    rows = warehouse.query(statement("relations"))
+
+    assert {row["relation"] for row in rows} == {
+        "historical_prices",
+        "intra_day_prices",
+        "market_snapshots",
+        "coins",
+        "ingestion_ledger",
+        "prices",
+    }
+
+
+def test_every_table_the_view_and_every_column_say_in_duckdb_what_they_mean(
+    warehouse: DuckDBWarehouse,
+) -> None:
+    uncommented = warehouse.query(
+        "SELECT table_name AS name FROM duckdb_tables() WHERE comment IS NULL "
+        "UNION ALL SELECT view_name FROM duckdb_views() "
+        "WHERE schema_name = 'transformed' AND comment IS NULL "
+        "UNION ALL SELECT table_name || '.' || column_name FROM duckdb_columns() "
+        "WHERE schema_name = 'transformed' AND table_name <> 'prices' AND comment IS NULL"
+    )
+
+    assert uncommented == []
+
+
+def test_prices_are_doubles_and_times_have_no_zone(warehouse: DuckDBWarehouse) -> None:
+    rows = warehouse.query(
+        "SELECT column_name, data_type FROM information_schema.columns "
+        "WHERE table_name = 'historical_prices'"
+    )
+
+    types = {row["column_name"]: row["data_type"] for row in rows}
+    assert {types[name] for name in ("price", "market_cap", "total_volume")} == {"DOUBLE"}
+    assert {types[name] for name in ("price_at", "fetched_at", "loaded_at")} == {"TIMESTAMP"}
+
+
+def test_creating_again_keeps_what_is_there(
+    warehouse: DuckDBWarehouse, lake: TransformedLake
+) -> None:
+    manifest = lake.day("2026-11-22", price("bitcoin", "2026-11-22"))
+    warehouse.load(HISTORICAL, [manifest], lake.root)
+
+    with duckdb.connect(warehouse.path) as connection:
+        for sql in duckdb_creation().statements:
+            connection.execute(sql)
+
+    assert warehouse.query("SELECT coin_id FROM prices") == [{"coin_id": "bitcoin"}]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_no_script_replaces_or_drops_what_holds_data(script: str) -> None:
+    statements = [text.upper() for text in script_statements(script)]
+
+    creations = [text for text in statements if text.startswith("CREATE")]
+    assert all(re.match(r"CREATE (\w+ IF NOT EXISTS|OR REPLACE VIEW) ", text) for text in creations)
+    assert not any(text.startswith(("DROP", "TRUNCATE", "DELETE", "ALTER")) for text in statements)
+
+
+def test_the_reader_may_only_read_and_the_loader_changes_rows_but_no_table() -> None:
+    grants = [text for text in script_statements(CREATION) if text.startswith("GRANT")]
+
+    def granted(role: str) -> set[str]:
+        to_role = [text for text in grants if text.endswith(f"TO ROLE {role}")]
+        privileges = [re.sub(r"GRANT (.*?) ON .*", r"\1", text) for text in to_role]
+        return {privilege for listed in privileges for privilege in listed.split(", ")}
+
+    assert granted("crypto_reader") == {"USAGE", "SELECT"}
+    assert granted("crypto_loader") == {"USAGE", "SELECT", "INSERT", "UPDATE", "DELETE"}
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_an_inspection_only_reads_and_runs_on_an_empty_warehouse(
+    warehouse: DuckDBWarehouse, query: str
+) -> None:
+    assert only_reads(query)
+    assert warehouse.query(query) == []
+
+
+def test_the_inspection_shows_the_newest_price_of_each_coin(
+    warehouse: DuckDBWarehouse, lake: TransformedLake
+) -> None:
+    days = ["2026-11-21", "2026-11-22"]
+    manifests = [
+        lake.day(days[0], price("bitcoin", days[0], 1.0), price("stale", days[0], 1.0)),
+        lake.day(days[1], price("bitcoin", days[1], 2.0)),
+    ]
+    warehouse.load(HISTORICAL, manifests, lake.root)
+
+    rows = inspect(warehouse, "How fresh is each coin?")
+
+    assert [(row["coin_id"], row["price"]) for row in rows] == [("stale", 1.0), ("bitcoin", 2.0)]
+
+
+def test_the_inspection_shows_gaps_and_windows_that_were_never_loaded(
+    warehouse: DuckDBWarehouse, lake: TransformedLake
+) -> None:
+    days = ["2026-11-18", "2026-11-19", "2026-11-22"]
+    manifests = [lake.day(day, price("bitcoin", day), absent=[absence("ethereum")]) for day in days]
+    warehouse.load(HISTORICAL, manifests, lake.root)
+
+    missing = inspect(warehouse, "What is missing, and why?")
+    holes = inspect(warehouse, "Which windows were never loaded?")
+
+    assert [(row["coin_id"], row["status"]) for row in missing] == [
+        ("ethereum", "missing_at_source")
+    ] * 3
+    assert [
+        (f"{row['last_window_before']:%d}", f"{row['first_window_after']:%d}") for row in holes
+    ] == [("19", "22")]
+
+
+def test_the_inspection_counts_rows_a_day_and_a_load(
+    warehouse: DuckDBWarehouse, lake: TransformedLake
+) -> None:
+    warehouse.load(HISTORICAL, [lake.day("2026-11-22", price("bitcoin", "2026-11-22"))], lake.root)
+    six_hours = lake.six_hours(
+        "2026-11-22-18:00",
+        price("bitcoin", "2026-11-22T19:00"),
+        price("bitcoin", "2026-11-22T20:00"),
+        snapshots=[snapshot("bitcoin", "2026-11-23T00:10")],
+    )
+    warehouse.load(INTRA_DAY, [six_hours], lake.root)
+
+    (day,) = inspect(warehouse, "How many rows has a day")
+    loads = inspect(warehouse, "What did each load leave?")
+
+    assert (day["historical_rows"], day["intra_day_rows"], day["coins"]) == (1, 2, 1)
+    assert [(row["stream"], row["prices"]) for row in loads] == [
+        ("intra_day", 2),
+        ("historical", 1),
+    ]
+
+
+@pytest.mark.parametrize("table", ["", "coins", "historical_prices; DROP TABLE coins"])
+def test_no_unknown_table_gets_into_a_statement(table: str) -> None:
+    with pytest.raises(ValueError, match="not a table of prices"):
+        statement("delete_prices", table)
+
+
+def test_what_duckdb_cannot_say_is_an_error_and_not_another_query() -> None:
+    with pytest.raises(ValueError, match="does not run on DuckDB"):
+        duckdb_sql("CREATE TABLE x (y INT COMMENT 'only Snowflake has these')")
+
+
+def test_a_semicolon_in_a_comment_does_not_end_a_statement() -> None:
+    (table,) = (text for text in script_statements(CREATION) if ".historical_prices (" in text)
+
+    assert "The API''s id of the coin; symbols are not unique" in table
+    assert table.endswith("COMMENT = 'Daily history: one row a coin a day'")

@@ -1,0 +1,169 @@
+-- The warehouse of crypto prices: what holds them, who may touch them, and what each column means.
+--
+-- Run it as ACCOUNTADMIN, or as a role that may create databases, warehouses and roles. It is safe
+-- to run again: nothing that holds data is ever replaced.
+--
+-- This script is the one home of the tables. The local warehouse, DuckDB, is made from it too: the
+-- statements that create a schema, a table or a view are transpiled, the others (database, warehouse,
+-- roles, grants) name things that a file on a laptop does not have. Names are therefore qualified by
+-- their schema and never by their database, which in DuckDB is the name of the file.
+--
+-- Time is TIMESTAMP_NTZ, and always UTC. With a zone in the type, what a query means would depend on
+-- who asks: both engines read a literal without an offset, and DuckDB also cuts days, in the zone of
+-- the session, which is Los Angeles on a new Snowflake account and the machine's zone in DuckDB. Without
+-- one, DATE_TRUNC('day', price_at) and price_at >= '2026-11-22' give the same rows everywhere. The load
+-- converts to UTC before it writes.
+--
+-- Numbers of the API are DOUBLE, the type of its JSON: each value is the API's to the last bit.
+
+CREATE DATABASE IF NOT EXISTS crypto_db
+    COMMENT = 'Crypto prices from CoinGecko, with a reason for every price that is missing';
+
+USE DATABASE crypto_db;
+
+CREATE SCHEMA IF NOT EXISTS transformed
+    COMMENT = 'Prices as the transformation wrote them; all time is UTC';
+
+-- Primary keys are declared for readers and tools. Snowflake does not enforce them and DuckDB is not
+-- given them (an index would be most of the file): the load itself refuses a key that comes twice.
+
+CREATE TABLE IF NOT EXISTS transformed.historical_prices (
+    coin_id VARCHAR NOT NULL COMMENT 'The API''s id of the coin; symbols are not unique',
+    vs_currency VARCHAR NOT NULL COMMENT 'Currency of price, market_cap and total_volume, as in usd',
+    price_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'UTC midnight that opens the day',
+    price DOUBLE NOT NULL COMMENT 'Price of one coin in vs_currency',
+    market_cap DOUBLE COMMENT 'Market capitalization in vs_currency; null or zero where the API says so',
+    total_volume DOUBLE COMMENT 'Volume traded in the 24 hours before, in vs_currency; null or zero where the API says so',
+    granularity VARCHAR NOT NULL COMMENT 'Spacing of the points in the API''s answer: daily, hourly or 5-minute',
+    fetched_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the API was asked, UTC',
+    loaded_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the row was loaded, UTC; one moment a load',
+    source VARCHAR NOT NULL COMMENT 'Where the price is from: coingecko, or simulated',
+    PRIMARY KEY (coin_id, vs_currency, price_at)
+) COMMENT = 'Daily history: one row a coin a day';
+
+CREATE TABLE IF NOT EXISTS transformed.intra_day_prices (
+    coin_id VARCHAR NOT NULL COMMENT 'The API''s id of the coin; symbols are not unique',
+    vs_currency VARCHAR NOT NULL COMMENT 'Currency of price, market_cap and total_volume, as in usd',
+    price_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'UTC moment of the observation, to the millisecond',
+    price DOUBLE NOT NULL COMMENT 'Price of one coin in vs_currency',
+    market_cap DOUBLE COMMENT 'Market capitalization in vs_currency; null or zero where the API says so',
+    total_volume DOUBLE COMMENT 'Volume traded in the 24 hours before, in vs_currency; null or zero where the API says so',
+    granularity VARCHAR NOT NULL COMMENT 'Spacing of the points in the API''s answer: daily, hourly or 5-minute',
+    fetched_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the API was asked, UTC',
+    loaded_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the row was loaded, UTC; one moment a load',
+    source VARCHAR NOT NULL COMMENT 'Where the price is from: coingecko, or simulated',
+    PRIMARY KEY (coin_id, vs_currency, price_at)
+) COMMENT = 'Intra-day prices: one row a coin an observation';
+
+CREATE TABLE IF NOT EXISTS transformed.market_snapshots (
+    coin_id VARCHAR NOT NULL COMMENT 'The API''s id of the coin; symbols are not unique',
+    vs_currency VARCHAR NOT NULL COMMENT 'Currency of all prices, caps and volumes of the row, as in usd',
+    observed_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the market was looked at, UTC',
+    window_start TIMESTAMP_NTZ(6) NOT NULL COMMENT 'Start of the six-hour window that the snapshot belongs to, UTC',
+    rank INTEGER COMMENT 'Place by market capitalization, 1 the largest',
+    current_price DOUBLE COMMENT 'Price of one coin in vs_currency when observed',
+    market_cap DOUBLE COMMENT 'Market capitalization in vs_currency when observed',
+    total_volume DOUBLE COMMENT 'Volume traded in the 24 hours before, in vs_currency',
+    high_24h DOUBLE COMMENT 'Highest price of the 24 hours before, in vs_currency',
+    low_24h DOUBLE COMMENT 'Lowest price of the 24 hours before, in vs_currency',
+    price_change_24h DOUBLE COMMENT 'Change of the price over the 24 hours before, in vs_currency',
+    price_change_percentage_24h DOUBLE COMMENT 'Change of the price over the 24 hours before, in percent: 1.5 is 1.5 %',
+    circulating_supply DOUBLE COMMENT 'Coins in circulation',
+    total_supply DOUBLE COMMENT 'Coins in existence',
+    max_supply DOUBLE COMMENT 'Coins there can ever be; null where there is no limit',
+    fully_diluted_valuation DOUBLE COMMENT 'Price times the most coins there can be, in vs_currency',
+    ath DOUBLE COMMENT 'All-time high of the price, in vs_currency',
+    ath_date TIMESTAMP_NTZ(6) COMMENT 'When the all-time high was, UTC',
+    atl DOUBLE COMMENT 'All-time low of the price, in vs_currency',
+    atl_date TIMESTAMP_NTZ(6) COMMENT 'When the all-time low was, UTC',
+    last_updated TIMESTAMP_NTZ(6) COMMENT 'When the API itself last updated the coin, UTC',
+    loaded_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the row was loaded, UTC; one moment a load',
+    source VARCHAR NOT NULL COMMENT 'Where the snapshot is from: coingecko, or simulated',
+    PRIMARY KEY (coin_id, vs_currency, observed_at)
+) COMMENT = 'The market as it stood when a six-hour window closed: one row a coin a snapshot';
+
+CREATE TABLE IF NOT EXISTS transformed.coins (
+    coin_id VARCHAR NOT NULL COMMENT 'The API''s id of the coin',
+    symbol VARCHAR COMMENT 'Ticker, as in btc; not unique',
+    name VARCHAR COMMENT 'Name, as in Bitcoin',
+    image VARCHAR COMMENT 'Address of the coin''s picture',
+    first_tracked_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the platform began to track the coin, UTC',
+    tracked BOOLEAN NOT NULL COMMENT 'Whether new windows still ask for the coin',
+    PRIMARY KEY (coin_id)
+) COMMENT = 'Coins that are or were tracked: one row a coin';
+
+CREATE TABLE IF NOT EXISTS transformed.ingestion_ledger (
+    stream VARCHAR NOT NULL COMMENT 'historical or intra_day',
+    coin_id VARCHAR NOT NULL COMMENT 'The API''s id of the coin',
+    vs_currency VARCHAR NOT NULL COMMENT 'Currency that was asked for',
+    window_start TIMESTAMP_NTZ(6) NOT NULL COMMENT 'Start of the window, UTC',
+    status VARCHAR NOT NULL COMMENT 'present, missing_at_source, out_of_plan, quarantined or failed',
+    reason VARCHAR COMMENT 'Why there is no price, in a sentence; null where there is one',
+    points INTEGER NOT NULL COMMENT 'Prices the coin has in the window',
+    run_id VARCHAR NOT NULL COMMENT 'The run that fetched the prices, or learned why there are none',
+    updated_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When that was, UTC',
+    PRIMARY KEY (stream, coin_id, vs_currency, window_start)
+) COMMENT = 'What became of every coin in every window: one row a coin a window';
+
+CREATE OR REPLACE VIEW transformed.prices COPY GRANTS
+    COMMENT = 'Both streams as one series: one row a coin a moment, of the finest granularity there is'
+AS
+WITH observations AS (
+    SELECT 'historical' AS stream, *
+    FROM transformed.historical_prices
+    UNION ALL
+    SELECT 'intra_day' AS stream, *
+    FROM transformed.intra_day_prices
+),
+
+finest AS (
+    SELECT *
+    FROM observations
+    QUALIFY ROW_NUMBER() OVER (
+        PARTITION BY coin_id, vs_currency, price_at
+        ORDER BY DECODE(granularity, '5-minute', 1, 'hourly', 2, 3), fetched_at DESC, stream
+    ) = 1
+)
+
+SELECT
+    finest.coin_id,
+    coins.symbol,
+    coins.name,
+    finest.vs_currency,
+    finest.price_at,
+    finest.price,
+    finest.market_cap,
+    finest.total_volume,
+    finest.granularity,
+    finest.stream,
+    finest.fetched_at,
+    finest.loaded_at,
+    finest.source
+FROM finest
+LEFT JOIN transformed.coins ON coins.coin_id = finest.coin_id;
+
+-- XSMALL, asleep after a minute: a load of ten years of daily prices is seconds of work.
+CREATE WAREHOUSE IF NOT EXISTS crypto_wh
+    WAREHOUSE_SIZE = XSMALL
+    AUTO_SUSPEND = 60
+    AUTO_RESUME = TRUE
+    INITIALLY_SUSPENDED = TRUE
+    COMMENT = 'Loads and queries of crypto_db';
+
+CREATE ROLE IF NOT EXISTS crypto_loader COMMENT = 'Writes the rows of crypto_db; changes no table';
+CREATE ROLE IF NOT EXISTS crypto_reader COMMENT = 'Reads crypto_db';
+GRANT ROLE crypto_loader TO ROLE SYSADMIN;
+GRANT ROLE crypto_reader TO ROLE SYSADMIN;
+
+-- The temporary tables of a load need no grant: Snowflake lets any role that uses the schema make them.
+GRANT USAGE ON WAREHOUSE crypto_wh TO ROLE crypto_loader;
+GRANT USAGE ON DATABASE crypto_db TO ROLE crypto_loader;
+GRANT USAGE ON SCHEMA crypto_db.transformed TO ROLE crypto_loader;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA crypto_db.transformed TO ROLE crypto_loader;
+GRANT SELECT ON ALL VIEWS IN SCHEMA crypto_db.transformed TO ROLE crypto_loader;
+
+GRANT USAGE ON WAREHOUSE crypto_wh TO ROLE crypto_reader;
+GRANT USAGE ON DATABASE crypto_db TO ROLE crypto_reader;
+GRANT USAGE ON SCHEMA crypto_db.transformed TO ROLE crypto_reader;
+GRANT SELECT ON ALL TABLES IN SCHEMA crypto_db.transformed TO ROLE crypto_reader;
+GRANT SELECT ON ALL VIEWS IN SCHEMA crypto_db.transformed TO ROLE crypto_reader;

@@ -1,0 +1,325 @@
+-- The statements of the warehouse, in Snowflake's SQL, each under the name that the code calls it by.
+-- They run unchanged on Snowflake and transpiled on DuckDB, in a session whose schema is transformed.
+-- Values are bound with ?. {table} is the stream's table of prices, filled in from the known ones only.
+--
+-- A load stages first: temporary tables hold what the files and manifests say. CREATE ends a
+-- transaction in Snowflake, so staging comes before BEGIN. What follows BEGIN compares, replaces and
+-- compares again. Types come from the tables themselves, so that they have one home.
+
+-- name: stage_prices
+-- Two columns of the files are not in the table; price_at and source lend them their types.
+CREATE OR REPLACE TEMPORARY TABLE staged_prices AS
+SELECT
+    * EXCLUDE (loaded_at),
+    price_at AS window_start,
+    source AS run_id
+FROM {table}
+WHERE FALSE;
+
+-- name: stage_snapshots
+CREATE OR REPLACE TEMPORARY TABLE staged_snapshots AS
+SELECT * EXCLUDE (loaded_at)
+FROM market_snapshots
+WHERE FALSE;
+
+-- name: stage_ledger
+CREATE OR REPLACE TEMPORARY TABLE staged_ledger AS
+SELECT *
+FROM ingestion_ledger
+WHERE FALSE;
+
+-- name: stage_windows
+-- What the manifests count, window by window.
+CREATE OR REPLACE TEMPORARY TABLE staged_windows (
+    window_start TIMESTAMP_NTZ(6),
+    window_end TIMESTAMP_NTZ(6),
+    prices INTEGER,
+    coins INTEGER,
+    snapshots INTEGER
+);
+
+-- name: stage_ranges
+-- The same windows, neighbours merged: what a load replaces.
+CREATE OR REPLACE TEMPORARY TABLE staged_ranges (
+    range_start TIMESTAMP_NTZ(6),
+    range_end TIMESTAMP_NTZ(6)
+);
+
+-- name: stage_coins
+CREATE OR REPLACE TEMPORARY TABLE staged_coins AS
+SELECT *
+FROM coins
+WHERE FALSE;
+
+-- name: stage_present
+-- The manifest names the coins that are absent; those that are present are seen in the prices.
+INSERT INTO staged_ledger (
+    stream, coin_id, vs_currency, window_start, status, reason, points, run_id, updated_at
+)
+SELECT
+    ?,
+    coin_id,
+    vs_currency,
+    window_start,
+    'present',
+    NULL,
+    COUNT(*),
+    MAX(run_id),
+    MAX(fetched_at)
+FROM staged_prices
+GROUP BY coin_id, vs_currency, window_start;
+
+-- name: staged_sources
+SELECT source FROM staged_prices
+UNION
+SELECT source FROM staged_snapshots;
+
+-- name: standing_sources
+SELECT source FROM historical_prices
+UNION
+SELECT source FROM intra_day_prices
+UNION
+SELECT source FROM market_snapshots;
+
+-- name: staged_faults
+-- Rows that would break a table's key, and rows that no later load of their window would replace.
+SELECT
+    'a price is there more than once' AS fault,
+    coin_id,
+    vs_currency,
+    price_at AS moment,
+    MIN(window_start) AS window_start
+FROM staged_prices
+GROUP BY coin_id, vs_currency, price_at
+HAVING COUNT(*) > 1
+UNION ALL
+SELECT
+    'a price lies outside its window' AS fault,
+    staged.coin_id,
+    staged.vs_currency,
+    staged.price_at AS moment,
+    staged.window_start
+FROM staged_prices AS staged
+LEFT JOIN staged_windows AS windows ON windows.window_start = staged.window_start
+WHERE
+    windows.window_start IS NULL
+    OR staged.price_at < windows.window_start
+    OR staged.price_at >= windows.window_end
+UNION ALL
+SELECT
+    'a snapshot is there more than once' AS fault,
+    coin_id,
+    vs_currency,
+    observed_at AS moment,
+    MIN(window_start) AS window_start
+FROM staged_snapshots
+GROUP BY coin_id, vs_currency, observed_at
+HAVING COUNT(*) > 1
+UNION ALL
+SELECT
+    'a snapshot is of a window that is not loaded' AS fault,
+    staged.coin_id,
+    staged.vs_currency,
+    staged.observed_at AS moment,
+    staged.window_start
+FROM staged_snapshots AS staged
+LEFT JOIN staged_windows AS windows ON windows.window_start = staged.window_start
+WHERE windows.window_start IS NULL
+UNION ALL
+SELECT
+    'the manifest calls the coin absent more than once, or absent and present' AS fault,
+    coin_id,
+    vs_currency,
+    window_start AS moment,
+    window_start
+FROM staged_ledger
+GROUP BY coin_id, vs_currency, window_start
+HAVING COUNT(*) > 1
+ORDER BY fault, moment, coin_id
+LIMIT 3;
+
+-- name: staged_mismatches
+SELECT
+    'prices' AS counted,
+    windows.window_start,
+    windows.prices AS expected,
+    COUNT(staged.price_at) AS found
+FROM staged_windows AS windows
+LEFT JOIN staged_prices AS staged ON staged.window_start = windows.window_start
+GROUP BY windows.window_start, windows.prices
+HAVING COUNT(staged.price_at) <> windows.prices
+UNION ALL
+SELECT
+    'coins' AS counted,
+    windows.window_start,
+    windows.coins AS expected,
+    COUNT(staged.coin_id) AS found
+FROM staged_windows AS windows
+LEFT JOIN staged_ledger AS staged
+    ON staged.window_start = windows.window_start AND staged.status = 'present'
+GROUP BY windows.window_start, windows.coins
+HAVING COUNT(staged.coin_id) <> windows.coins
+UNION ALL
+SELECT
+    'snapshots' AS counted,
+    windows.window_start,
+    windows.snapshots AS expected,
+    COUNT(staged.observed_at) AS found
+FROM staged_windows AS windows
+LEFT JOIN staged_snapshots AS staged ON staged.window_start = windows.window_start
+GROUP BY windows.window_start, windows.snapshots
+HAVING COUNT(staged.observed_at) <> windows.snapshots
+ORDER BY window_start, counted
+LIMIT 3;
+
+-- name: delete_prices
+DELETE FROM {table}
+USING staged_ranges
+WHERE {table}.price_at >= staged_ranges.range_start AND {table}.price_at < staged_ranges.range_end;
+
+-- name: insert_prices
+INSERT INTO {table} (
+    coin_id, vs_currency, price_at, price, market_cap, total_volume,
+    granularity, fetched_at, loaded_at, source
+)
+SELECT
+    coin_id, vs_currency, price_at, price, market_cap, total_volume,
+    granularity, fetched_at, ?, source
+FROM staged_prices;
+
+-- name: delete_snapshots
+DELETE FROM market_snapshots
+USING staged_ranges
+WHERE
+    market_snapshots.window_start >= staged_ranges.range_start
+    AND market_snapshots.window_start < staged_ranges.range_end;
+
+-- name: insert_snapshots
+INSERT INTO market_snapshots (
+    coin_id, vs_currency, observed_at, window_start, rank,
+    current_price, market_cap, total_volume, high_24h, low_24h,
+    price_change_24h, price_change_percentage_24h,
+    circulating_supply, total_supply, max_supply, fully_diluted_valuation,
+    ath, ath_date, atl, atl_date, last_updated, loaded_at, source
+)
+SELECT
+    coin_id, vs_currency, observed_at, window_start, rank,
+    current_price, market_cap, total_volume, high_24h, low_24h,
+    price_change_24h, price_change_percentage_24h,
+    circulating_supply, total_supply, max_supply, fully_diluted_valuation,
+    ath, ath_date, atl, atl_date, last_updated, ?, source
+FROM staged_snapshots;
+
+-- name: delete_ledger
+DELETE FROM ingestion_ledger
+USING staged_ranges
+WHERE
+    ingestion_ledger.stream = ?
+    AND ingestion_ledger.window_start >= staged_ranges.range_start
+    AND ingestion_ledger.window_start < staged_ranges.range_end;
+
+-- name: insert_ledger
+INSERT INTO ingestion_ledger (
+    stream, coin_id, vs_currency, window_start, status, reason, points, run_id, updated_at
+)
+SELECT stream, coin_id, vs_currency, window_start, status, reason, points, run_id, updated_at
+FROM staged_ledger;
+
+-- name: standing_price_mismatches
+SELECT
+    'prices' AS counted,
+    windows.window_start,
+    windows.prices AS expected,
+    COUNT(standing.price_at) AS found
+FROM staged_windows AS windows
+LEFT JOIN {table} AS standing
+    ON
+        standing.price_at >= windows.window_start
+        AND standing.price_at < windows.window_end
+GROUP BY windows.window_start, windows.prices
+HAVING COUNT(standing.price_at) <> windows.prices
+ORDER BY window_start
+LIMIT 3;
+
+-- name: standing_snapshot_mismatches
+SELECT
+    'snapshots' AS counted,
+    windows.window_start,
+    windows.snapshots AS expected,
+    COUNT(standing.observed_at) AS found
+FROM staged_windows AS windows
+LEFT JOIN market_snapshots AS standing ON standing.window_start = windows.window_start
+GROUP BY windows.window_start, windows.snapshots
+HAVING COUNT(standing.observed_at) <> windows.snapshots
+ORDER BY window_start
+LIMIT 3;
+
+-- name: staged_previews
+-- A few rows of each window, for people.
+SELECT
+    window_start,
+    coin_id,
+    vs_currency,
+    price_at,
+    price,
+    market_cap,
+    total_volume,
+    granularity
+FROM staged_prices
+QUALIFY ROW_NUMBER() OVER (PARTITION BY window_start ORDER BY price_at, coin_id, vs_currency) <= 5
+ORDER BY window_start, price_at, coin_id, vs_currency;
+
+-- name: staged_counts
+SELECT
+    COUNT(*) AS prices,
+    COUNT(DISTINCT coin_id) AS coins,
+    (SELECT COUNT(*) FROM staged_snapshots) AS snapshots
+FROM staged_prices;
+
+-- name: staged_statuses
+SELECT
+    status,
+    COUNT(*) AS coin_windows
+FROM staged_ledger
+GROUP BY status
+ORDER BY status;
+
+-- name: merge_coins
+-- A coin that the API no longer knows keeps the name it had, and the earliest moment stays.
+MERGE INTO coins
+USING staged_coins AS seen ON coins.coin_id = seen.coin_id
+WHEN MATCHED THEN UPDATE SET
+    symbol = COALESCE(seen.symbol, coins.symbol),
+    name = COALESCE(seen.name, coins.name),
+    image = COALESCE(seen.image, coins.image),
+    first_tracked_at = LEAST(seen.first_tracked_at, coins.first_tracked_at),
+    tracked = seen.tracked
+WHEN NOT MATCHED THEN INSERT (coin_id, symbol, name, image, first_tracked_at, tracked)
+VALUES (seen.coin_id, seen.symbol, seen.name, seen.image, seen.first_tracked_at, seen.tracked);
+
+-- name: summary_of_prices
+SELECT
+    COUNT(*) AS prices,
+    COUNT(DISTINCT coin_id) AS coins,
+    MIN(price_at) AS oldest,
+    MAX(price_at) AS newest
+FROM {table};
+
+-- name: summary_of_windows
+SELECT COUNT(DISTINCT window_start) AS windows
+FROM ingestion_ledger
+WHERE stream = ?;
+
+-- name: summary_of_ledger
+SELECT
+    status,
+    COUNT(*) AS coin_windows
+FROM ingestion_ledger
+WHERE stream = ?
+GROUP BY status
+ORDER BY status;
+
+-- name: relations
+SELECT LOWER(table_name) AS relation
+FROM information_schema.tables
+WHERE LOWER(table_schema) = 'transformed';
