@@ -1,0 +1,126 @@
+"""What the intra-day job makes of market snapshots, on both engines."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from crypto_platform.streams import INTRA_DAY
+from crypto_platform_tests.glue_jobs.jobs import (
+    RECORDED,
+    START,
+    JobRunner,
+    Row,
+    bits,
+    iso,
+    order,
+    write_lines,
+)
+
+pytestmark = pytest.mark.integration
+
+MARKET = {
+    "id": "bitcoin",
+    "current_price": 87000.123456789,
+    "market_cap": 1723456789012,
+    "market_cap_rank": 1,
+    "fully_diluted_valuation": None,
+    "total_volume": 0,
+    "high_24h": 88000,
+    "low_24h": 1.1e-05,
+    "price_change_24h": None,
+    "price_change_percentage_24h": -0.5,
+    "market_cap_change_24h": -1.5,
+    "circulating_supply": 19900000.0,
+    "total_supply": 589735030408323000,
+    "max_supply": 21000000.0,
+    "ath": 126080,
+    "ath_date": "2025-10-06T18:57:42.558Z",
+    "atl": 67.81,
+    "atl_date": "2013-07-06T00:00:00.000Z",
+    "roi": {"times": 1.5, "currency": "usd", "percentage": 150.5},
+    "last_updated": "2026-01-01T05:59:58.123Z",
+}
+
+
+def snapshot(market: dict[str, Any], coin: str = "bitcoin") -> dict[str, Any]:
+    return {
+        "coin_id": coin,
+        "vs_currency": "usd",
+        "observed_at": "2026-01-01T06:10:00.456Z",
+        "window_start": iso(START),
+        "window_end": iso(START + INTRA_DAY.window_length),
+        "run_id": "fetch",
+        "source": "coingecko",
+        "market": market,
+    }
+
+
+def transform(jobs: JobRunner, raw: Sequence[dict[str, Any]]) -> list[Row]:
+    file = write_lines(jobs.home / "raw" / "snapshots-00000.json.gz", raw)
+    jobs.run([order(iso(START), [], [file])], INTRA_DAY)
+    return jobs.rows("snapshots")
+
+
+def test_a_snapshot_is_the_market_as_the_api_gave_it(jobs: JobRunner) -> None:
+    [row] = transform(jobs, [snapshot(MARKET)])
+    assert row == {
+        "coin_id": "bitcoin",
+        "vs_currency": "usd",
+        "observed_at": datetime(2026, 1, 1, 6, 10, 0, 456000, tzinfo=UTC),
+        "window_start": START,
+        "rank": 1,
+        "current_price": 87000.123456789,
+        "market_cap": 1723456789012.0,
+        "total_volume": 0.0,
+        "high_24h": 88000.0,
+        "low_24h": 1.1e-05,
+        "price_change_24h": None,
+        "price_change_percentage_24h": -0.5,
+        "circulating_supply": 19900000.0,
+        "total_supply": 589735030408323000.0,
+        "max_supply": 21000000.0,
+        "fully_diluted_valuation": None,
+        "ath": 126080.0,
+        "ath_date": datetime(2025, 10, 6, 18, 57, 42, 558000, tzinfo=UTC),
+        "atl": 67.81,
+        "atl_date": datetime(2013, 7, 6, tzinfo=UTC),
+        "last_updated": datetime(2026, 1, 1, 5, 59, 58, 123000, tzinfo=UTC),
+        "source": "coingecko",
+        "run_id": "fetch",
+    }
+
+
+def test_a_snapshot_is_one_file_in_its_windows_folder(jobs: JobRunner) -> None:
+    transform(jobs, [snapshot(MARKET, coin) for coin in ("bitcoin", "ethereum")])
+    [file] = jobs.files("snapshots")
+    assert file.parent == jobs.home / "snapshots" / "date=2026-01-01" / "hour=00" / "run=transform"
+
+
+def test_a_coin_on_two_pages_is_one_row_of_the_fresher(jobs: JobRunner) -> None:
+    older = {**MARKET, "market_cap_rank": 250, "last_updated": "2026-01-01T05:58:00.000Z"}
+    rows = transform(jobs, [snapshot(older), snapshot(MARKET), snapshot(older)])
+    assert [row["rank"] for row in rows] == [1]
+
+
+def test_an_entry_without_anything_is_nulls(jobs: JobRunner) -> None:
+    [row] = transform(jobs, [snapshot({"id": "dead-coin", "market_cap_rank": None}, "dead-coin")])
+    assert (row["coin_id"], row["rank"], row["current_price"]) == ("dead-coin", None, None)
+
+
+@pytest.mark.recorded
+@pytest.mark.skipif(not RECORDED.is_dir(), reason=f"There are no recorded responses in {RECORDED}.")
+def test_recorded_markets_arrive_to_the_bit(jobs: JobRunner) -> None:
+    markets = json.loads((RECORDED / "markets" / "markets_250_usd_2026-07-07.json").read_text())
+    rows = transform(jobs, [snapshot(market, market["id"]) for market in markets])
+    given = {market["id"]: market for market in markets}
+    assert {row["coin_id"] for row in rows} == set(given)
+    numbers = [name for name in rows[0] if isinstance(rows[0][name], float)]
+    assert len(numbers) > 10
+    for row in rows:
+        values = {name: given[row["coin_id"]][name] for name in numbers}
+        assert {name: bits(row[name]) for name in numbers} == {
+            name: bits(None if value is None else float(value)) for name, value in values.items()
+        }

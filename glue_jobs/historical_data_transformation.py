@@ -1,0 +1,18 @@
+"""The daily history: raw prices to one row a coin a UTC day, the first price of the day."""
+
+import sys
+from collections.abc import Sequence
+
+from pyspark.sql import SparkSession
+
+from glue_jobs.job import price_outputs, run
+from glue_jobs.prices import DAY
+
+
+def main(argv: Sequence[str], spark: SparkSession | None = None) -> None:
+    """Do what the work order in ``argv`` says; see ``glue_jobs.job.run``."""
+    run("historical_data_transformation", price_outputs(grain=DAY), argv, spark)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

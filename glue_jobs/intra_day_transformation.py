@@ -1,0 +1,19 @@
+"""The intra-day stream: raw prices to one row a coin an observation, and market snapshots."""
+
+import sys
+from collections.abc import Sequence
+
+from pyspark.sql import SparkSession
+
+from glue_jobs.job import SNAPSHOT_OUTPUT, price_outputs, run
+from glue_jobs.prices import MILLISECOND
+
+
+def main(argv: Sequence[str], spark: SparkSession | None = None) -> None:
+    """Do what the work order in ``argv`` says; see ``glue_jobs.job.run``."""
+    outputs = (*price_outputs(grain=MILLISECOND), SNAPSHOT_OUTPUT)
+    run("intra_day_transformation", outputs, argv, spark)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,269 @@
+"""A transformation job: reads the raw files that a work order names, and appends Parquet.
+
+A job knows nothing of the lake's layout: the work order tells it files, windows and partitions. It
+appends under a folder of the run's own and overwrites nothing.
+"""
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as sf
+
+from glue_jobs import prices, snapshots
+
+WINDOWS_A_WRITE = 200
+"""How many windows one write holds: Sail keeps a Parquet writer open for each of them."""
+
+SETTINGS = {
+    "spark.sql.session.timeZone": "UTC",
+    # Apache Spark's own default is INT96, which Parquet has deprecated.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+}
+
+
+class TransformationError(RuntimeError):
+    """A job could not do what its work order says."""
+
+
+@dataclass(frozen=True)
+class PathSyntax:
+    """How an engine wants to be told a local path, which may hold any character.
+
+    Attributes:
+        read: From a path to what the engine reads it by.
+        write: From a path to what the engine writes it by.
+    """
+
+    read: Callable[[str], str]
+    write: Callable[[str], str]
+
+
+def _as_uri(path: str) -> str:
+    return Path(path).as_uri()
+
+
+def _as_glob(path: str) -> str:
+    return re.sub(r"([\[\]{}*?\\])", r"\\\1", path)
+
+
+PATH_SYNTAXES = {
+    # Apache Spark reads glob patterns and writes to the path as it stands.
+    "glob": PathSyntax(read=_as_glob, write=str),
+    # Sail takes glob characters literally only in a percent-encoded URI.
+    "uri": PathSyntax(read=_as_uri, write=_as_uri),
+}
+
+
+class Transformation(Protocol):
+    """What a job makes of raw records: one DataFrame of rows an output."""
+
+    def __call__(self, raw: DataFrame) -> DataFrame:
+        """The rows, each with the ``window_start`` of its record."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One dataset that a job writes.
+
+    Attributes:
+        source: The field of the work order that names the raw files.
+        schema: Schema of the raw records.
+        transformation: From raw records to the dataset's rows.
+        argument: The job's argument that names the dataset's folder.
+    """
+
+    source: str
+    schema: str
+    transformation: Transformation
+    argument: str
+
+
+def price_outputs(grain: int) -> tuple[Output, ...]:
+    """Prices and what is rejected of them, at a grain of so many milliseconds."""
+    return (
+        Output(
+            "prices",
+            prices.RAW_SCHEMA,
+            lambda raw: prices.observations(raw, grain),
+            "prices_output",
+        ),
+        Output(
+            "prices",
+            prices.RAW_SCHEMA,
+            lambda raw: prices.rejections(raw, grain),
+            "rejected_output",
+        ),
+    )
+
+
+SNAPSHOT_OUTPUT = Output(
+    "snapshots",
+    snapshots.RAW_SCHEMA,
+    snapshots.snapshots,
+    "snapshots_output",
+)
+
+
+def run(
+    name: str,
+    outputs: Sequence[Output],
+    argv: Sequence[str],
+    spark: SparkSession | None = None,
+) -> None:
+    """Do what a work order says.
+
+    Args:
+        name: Name of the job, for messages.
+        outputs: What the job writes.
+        argv: The job's arguments, as AWS Glue passes them; Glue's own among them are ignored.
+        spark: The session to use. Where there is none, the job starts and stops its own.
+
+    Raises:
+        TransformationError: The work order or a raw file cannot be used. What was written by then
+            stays where it is: it does not count until a manifest names it.
+    """
+    arguments = _parse(outputs, argv)
+    session = spark or SparkSession.builder.appName(name).getOrCreate()
+    try:
+        for setting, value in SETTINGS.items():
+            session.conf.set(setting, value)
+        orders = _work_order(session, arguments)
+        for first in range(0, len(orders), WINDOWS_A_WRITE):
+            _write(session, name, outputs, arguments, orders[first : first + WINDOWS_A_WRITE])
+    finally:
+        if spark is None:
+            session.stop()
+
+
+def _parse(outputs: Sequence[Output], argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--work_order", required=True, help="JSON lines, one a window")
+    parser.add_argument("--partition_by", required=True, type=lambda text: text.split(","))
+    parser.add_argument("--run_id", required=True, help="names the run's own folders")
+    parser.add_argument(
+        "--path_syntax",
+        choices=PATH_SYNTAXES,
+        default="glob",
+        help="how the engine takes local paths: uri for Sail",
+    )
+    for output in outputs:
+        parser.add_argument(f"--{output.argument}", required=True)
+    return parser.parse_known_args(argv)[0]
+
+
+def _work_order(spark: SparkSession, arguments: argparse.Namespace) -> list[Row]:
+    """The windows to transform, in order of time."""
+    orders = sorted(_windows(spark, arguments).collect(), key=lambda order: order.window_start)
+    if not orders:
+        raise TransformationError(f"The work order {arguments.work_order} names no window.")
+    starts = [order.window_start for order in orders]
+    if len(set(starts)) < len(starts):
+        raise TransformationError(f"The work order {arguments.work_order} names a window twice.")
+    incomplete = [o.window_start for o in orders if None in [o[c] for c in arguments.partition_by]]
+    if incomplete:
+        raise TransformationError(
+            f"The work order {arguments.work_order} lacks one of {arguments.partition_by} for the "
+            f"window {incomplete[0]}.",
+        )
+    return orders
+
+
+def _windows(spark: SparkSession, arguments: argparse.Namespace) -> DataFrame:
+    partitions = "".join(f", {column} string" for column in arguments.partition_by)
+    # Times stay strings here: collect() would turn timestamps into the machine's local time.
+    schema = f"window_start string, prices array<string>, snapshots array<string>{partitions}"
+    return _read(spark, arguments, schema, [arguments.work_order])
+
+
+def _write(
+    spark: SparkSession,
+    name: str,
+    outputs: Sequence[Output],
+    arguments: argparse.Namespace,
+    orders: Sequence[Row],
+) -> None:
+    """Write some windows' rows, one file a window an output, or none where it has no row."""
+    try:
+        for output in outputs:
+            files = [file for order in orders for file in order[output.source] or ()]
+            if files:
+                raw = _read(spark, arguments, output.schema, files)
+                rows = _placed(output.transformation(raw), _windows(spark, arguments), arguments)
+                _append(rows, arguments, getattr(arguments, output.argument))
+    except Exception as error:
+        raise TransformationError(
+            f"{name} could not transform the windows that start from {orders[0].window_start} to "
+            f"{orders[-1].window_start}: {_root_cause(error)}",
+        ) from error
+
+
+def _read(
+    spark: SparkSession,
+    arguments: argparse.Namespace,
+    schema: str,
+    files: Sequence[str],
+) -> DataFrame:
+    """Read JSON lines; a line that is not of the schema is an error once the rows are used."""
+    paths = [_local_path(file) for file in files]
+    # Sail reads a missing file as one without lines.
+    missing = [path for path in paths if path is not None and not Path(path).is_file()]
+    if missing:
+        raise TransformationError(f"The file {missing[0]} is missing.")
+    read = PATH_SYNTAXES[arguments.path_syntax].read
+    uris = [file if path is None else read(path) for file, path in zip(files, paths, strict=True)]
+    return spark.read.schema(schema).option("mode", "FAILFAST").json(uris)
+
+
+def _placed(rows: DataFrame, windows: DataFrame, arguments: argparse.Namespace) -> DataFrame:
+    """Add the partition columns of each row's window."""
+    by_start = windows.select(
+        sf.col("window_start").cast("timestamp").alias("window_start"),
+        *arguments.partition_by,
+    )
+    stray = sf.raise_error(
+        sf.concat(
+            sf.lit("A raw file has a record of a window that the work order does not name: "),
+            sf.coalesce("coin_id", sf.lit("no coin")),
+            sf.lit(", "),
+            sf.coalesce(sf.col("window_start").cast("string"), sf.lit("no window")),
+            sf.lit("."),
+        ),
+    )
+    first = arguments.partition_by[0]
+    return (
+        rows.join(sf.broadcast(by_start), "window_start", "left")
+        .withColumn(first, sf.when(sf.col(first).isNotNull(), sf.col(first)).otherwise(stray))
+        .withColumn("run", sf.lit(arguments.run_id))
+        .select(*arguments.partition_by, "run", *rows.columns)
+    )
+
+
+def _append(rows: DataFrame, arguments: argparse.Namespace, output: str) -> None:
+    path = _local_path(output)
+    uri = output if path is None else PATH_SYNTAXES[arguments.path_syntax].write(path)
+    (
+        rows.repartition(*arguments.partition_by)  # All rows of a window into one file.
+        .write.mode("append")
+        .partitionBy(*arguments.partition_by, "run")
+        .parquet(uri)
+    )
+
+
+def _local_path(uri: str) -> str | None:
+    """The path that a URI is of; ``None`` for a URI of an object store."""
+    path = uri.removeprefix("file://")
+    return None if "://" in path else path
+
+
+def _root_cause(error: BaseException) -> str:
+    """The innermost message, without the engine's stack trace."""
+    cause: Any = getattr(error, "java_exception", None)
+    while cause is not None and cause.getCause() is not None:
+        cause = cause.getCause()
+    message = str(error) if cause is None else str(cause.toString())
+    return message.strip().splitlines()[0]
