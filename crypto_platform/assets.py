@@ -1,0 +1,227 @@
+"""The asset graph: the tracked coins, and the three stages, declared once and built per stream."""
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from crypto_platform.metadata import (
+    PRICE_COLUMNS,
+    RAW_COLUMNS,
+    loaded_metadata,
+    markdown_table,
+    raw_metadata,
+    transformed_metadata,
+)
+from crypto_platform.price_api import PriceApi
+from crypto_platform.raw_windows import commit_answer
+from crypto_platform.resources.ingestion import Ingestion, WrittenObject
+from crypto_platform.resources.lake import Lake
+from crypto_platform.resources.profiles import KINDS
+from crypto_platform.resources.transform import Transform
+from crypto_platform.resources.warehouse import Warehouse
+from crypto_platform.settings import Settings
+from crypto_platform.streams import Stream, Window
+from crypto_platform.tracked_coins import DOCUMENT, current_coins, refresh_tracked_coins
+from crypto_platform.transformed_windows import collect, job_arguments, write_work_order
+from lambda_function.plans import ApiSettings
+
+API_POOL = "price_api"
+
+_HEALS_BY_ITSELF = dg.RetryPolicy(
+    max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
+_OWNERS = ["team:data-platform"]
+
+
+def build_tracked_coins(settings: Settings) -> dg.AssetsDefinition:
+    """The asset that says which coins are tracked."""
+
+    @dg.asset(
+        description=(
+            "The coins whose prices are kept. A coin once tracked stays tracked until "
+            "TRACKED_COINS takes it out by name, so that history has no survivor bias."
+        ),
+        group_name="coins",
+        kinds={"python"},
+        owners=_OWNERS,
+        pool=API_POOL,
+        retry_policy=_HEALS_BY_ITSELF,
+    )
+    def tracked_coins(
+        context: dg.AssetExecutionContext, ingestion: Ingestion, lake: Lake, warehouse: Warehouse
+    ) -> dg.MaterializeResult[None]:
+        api = _price_api(context, settings, ingestion, lake)
+        coins = refresh_tracked_coins(api, settings.tracked_coins)
+        warehouse.upsert_coins(coins.coins)
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": len(coins.ids),
+                "dagster/uri": lake.raw.uri(DOCUMENT),
+                "tracked": markdown_table(
+                    [{"coin": coin.coin_id, "name": coin.name} for coin in coins.coins]
+                ),
+            }
+        )
+
+    return tracked_coins
+
+
+def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDefinition]:
+    """The three stages of a stream, from the API to the warehouse."""
+
+    def stage(**options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+        decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
+            key_prefix=stream.name,
+            group_name=stream.name,
+            partitions_def=stream.partitions(settings.first_window(stream)),
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            owners=_OWNERS,
+            tags={"stream": stream.name},
+            **options,
+        )
+        return decorator
+
+    @stage(
+        deps=["tracked_coins"],
+        description=(
+            "What the price API said of each window, in gzip-compressed JSON lines, one line a "
+            "coin: its arrays cut to the window, nothing rounded, joined or dropped.\n\n"
+            f"Asked for: {stream.granularity} prices. A coin that could not be had is absent with "
+            "a reason; asking again never makes a window poorer."
+        ),
+        kinds=set(KINDS[settings.profile].ingestion),
+        metadata={"dagster/column_schema": RAW_COLUMNS},
+        pool=API_POOL,
+        retry_policy=_HEALS_BY_ITSELF,
+    )
+    def raw_prices(
+        context: dg.AssetExecutionContext, ingestion: Ingestion, lake: Lake
+    ) -> dg.MaterializeResult[None]:
+        run_id = _attempt(context)
+        windows = _windows(context, stream)
+        api = _price_api(context, settings, ingestion, lake)
+        coins = current_coins(api, settings.tracked_coins).ids
+        answer = api.prices(stream, windows, coins)
+        snapshots = _snapshots(api, stream, windows, coins)
+        committed = commit_answer(
+            lake.raw,
+            stream,
+            windows,
+            answer,
+            snapshots=snapshots,
+            vs_currency=settings.vs_currency,
+            run_id=run_id,
+        )
+        for manifest in committed.manifests:
+            context.add_asset_metadata(
+                raw_metadata(lake.raw, manifest),
+                partition_key=stream.partition_key(manifest.window),
+            )
+        return dg.MaterializeResult(
+            metadata={
+                "run_api_calls": answer.calls,
+                "run_api_credits": answer.credits,
+                "run_unchanged_windows": committed.unchanged,
+                "source": answer.source,
+            }
+        )
+
+    @stage(
+        deps=[raw_prices],
+        description=(
+            f"The raw answers as Parquet, {stream.grain}: arrays joined by their timestamps, what "
+            "cannot be a price set aside with its reason."
+        ),
+        kinds=set(KINDS[settings.profile].transform),
+        metadata={"dagster/column_schema": PRICE_COLUMNS},
+    )
+    def transformed_prices(
+        context: dg.AssetExecutionContext, lake: Lake, transform: Transform
+    ) -> dg.MaterializeResult[None]:
+        run_id = _attempt(context)
+        raw = lake.raw.manifests(stream, _windows(context, stream))
+        lake.raw.check(stream, raw)
+        work_order = write_work_order(lake, stream, raw, run_id)
+        transform.run(stream.job, job_arguments(lake, stream, work_order, run_id))
+        windows = collect(lake, stream, raw, run_id)
+        lake.transformed.commit(stream, [window.manifest for window in windows])
+        lake.transformed.remove(work_order)
+        for window in windows:
+            context.add_asset_metadata(
+                transformed_metadata(lake.transformed, window),
+                partition_key=stream.partition_key(window.manifest.window),
+            )
+        return dg.MaterializeResult()
+
+    @stage(
+        deps=[transformed_prices],
+        description=(
+            f"The warehouse's table {stream.table}, {stream.grain}. A load replaces exactly its "
+            "windows in one transaction, and says in the ledger what is missing and why."
+        ),
+        kinds=set(KINDS[settings.profile].warehouse),
+        metadata={"dagster/column_schema": PRICE_COLUMNS, "dagster/table_name": stream.table},
+        pool=f"load_{stream.table}",
+        retry_policy=_HEALS_BY_ITSELF,
+    )
+    def snowflake_prices(
+        context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
+    ) -> dg.MaterializeResult[None]:
+        manifests = lake.transformed.manifests(stream, _windows(context, stream))
+        loaded = warehouse.load(stream, manifests, lake.transformed.root)
+        for manifest in manifests:
+            context.add_asset_metadata(
+                loaded_metadata(
+                    manifest,
+                    uri=warehouse.table_uri(stream.table),
+                    preview=loaded.previews.get(manifest.window.start, ()),
+                ),
+                partition_key=stream.partition_key(manifest.window),
+            )
+        return dg.MaterializeResult(
+            metadata={
+                "run_rows": loaded.prices,
+                "run_market_snapshots": loaded.snapshots,
+                "run_ledger": dict(loaded.ledger),
+            }
+        )
+
+    return [raw_prices, transformed_prices, snowflake_prices]
+
+
+def _price_api(
+    context: dg.AssetExecutionContext, settings: Settings, ingestion: Ingestion, lake: Lake
+) -> PriceApi:
+    return PriceApi(
+        ingestion=ingestion,
+        layer=lake.raw,
+        vs_currency=settings.vs_currency,
+        monthly_credits=ApiSettings.from_environment(os.environ).plan.monthly_credits,
+        asset=context.asset_key.to_user_string(),
+        run_id=_attempt(context),
+    )
+
+
+def _attempt(context: dg.AssetExecutionContext) -> str:
+    """The run's id; a retry within the run gets one of its own, so that it starts from nothing."""
+    run_id = context.run.run_id
+    return f"{run_id}-{context.retry_number}" if context.retry_number else run_id
+
+
+def _windows(context: dg.AssetExecutionContext, stream: Stream) -> list[Window]:
+    return [stream.window(key) for key in context.partition_keys]
+
+
+def _snapshots(
+    api: PriceApi, stream: Stream, windows: Sequence[Window], coins: Sequence[str]
+) -> dict[Window, tuple[WrittenObject, ...]]:
+    """A snapshot of the market for the newest window, while it is still the newest."""
+    newest = max(windows, key=lambda window: window.end)
+    now = datetime.now(UTC)
+    if stream.snapshot_within is None or now - newest.end > stream.snapshot_within:
+        return {}
+    answer = api.markets(ids=coins, snapshot=(stream, newest))
+    return {newest: answer.objects}

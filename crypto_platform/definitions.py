@@ -1,0 +1,51 @@
+"""Everything Dagster loads, put together; the parts are in their own modules."""
+
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from crypto_platform.assets import build_stream_assets, build_tracked_coins
+from crypto_platform.resources.profiles import build_resources
+from crypto_platform.schedules import build_schedule
+from crypto_platform.settings import Settings
+from crypto_platform.streams import STREAMS
+
+
+def build_definitions(
+    settings: Settings, resources: Mapping[str, Any] | None = None
+) -> dg.Definitions:
+    """The platform for some settings.
+
+    Args:
+        settings: Which profile, which partitions.
+        resources: Takes the place of the profile's resources, by name.
+    """
+    with warnings.catch_warnings():
+        # Backfill policies and links to code are in beta in the Dagster that is pinned.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        tracked_coins = build_tracked_coins(settings)
+        stages = [asset for stream in STREAMS for asset in build_stream_assets(stream, settings)]
+        assets = dg.with_source_code_references([tracked_coins, *stages])
+    return dg.Definitions(
+        assets=assets,
+        jobs=[
+            dg.define_asset_job(
+                stream.name,
+                description=stream.description,
+                selection=dg.AssetSelection.groups(stream.name)
+                | dg.AssetSelection.assets(tracked_coins),
+                tags={"stream": stream.name},
+            )
+            for stream in STREAMS
+        ],
+        schedules=[build_schedule(stream, settings.first_window(stream)) for stream in STREAMS],
+        resources={**build_resources(settings), **(resources or {})},
+        # One run is one process, with one Spark session.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions(Settings.from_environment(os.environ))

@@ -1,0 +1,134 @@
+"""What people see of a materialization in the UI: numbers that plot, and a preview."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from crypto_platform.manifests import Absence, Manifest
+from crypto_platform.resources.lake import Layer, from_json_lines
+from crypto_platform.transformed_windows import TransformedWindow
+
+_PREVIEW_ROWS = 5
+
+PRICE_COLUMNS = dg.TableSchema(
+    columns=[
+        dg.TableColumn("coin_id", "string", "The API's id of the coin; symbols are not unique."),
+        dg.TableColumn("vs_currency", "string", "The currency of price, cap and volume."),
+        dg.TableColumn("price_at", "timestamp", "When the price held, UTC."),
+        dg.TableColumn("price", "double", "Price of one coin, exactly the API's number."),
+        dg.TableColumn("market_cap", "double", "As the API has it; null and zero stay."),
+        dg.TableColumn("total_volume", "double", "Traded in the 24 hours before."),
+        dg.TableColumn("granularity", "string", "daily, hourly or 5-minute."),
+        dg.TableColumn("fetched_at", "timestamp", "When the API was asked, UTC."),
+        dg.TableColumn("source", "string", "coingecko or simulated."),
+    ]
+)
+
+RAW_COLUMNS = dg.TableSchema(
+    columns=[
+        dg.TableColumn("coin_id", "string", "The API's id of the coin."),
+        dg.TableColumn("vs_currency", "string", "The currency that was asked for."),
+        dg.TableColumn("window_start", "timestamp", "Start of the window, UTC."),
+        dg.TableColumn("window_end", "timestamp", "End of the window, itself not in it."),
+        dg.TableColumn("granularity", "string", "Spacing of the points."),
+        dg.TableColumn("requested_from", "bigint", "What was asked, UNIX seconds."),
+        dg.TableColumn("requested_to", "bigint", "What was asked, UNIX seconds."),
+        dg.TableColumn("fetched_at", "timestamp", "When it was asked, UTC."),
+        dg.TableColumn("run_id", "string", "The run that asked."),
+        dg.TableColumn("source", "string", "coingecko or simulated."),
+        dg.TableColumn("prices", "array<array<double>>", "[UNIX milliseconds, price]"),
+        dg.TableColumn("market_caps", "array<array<double>>", "[UNIX milliseconds, market cap]"),
+        dg.TableColumn("total_volumes", "array<array<double>>", "[UNIX milliseconds, volume]"),
+    ]
+)
+
+
+def raw_metadata(layer: Layer, manifest: Manifest) -> dict[str, Any]:
+    """A raw window: how many coins and points, where, and what the first lines hold."""
+    files = manifest.files_of("prices")
+    content = layer.read(files[0].path) if files else None
+    records = from_json_lines(content)[:_PREVIEW_ROWS] if content else []
+    preview = [
+        {
+            "coin": record["coin_id"],
+            "granularity": record["granularity"],
+            "points": len(record["prices"]),
+            "first price": record["prices"][0][1] if record["prices"] else None,
+        }
+        for record in records
+    ]
+    return {**_window_metadata(layer, manifest, preview), "dagster/row_count": manifest.coins}
+
+
+def transformed_metadata(layer: Layer, window: TransformedWindow) -> dict[str, Any]:
+    """A transformed window: as the raw one, and how many stamps were rejected."""
+    return {
+        **_window_metadata(layer, window.manifest, _price_rows(window.preview)),
+        "dagster/row_count": window.manifest.points,
+        "rejected": window.rejected,
+    }
+
+
+def loaded_metadata(
+    manifest: Manifest, uri: str, preview: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """A loaded window: what now stands in the warehouse for it."""
+    return {
+        "coins": manifest.coins,
+        "points": manifest.points,
+        "absent": len(manifest.absent),
+        "bytes": sum(file.bytes for file in manifest.files),
+        "dagster/row_count": manifest.points,
+        "dagster/uri": uri,
+        "preview": markdown_table(_price_rows(preview)),
+    }
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
+    """A few rows as a table; says so where there are none."""
+    if not rows:
+        return dg.MetadataValue.md("no rows")
+    head = list(rows[0])
+    lines = [head, ["---"] * len(head), *([_cell(row[name]) for name in head] for row in rows)]
+    return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
+
+
+def _window_metadata(
+    layer: Layer, manifest: Manifest, preview: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    folder = manifest.files[0].path.rpartition("/")[0] if manifest.files else ""
+    return {
+        "coins": manifest.coins,
+        "points": manifest.points,
+        "absent": len(manifest.absent),
+        **_absences(manifest.absent),
+        "bytes": sum(file.bytes for file in manifest.files),
+        "dagster/uri": layer.uri(folder),
+        "preview": markdown_table(preview),
+    }
+
+
+def _absences(absent: Sequence[Absence]) -> dict[str, Any]:
+    if not absent:
+        return {}
+    shown = [
+        {"coin": absence.coin_id, "status": absence.status, "reason": absence.reason}
+        for absence in absent[:_PREVIEW_ROWS]
+    ]
+    return {"why_absent": markdown_table(shown)}
+
+
+def _price_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    shown = ("coin_id", "price_at", "price", "market_cap", "total_volume", "granularity")
+    return [{name: row[name] for name in shown} for row in rows]
+
+
+def _cell(value: object) -> str:
+    text = str(value)
+    if isinstance(value, float):
+        text = f"{value:,.8g}"
+    elif isinstance(value, datetime):
+        text = f"{value:%Y-%m-%d %H:%M:%S}"
+    return text.replace("|", "\\|").replace("\n", " ")

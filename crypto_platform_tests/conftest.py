@@ -1,0 +1,91 @@
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from crypto_platform.definitions import build_definitions
+from crypto_platform.resources.lake import Lake
+from crypto_platform.resources.warehouse import DuckDBWarehouse
+from crypto_platform.settings import Settings
+from crypto_platform.simulated_market import SimulatedMarket
+from crypto_platform.streams import Stream
+
+STAGES = ("raw_prices", "transformed_prices", "snowflake_prices")
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The platform of one test: its definitions over a folder and an API of its own."""
+
+    definitions: dg.Definitions
+    home: Path
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(
+            raw_root=str(self.home / "raw"), transformed_root=str(self.home / "transformed")
+        )
+
+    @property
+    def warehouse(self) -> DuckDBWarehouse:
+        return DuckDBWarehouse(path=str(self.home / "crypto_db.duckdb"))
+
+    def materialize(
+        self,
+        stream: Stream,
+        first: str,
+        last: str | None = None,
+        *,
+        stages: Sequence[str] = STAGES,
+        instance: dg.DagsterInstance | None = None,
+    ) -> dg.ExecuteInProcessResult:
+        """Materialize a partition, or a range of them in one run as a backfill does."""
+        return self.definitions.resolve_job_def(stream.name).execute_in_process(
+            partition_key=None if last else first,
+            tags={
+                "dagster/asset_partition_range_start": first,
+                "dagster/asset_partition_range_end": last,
+            }
+            if last
+            else {},
+            asset_selection=[
+                dg.AssetKey(["tracked_coins"] if stage == "tracked_coins" else [stream.name, stage])
+                for stage in stages
+            ],
+            instance=instance,
+            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+        )
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        return self.warehouse.query(sql)
+
+
+@pytest.fixture
+def market() -> Iterator[SimulatedMarket]:
+    with SimulatedMarket() as simulated:
+        yield simulated
+
+
+@pytest.fixture
+def build_platform(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, Mapping[str, str]], Platform]:
+    """Make a platform that asks a given API, with further variables set."""
+
+    def build(base_url: str, variables: Mapping[str, str]) -> Platform:
+        environment = {
+            "CRYPTO_HOME": str(tmp_path / "home"),
+            "COINGECKO_BASE_URL": base_url,
+            "COINGECKO_PLAN": "pro",
+            "COINGECKO_CALLS_A_MINUTE": "1000000",
+            **variables,
+        }
+        for name, text in environment.items():
+            monkeypatch.setenv(name, text)
+        settings = Settings.from_environment(environment)
+        return Platform(definitions=build_definitions(settings), home=settings.home)
+
+    return build

@@ -1,0 +1,169 @@
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from crypto_platform.assets import API_POOL
+from crypto_platform.definitions import build_definitions
+from crypto_platform.settings import Settings, SettingsError
+from crypto_platform.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    return build_definitions(Settings.from_environment({}))
+
+
+def test_the_graph_has_the_tracked_coins_and_three_stages_a_stream(
+    definitions: dg.Definitions,
+) -> None:
+    graph = definitions.resolve_asset_graph()
+
+    parents = {
+        node.key.to_user_string(): {parent.to_user_string() for parent in node.parent_keys}
+        for node in graph.asset_nodes
+    }
+
+    assert parents == {
+        "tracked_coins": set(),
+        **{f"{stream.name}/raw_prices": {"tracked_coins"} for stream in STREAMS},
+        **{
+            f"{stream.name}/transformed_prices": {f"{stream.name}/raw_prices"} for stream in STREAMS
+        },
+        **{
+            f"{stream.name}/snowflake_prices": {f"{stream.name}/transformed_prices"}
+            for stream in STREAMS
+        },
+    }
+
+
+def test_the_stages_of_a_stream_are_a_group(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+
+    groups = {node.key.to_user_string(): node.group_name for node in graph.asset_nodes}
+
+    assert groups.pop("tracked_coins") == "coins"
+    assert all(key.startswith(f"{group}/") for key, group in groups.items())
+
+
+def test_a_range_of_partitions_is_one_run(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+
+    policies = {node.backfill_policy for node in graph.asset_nodes if node.is_partitioned}
+
+    assert policies == {dg.BackfillPolicy.single_run()}
+
+
+def test_what_asks_the_api_shares_a_pool_and_what_loads_a_table_has_its_own(
+    definitions: dg.Definitions,
+) -> None:
+    graph = definitions.resolve_asset_graph()
+
+    pools = {node.key.to_user_string(): node.pools for node in graph.asset_nodes}
+
+    assert pools["tracked_coins"] == {API_POOL}
+    assert pools["historical/raw_prices"] == pools["intra_day/raw_prices"] == {API_POOL}
+    assert pools["historical/snowflake_prices"] == {"load_historical_prices"}
+    assert pools["intra_day/snowflake_prices"] == {"load_intra_day_prices"}
+
+
+def test_every_asset_says_what_it_is_for_and_whose_it_is(definitions: dg.Definitions) -> None:
+    for node in definitions.resolve_asset_graph().asset_nodes:
+        assert node.description
+        assert node.owners
+        assert node.kinds
+
+
+@pytest.mark.parametrize(
+    ("stream", "tick", "key"),
+    [
+        (INTRA_DAY, datetime(2026, 11, 22, 18, 10, tzinfo=UTC), "2026-11-22-12:00"),
+        (INTRA_DAY, datetime(2026, 11, 22, 0, 10, tzinfo=UTC), "2026-11-21-18:00"),
+        # The clock of most of Europe is changed between these two.
+        (INTRA_DAY, datetime(2026, 10, 25, 6, 10, tzinfo=UTC), "2026-10-25-00:00"),
+        (HISTORICAL, datetime(2026, 11, 22, 0, 45, tzinfo=UTC), "2026-11-21"),
+    ],
+)
+def test_a_schedule_materializes_the_window_that_has_just_closed(
+    definitions: dg.Definitions, stream: Stream, tick: datetime, key: str
+) -> None:
+    schedule = definitions.resolve_schedule_def(f"{stream.name}_schedule")
+
+    with dg.build_schedule_context(scheduled_execution_time=tick) as context:
+        request = schedule(context)
+
+    assert isinstance(request, dg.RunRequest)
+    assert request.partition_key == key
+
+
+def test_a_schedule_skips_while_no_window_has_closed(definitions: dg.Definitions) -> None:
+    schedule = definitions.resolve_schedule_def("intra_day_schedule")
+
+    with dg.build_schedule_context(
+        scheduled_execution_time=datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
+    ) as context:
+        assert isinstance(schedule(context), dg.SkipReason)
+
+
+def test_the_six_hourly_schedule_runs_by_default_and_the_daily_one_does_not(
+    definitions: dg.Definitions,
+) -> None:
+    statuses = {
+        stream.name: definitions.resolve_schedule_def(f"{stream.name}_schedule").default_status
+        for stream in STREAMS
+    }
+
+    assert statuses == {
+        "historical": dg.DefaultScheduleStatus.STOPPED,
+        "intra_day": dg.DefaultScheduleStatus.RUNNING,
+    }
+
+
+@pytest.mark.integration
+def test_the_definitions_load_without_secrets_network_or_java(tmp_path: Path) -> None:
+    code = (
+        "import sys, json\n"
+        "import crypto_platform.definitions\n"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    )
+
+    # A PATH that has no Java, and an address where nothing answers.
+    loaded = subprocess.run(
+        [sys.executable, "-W", "error::dagster.BetaWarning", "-c", code],
+        env={"PATH": "", "COINGECKO_BASE_URL": "http://127.0.0.1:9", "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    slow_to_import = {"boto3", "cloudpathlib", "duckdb", "pyarrow", "pysail", "pyspark", "sqlglot"}
+    assert slow_to_import.isdisjoint(json.loads(loaded.stdout))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_profile_that_is_not_built_yet_says_so() -> None:
+    with pytest.raises(SettingsError, match="CRYPTO_PROFILE=aws"):
+        build_definitions(Settings.from_environment({"CRYPTO_PROFILE": "aws"}))
+
+
+@pytest.mark.integration
+def test_a_malformed_variable_stops_the_code_location_with_its_name(tmp_path: Path) -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import crypto_platform.definitions"],
+        env={**os.environ, "TRACKED_COINS": "top:many", "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert loaded.returncode != 0
+    assert "TRACKED_COINS='top:many'" in loaded.stderr

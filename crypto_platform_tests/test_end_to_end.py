@@ -1,0 +1,382 @@
+"""The platform as its users run it: assets materialized against an API on loopback."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from crypto_platform.definitions import build_definitions
+from crypto_platform.failures import PermanentFailure
+from crypto_platform.resources.lake import CorruptFileError, Layer, MissingWindowError
+from crypto_platform.settings import Settings
+from crypto_platform.simulated_market import SimulatedMarket
+from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
+from crypto_platform.tracked_coins import UnknownCoinError
+from crypto_platform_tests.conftest import STAGES, Platform
+from crypto_platform_tests.replay import (
+    RECORDED,
+    needs_recorded,
+    recorded_charts,
+    recorded_days,
+    replay,
+)
+
+pytestmark = pytest.mark.integration
+
+BuildPlatform = Callable[[str, Mapping[str, str]], Platform]
+
+
+def newest_keys(stream: Stream, count: int) -> list[str]:
+    """The keys of the newest closed windows, oldest first."""
+    now = datetime.now(UTC)
+    return list(stream.partitions(now - 400 * timedelta(days=1)).get_partition_keys()[-count:])
+
+
+def fingerprint(platform: Platform, stream: Stream) -> list[tuple[Any, ...]]:
+    """All that a stream has in the warehouse, but for when it was loaded."""
+    prices = platform.query(f"SELECT * EXCLUDE (loaded_at) FROM {stream.table}")
+    ledger = platform.query(f"SELECT * FROM ingestion_ledger WHERE stream = '{stream.name}'")
+    snapshots = platform.query("SELECT * EXCLUDE (loaded_at) FROM market_snapshots")
+    return sorted(tuple(map(repr, row.values())) for row in (*prices, *ledger, *snapshots))
+
+
+@needs_recorded
+@pytest.mark.parametrize(
+    ("coin", "first", "last"),
+    [
+        pytest.param("bitcoin", "2013-04-28", "2023-06-02", id="ten years with all their oddities"),
+        pytest.param("tether", "2019-03-01", "2019-08-31", id="a missing day"),
+        pytest.param("usd-coin", "2018-10-05", "2019-03-31", id="zero market caps"),
+        pytest.param("ethereum", "2025-05-20", "2025-08-17", id="up to the day of the recording"),
+    ],
+)
+def test_a_backfilled_history_is_the_recorded_one_to_the_last_bit(
+    coin: str, first: str, last: str, build_platform: BuildPlatform
+) -> None:
+    chart = recorded_charts("daily")[coin]
+    windows = [HISTORICAL.window(first), HISTORICAL.window(last)]
+    days = {
+        windows[0].start + timedelta(days=number)
+        for number in range((windows[1].end - windows[0].start).days)
+    }
+    truth = {day: one for day, one in recorded_days(chart).items() if day in days}
+    with replay({coin: chart}, RECORDED / "markets" / "markets_250_usd_2026-07-07.json") as api:
+        platform = build_platform(api.base_url, {"TRACKED_COINS": coin, "HISTORY_START": first})
+        platform.materialize(HISTORICAL, first, last)
+        calls = api.calls()
+
+    rows = platform.query(
+        "SELECT price_at, price, market_cap, total_volume FROM historical_prices ORDER BY price_at"
+    )
+    assert [
+        (row["price_at"].replace(tzinfo=UTC), row["price"], row["market_cap"], row["total_volume"])
+        for row in rows
+    ] == [(day, one.price, one.market_cap, one.total_volume) for day, one in sorted(truth.items())]
+    ledger = platform.query(
+        "SELECT window_start FROM ingestion_ledger WHERE status = 'missing_at_source'"
+    )
+    assert {row["window_start"].replace(tzinfo=UTC) for row in ledger} == days - truth.keys()
+    assert calls.by_endpoint["/coins/{id}/market_chart/range"] == 1
+
+
+@pytest.fixture
+def simulated(market: SimulatedMarket, build_platform: BuildPlatform) -> Platform:
+    return build_platform(market.base_url, {"TRACKED_COINS": "bitcoin,ethereum,tether"})
+
+
+@pytest.mark.parametrize("stream", [HISTORICAL, INTRA_DAY])
+def test_repeating_and_overlapping_runs_in_any_order_changes_nothing(
+    stream: Stream, simulated: Platform
+) -> None:
+    keys = newest_keys(stream, 6)
+    simulated.materialize(stream, keys[0], keys[-1])
+    once = fingerprint(simulated, stream)
+
+    simulated.materialize(stream, keys[3], keys[-1])
+    simulated.materialize(stream, keys[4])
+    simulated.materialize(stream, keys[0], keys[4])
+
+    assert fingerprint(simulated, stream) == once
+
+
+def test_one_partition_at_a_time_gives_what_one_range_gives(
+    simulated: Platform, market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    keys = newest_keys(HISTORICAL, 3)
+    simulated.materialize(HISTORICAL, keys[0], keys[-1])
+    columns = "coin_id, price_at, price, market_cap, total_volume, granularity, source"
+    query = f"SELECT {columns} FROM historical_prices ORDER BY coin_id, price_at"
+    by_range = simulated.query(query)
+
+    alone = build_platform(
+        market.base_url,
+        {
+            "TRACKED_COINS": "bitcoin,ethereum,tether",
+            "CRYPTO_HOME": str(simulated.home.with_name("alone")),
+        },
+    )
+    for key in reversed(keys):
+        alone.materialize(HISTORICAL, key)
+
+    assert alone.query(query) == by_range
+
+
+def test_a_year_of_25_coins_takes_a_call_a_coin_and_one_for_the_list(
+    market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    platform = build_platform(market.base_url, {"TRACKED_COINS": "top:25"})
+    keys = newest_keys(HISTORICAL, 365)
+
+    platform.materialize(HISTORICAL, keys[0], keys[-1], stages=("tracked_coins", "raw_prices"))
+
+    assert market.calls().total == 26
+
+
+def test_ninety_days_of_hourly_windows_take_a_call_a_coin(
+    market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    platform = build_platform(market.base_url, {"TRACKED_COINS": "bitcoin,ethereum"})
+    keys = newest_keys(INTRA_DAY, 365)[:360]
+
+    platform.materialize(INTRA_DAY, keys[0], keys[-1], stages=("raw_prices",))
+
+    assert market.calls().total == 2
+
+
+def test_the_newest_window_has_five_minute_prices_and_an_older_one_hourly_ones(
+    simulated: Platform,
+) -> None:
+    keys = newest_keys(INTRA_DAY, 9)
+
+    simulated.materialize(INTRA_DAY, keys[0])
+    simulated.materialize(INTRA_DAY, keys[-1])
+
+    rows = simulated.query(
+        "SELECT DISTINCT granularity, price_at < (SELECT MAX(price_at) FROM intra_day_prices) "
+        "- INTERVAL '1 day' AS old FROM intra_day_prices ORDER BY old"
+    )
+    assert [row["granularity"] for row in rows] == ["5-minute", "hourly"]
+
+
+def test_a_late_window_holds_its_own_prices_and_none_of_today(simulated: Platform) -> None:
+    key = newest_keys(INTRA_DAY, 200)[0]
+    window = INTRA_DAY.window(key)
+
+    simulated.materialize(INTRA_DAY, key)
+
+    (row,) = simulated.query(
+        "SELECT MIN(price_at) AS first_at, MAX(price_at) AS last_at FROM intra_day_prices"
+    )
+    assert window.start <= row["first_at"].replace(tzinfo=UTC)
+    assert row["last_at"].replace(tzinfo=UTC) < window.end
+    assert simulated.query("SELECT * FROM market_snapshots") == []
+
+
+def test_a_coin_that_fails_leaves_the_others_and_says_why(
+    simulated: Platform, market: SimulatedMarket
+) -> None:
+    (key,) = newest_keys(HISTORICAL, 1)
+    market.inject("dead_coin", coin="ethereum")
+
+    simulated.materialize(HISTORICAL, key)
+
+    rows = simulated.query("SELECT coin_id, status, reason FROM ingestion_ledger ORDER BY coin_id")
+    assert [(row["coin_id"], row["status"]) for row in rows] == [
+        ("bitcoin", "present"),
+        ("ethereum", "failed"),
+        ("tether", "present"),
+    ]
+    assert "no coin of this id" in rows[1]["reason"]
+
+
+def test_a_coin_that_fails_later_keeps_the_prices_it_has(
+    simulated: Platform, market: SimulatedMarket
+) -> None:
+    (key,) = newest_keys(HISTORICAL, 1)
+    simulated.materialize(HISTORICAL, key)
+    before = fingerprint(simulated, HISTORICAL)
+    market.inject("dead_coin", coin="ethereum")
+
+    simulated.materialize(HISTORICAL, key)
+
+    assert fingerprint(simulated, HISTORICAL) == before
+
+
+def test_a_null_price_is_set_aside_with_its_reason(
+    simulated: Platform, market: SimulatedMarket
+) -> None:
+    (key,) = newest_keys(HISTORICAL, 1)
+    market.inject("null_prices", coin="ethereum")
+
+    simulated.materialize(HISTORICAL, key)
+
+    (row,) = simulated.query("SELECT status, reason FROM ingestion_ledger WHERE coin_id='ethereum'")
+    prices = simulated.query("SELECT * FROM historical_prices WHERE coin_id = 'ethereum'")
+    # Whether the window's own point lost its price is the fault's choice; both ends are told.
+    assert (row["status"], len(prices)) in {("quarantined", 0), ("present", 1)}
+
+
+def test_a_window_outside_the_plan_is_told_in_the_ledger(
+    market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    platform = build_platform(
+        market.base_url,
+        {"TRACKED_COINS": "bitcoin", "COINGECKO_HISTORY_DAYS": "30", "HISTORY_START": "2025-01-01"},
+    )
+
+    platform.materialize(HISTORICAL, "2025-01-01")
+
+    (row,) = platform.query("SELECT coin_id, status, window_start FROM ingestion_ledger")
+    assert (row["coin_id"], row["status"]) == ("bitcoin", "out_of_plan")
+    assert market.calls().total == 0
+
+
+def test_an_unknown_coin_is_refused_by_name_where_the_list_is_made(
+    market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    platform = build_platform(market.base_url, {"TRACKED_COINS": "bitcon"})
+    (key,) = newest_keys(HISTORICAL, 1)
+
+    with pytest.raises(UnknownCoinError, match=r"'bitcon' \(did you mean 'bitcoin'"):
+        platform.materialize(HISTORICAL, key, stages=("tracked_coins",))
+
+
+def test_a_run_in_which_no_coin_could_be_had_fails_and_names_them(
+    market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    platform = build_platform(market.base_url, {"TRACKED_COINS": "bitcon"})
+    (key,) = newest_keys(HISTORICAL, 1)
+
+    with pytest.raises(PermanentFailure, match="bitcon"):
+        platform.materialize(HISTORICAL, key)
+
+
+def test_a_wrong_key_is_told_without_showing_it(
+    market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    platform = build_platform(
+        market.base_url, {"TRACKED_COINS": "bitcoin", "COINGECKO_API_KEY": "CG-planted-secret"}
+    )
+    (key,) = newest_keys(HISTORICAL, 1)
+    market.inject("wrong_key")
+
+    with pytest.raises(PermanentFailure, match="COINGECKO_API_KEY") as caught:
+        platform.materialize(HISTORICAL, key, stages=("raw_prices",))
+
+    assert "CG-planted-secret" not in str(caught.value)
+
+
+def test_a_corrupt_raw_file_is_named_with_its_window(simulated: Platform) -> None:
+    (key,) = newest_keys(HISTORICAL, 1)
+    simulated.materialize(HISTORICAL, key, stages=("raw_prices",))
+    layer = simulated.lake.raw
+    (path,) = [path for path in layer.paths("historical_data") if path.endswith(".json.gz")]
+    layer.put(path, (layer.read(path) or b"")[:-20])
+
+    with pytest.raises(CorruptFileError, match=f"historical {key}"):
+        simulated.materialize(HISTORICAL, key, stages=("transformed_prices",))
+
+
+def test_a_corrupt_raw_file_heals_by_materializing_it_again(simulated: Platform) -> None:
+    (key,) = newest_keys(HISTORICAL, 1)
+    simulated.materialize(HISTORICAL, key)
+    before = simulated.query("SELECT coin_id, price FROM historical_prices ORDER BY coin_id")
+    layer = simulated.lake.raw
+    (path,) = [path for path in layer.paths("historical_data") if path.endswith(".json.gz")]
+    layer.put(path, b"damaged")
+
+    simulated.materialize(HISTORICAL, key)
+
+    after = simulated.query("SELECT coin_id, price FROM historical_prices ORDER BY coin_id")
+    assert after == before
+
+
+def test_a_stage_without_the_one_before_it_says_what_to_materialize(simulated: Platform) -> None:
+    (key,) = newest_keys(HISTORICAL, 1)
+
+    with pytest.raises(MissingWindowError, match="materialize historical/raw_prices"):
+        simulated.materialize(HISTORICAL, key, stages=("transformed_prices",))
+
+
+def test_simulated_rows_say_so(simulated: Platform) -> None:
+    (key,) = newest_keys(HISTORICAL, 1)
+
+    simulated.materialize(HISTORICAL, key)
+
+    assert simulated.query("SELECT DISTINCT source FROM historical_prices") == [
+        {"source": "simulated"}
+    ]
+
+
+def test_every_partition_of_a_range_carries_its_own_numbers(simulated: Platform) -> None:
+    keys = newest_keys(HISTORICAL, 3)
+
+    result = simulated.materialize(HISTORICAL, keys[0], keys[-1])
+
+    for stage in STAGES:
+        events = result.asset_materializations_for_node(f"historical__{stage}")
+        assert [event.partition for event in events] == keys
+        for event in events:
+            assert {"coins", "points", "bytes", "dagster/uri", "dagster/row_count", "preview"} <= (
+                event.metadata.keys()
+            )
+            assert event.metadata["coins"] == dg.IntMetadataValue(3)
+
+
+def run_killed_at(moment: str, occurrence: int, stream: Stream, keys: list[str]) -> None:
+    """In a process of its own: materialize, and be killed when a moment comes."""
+    settings = Settings.from_environment(os.environ)
+    method = getattr(Layer, moment)
+    seen = 0
+
+    def killed_instead(self: Layer, *arguments: Any, **options: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen == occurrence:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return method(self, *arguments, **options)
+
+    setattr(Layer, moment, killed_instead)
+    Platform(build_definitions(settings), settings.home).materialize(stream, keys[0], keys[-1])
+
+
+@pytest.mark.parametrize(
+    ("moment", "occurrence"),
+    [
+        pytest.param("commit", 1, id="raw files written, nothing committed"),
+        pytest.param("put", 3, id="half of the raw windows committed"),
+        pytest.param("commit", 2, id="Parquet written, nothing committed"),
+        pytest.param("check", 2, id="transformed, nothing loaded"),
+    ],
+)
+def test_a_killed_run_leaves_nothing_that_counts_and_the_next_one_completes_it(
+    moment: str, occurrence: int, simulated: Platform
+) -> None:
+    keys = newest_keys(HISTORICAL, 4)
+    simulated.materialize(HISTORICAL, keys[0], keys[1])
+    before = simulated.query(
+        "SELECT coin_id, price_at, price FROM historical_prices ORDER BY coin_id, price_at"
+    )
+
+    killed = multiprocessing.get_context("spawn").Process(
+        target=run_killed_at, args=(moment, occurrence, HISTORICAL, keys)
+    )
+    killed.start()
+    killed.join()
+    standing = simulated.query(
+        "SELECT coin_id, price_at, price FROM historical_prices ORDER BY coin_id, price_at"
+    )
+    simulated.materialize(HISTORICAL, keys[0], keys[-1])
+
+    assert killed.exitcode == -signal.SIGKILL
+    assert standing == before
+    after = simulated.query(
+        "SELECT coin_id, price_at, price FROM historical_prices ORDER BY coin_id, price_at"
+    )
+    assert len(after) == 3 * len(keys)
+    assert [row for row in after if row in before] == before
