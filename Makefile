@@ -1,0 +1,72 @@
+# Two commands matter to a newcomer: make demo and make test. Each does all of its own set-up.
+
+VENV := .venv
+BIN := $(VENV)/bin
+export CRYPTO_HOME ?= .crypto
+export DAGSTER_HOME = $(abspath $(CRYPTO_HOME))/dagster
+PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+	&& command -v $$python && break; done)
+# A byte-code cache halves the time that Dagster takes to start.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-ui dev doctor test test-fast lint format types bench lock clean
+
+help: ## Show these commands.
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
+		printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/.installed ## Fill a warehouse from a simulated market, and see what stands in it.
+	@$(BIN)/crypto-platform demo
+
+demo-ui: $(VENV)/.installed ## Open the Dagster UI on the demo's data.
+	@$(BIN)/crypto-platform demo --ui
+
+dev: $(VENV)/.installed ## Run the Dagster UI and daemon on 127.0.0.1:3000, with the real price API.
+	@mkdir -p $(DAGSTER_HOME) && cp dagster.yaml $(DAGSTER_HOME)/dagster.yaml
+	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+
+test: $(VENV)/.tests-installed lint types ## Check style and types, and run all tests.
+	$(BIN)/pytest
+
+test-fast: $(VENV)/.tests-installed ## Run the tests that start no JVM.
+	$(BIN)/pytest -m "not spark"
+
+lint: $(VENV)/.tests-installed ## Check style.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.tests-installed ## Mend style.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.tests-installed ## Check types.
+	$(BIN)/mypy
+
+bench: $(VENV)/.tests-installed ## Measure API calls, time, rows a second and memory.
+	$(BIN)/python -m benchmarks
+
+lock: ## Resolve the pinned, hashed requirements again (needs uv).
+	uv pip compile pyproject.toml --group test --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --upgrade -q -o requirements-test.lock
+	uv pip compile pyproject.toml --constraint requirements-test.lock --universal \
+		--python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q \
+		-o requirements.lock
+
+clean: ## Remove the virtual environment and the caches; data stays.
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; set PYTHON=/path/to/it." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Setting up: this takes a minute or two, once."
+	@$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.tests-installed: requirements-test.lock $(VENV)/.installed
+	@$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements-test.lock
+	@touch $@

@@ -1,0 +1,1 @@
+"""How fast the platform is, measured against a simulated market; run with ``make bench``."""
