@@ -266,4 +266,4 @@ def _root_cause(error: BaseException) -> str:
     while cause is not None and cause.getCause() is not None:
         cause = cause.getCause()
     message = str(error) if cause is None else str(cause.toString())
-    return message.strip().splitlines()[0]
+    return next(iter(message.strip().splitlines()), type(error).__name__)

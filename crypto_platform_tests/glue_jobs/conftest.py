@@ -1,10 +1,10 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from crypto_platform.resources.transform import Engine
-from crypto_platform_tests.glue_jobs.jobs import JobRunner, use_engine
+from crypto_platform_tests.glue_jobs.jobs import JobRunner
 
 
 @pytest.fixture(scope="session")
@@ -14,9 +14,9 @@ def cache_folder(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session", params=["sail", pytest.param("spark", marks=pytest.mark.spark)])
-def engine(request: pytest.FixtureRequest, cache_folder: str) -> Iterator[Engine]:
-    with use_engine(request.param, cache_folder):
-        yield request.param
+def engine(request: pytest.FixtureRequest) -> Engine:
+    chosen: Engine = request.param
+    return chosen
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ DAY = 86_400_000
 
 
 @contextmanager
-def use_engine(engine: Engine, cache_folder: str) -> Iterator[None]:
+def _use_engine(engine: Engine, cache_folder: str) -> Iterator[None]:
     """Have pyspark's functions make expressions for one engine, in a process that uses both."""
     # pyspark starts no remote session once it has started a virtual machine.
     session("sail", cache_folder)
@@ -121,10 +121,11 @@ class JobRunner:
         }
         if stream.snapshot_within:
             arguments["snapshots_output"] = str(self.home / "snapshots")
-        LocalTransform(engine=self.engine, cache_folder=self.cache_folder).run(
-            stream.job,
-            arguments,
-        )
+        with _use_engine(self.engine, self.cache_folder):
+            LocalTransform(engine=self.engine, cache_folder=self.cache_folder).run(
+                stream.job,
+                arguments,
+            )
 
     def transform(self, records: Sequence[Record], stream: Stream = HISTORICAL) -> list[Row]:
         """The prices that a stream's job makes of records."""
@@ -265,6 +266,6 @@ def _cut(file: Path, window: timedelta) -> list[Record]:
             arrays = windows.setdefault(start + number * window, {})
             arrays.setdefault(name, []).append([stamp, value])
     return [
-        {**record(**arrays, coin=file.stem, start=at), "window_end": iso(at + window)}
+        {**record(coin=file.stem, start=at), "window_end": iso(at + window), **arrays}
         for at, arrays in windows.items()
     ]

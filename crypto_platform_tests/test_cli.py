@@ -1,0 +1,149 @@
+"""The command line, as a newcomer uses it: each command in a process of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+import pytest
+import requests
+
+from crypto_platform.simulated_market import SimulatedMarket
+from crypto_platform.streams import HISTORICAL, INTRA_DAY
+from crypto_platform_tests.test_end_to_end import newest_keys
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+
+def run(
+    command: Sequence[str], variables: Mapping[str, str], cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the virtual environment to its end, in a known environment."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("COINGECKO_")}
+    return subprocess.run(
+        [str(BIN / command[0]), *command[1:]],
+        env={**kept, "PYTHONPATH": str(ROOT), **variables},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+
+
+@pytest.fixture
+def variables(market: SimulatedMarket, tmp_path: Path) -> dict[str, str]:
+    """An installation that asks the simulated market, with a folder of its own."""
+    home = tmp_path / "home"
+    (home / "dagster").mkdir(parents=True)
+    return {
+        "CRYPTO_HOME": str(home),
+        "DAGSTER_HOME": str(home / "dagster"),
+        "COINGECKO_BASE_URL": market.base_url,
+        "COINGECKO_PLAN": "pro",
+        "TRACKED_COINS": "bitcoin,ethereum",
+    }
+
+
+def count(home: str, table: str) -> int:
+    with duckdb.connect(f"{home}/crypto_db.duckdb", read_only=True) as warehouse:
+        (rows,) = warehouse.execute(f"SELECT COUNT(*) FROM transformed.{table}").fetchall()
+    return int(rows[0])
+
+
+def test_the_demo_fills_a_warehouse_of_its_own_and_says_what_stands_in_it(tmp_path: Path) -> None:
+    demo = run(["crypto-platform", "demo"], {"CRYPTO_HOME": str(tmp_path / "prices")}, cwd=tmp_path)
+
+    assert demo.returncode == 0, demo.stderr
+    assert "no price below is real" in demo.stdout
+    assert re.search(r"historical_prices\W+10\W+900\W", demo.stdout)
+    assert "API calls used, all simulated" in demo.stdout
+    assert [folder.name for folder in tmp_path.iterdir()] == ["prices-demo"]
+    with duckdb.connect(str(tmp_path / "prices-demo" / "crypto_db.duckdb")) as warehouse:
+        sources = warehouse.execute("SELECT DISTINCT source FROM transformed.prices").fetchall()
+    assert sources == [("simulated",)]
+
+
+def test_the_simulated_market_answers_until_it_is_interrupted() -> None:
+    with subprocess.Popen(
+        [str(BIN / "crypto-platform"), "simulate", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as market:
+        assert market.stdout is not None
+        said = market.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+/api/v3", said)
+        assert found, said
+        answer = requests.get(f"{found[0]}/ping", timeout=10)
+        market.send_signal(signal.SIGINT)
+        market.wait(timeout=20)
+
+    assert "(simulated)" in answer.json()["gecko_says"]
+    assert market.returncode == 0
+
+
+def test_dg_finds_the_definitions_sound(variables: dict[str, str]) -> None:
+    checked = run(["dg", "check", "defs"], variables)
+
+    assert checked.returncode == 0, checked.stderr
+    assert "All definitions loaded successfully" in checked.stdout + checked.stderr
+
+
+def test_dg_launches_a_range_as_one_run(variables: dict[str, str]) -> None:
+    keys = newest_keys(HISTORICAL, 3)
+
+    launched = run(
+        [
+            "dg",
+            "launch",
+            "--assets",
+            "group:historical",
+            "--partition-range",
+            f"{keys[0]}...{keys[-1]}",
+        ],
+        variables,
+    )
+
+    assert launched.returncode == 0, launched.stderr
+    assert launched.stderr.count("RUN_SUCCESS") == 1
+    assert count(variables["CRYPTO_HOME"], "historical_prices") == 6
+
+
+def test_dg_launches_one_partition_of_a_job(variables: dict[str, str]) -> None:
+    (key,) = newest_keys(INTRA_DAY, 1)
+
+    launched = run(["dg", "launch", "--job", "intra_day", "--partition", key], variables)
+
+    assert launched.returncode == 0, launched.stderr
+    assert count(variables["CRYPTO_HOME"], "intra_day_prices") > 0
+    assert count(variables["CRYPTO_HOME"], "coins") == 2
+
+
+def test_dagster_materializes_a_partition_from_the_workspace(variables: dict[str, str]) -> None:
+    (key,) = newest_keys(HISTORICAL, 1)
+
+    materialized = run(
+        [
+            "dagster",
+            "asset",
+            "materialize",
+            "-m",
+            "crypto_platform.definitions",
+            "--select",
+            "group:historical",
+            "--partition",
+            key,
+        ],
+        variables,
+    )
+
+    assert materialized.returncode == 0, materialized.stderr
+    assert count(variables["CRYPTO_HOME"], "historical_prices") == 2
