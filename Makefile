@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui dev doctor test test-fast lint format types bench lock clean
+.PHONY: help demo demo-ui dev simulate test test-fast lint format types bench lock clean
 
 help: ## Show these commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -26,6 +26,9 @@ demo-ui: $(VENV)/.installed ## Open the Dagster UI on the demo's data.
 dev: $(VENV)/.installed ## Run the Dagster UI and daemon on 127.0.0.1:3000, with the real price API.
 	@mkdir -p $(DAGSTER_HOME) && cp dagster.yaml $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+
+simulate: $(VENV)/.installed ## Serve the simulated market until interrupted.
+	@$(BIN)/crypto-platform simulate
 
 test: $(VENV)/.tests-installed lint types ## Check style and types, and run all tests.
 	$(BIN)/pytest

@@ -5,17 +5,22 @@ would be, and its memory is not counted.
 """
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from multiprocessing.connection import Connection
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from crypto_platform.simulated_market import Oddities, SimulatedMarket
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ def main() -> None:
     console.print(table)
 
 
-def measure(backfill: Backfill, base_url: str) -> dict:
+def measure(backfill: Backfill, base_url: str) -> dict[str, Any]:
     """One backfill in a new process with a new folder."""
     with tempfile.TemporaryDirectory() as home:
         finished = subprocess.run(
@@ -66,17 +71,25 @@ def measure(backfill: Backfill, base_url: str) -> dict:
             text=True,
             check=True,
         )
-    return json.loads(finished.stdout.splitlines()[-1])
+    measured: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
+    return measured
 
 
 @contextmanager
 def simulated_market() -> Iterator[str]:
-    """The simulated market in a process of its own; gives its address."""
-    command = [str(Path(sys.executable).with_name("crypto-platform")), "simulate", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as market:
-        assert market.stdout is not None
-        yield next(word for word in market.stdout.readline().split() if word.startswith("http"))
-        market.terminate()
+    """The simulated market in a process of its own, every coin there from the first day."""
+    spawning = multiprocessing.get_context("spawn")
+    here, there = spawning.Pipe()
+    market = spawning.Process(target=_serve, args=(there,), daemon=True)
+    market.start()
+    yield here.recv()
+    market.terminate()
+
+
+def _serve(connection: Connection) -> None:
+    with SimulatedMarket(oddities=Oddities(late_listing=False)) as market:
+        connection.send(market.base_url)
+        threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -32,9 +32,10 @@ def main(coins: int, days: int) -> None:
     )
     wall = time.perf_counter() - began
     stages = {
-        event.step_key.partition("__")[2]: event.step_success_data.duration_ms / 1000
+        key.partition("__")[2]: event.step_success_data.duration_ms / 1000
         for event in result.all_events
-        if event.event_type is dg.DagsterEventType.STEP_SUCCESS and "__" in event.step_key
+        if event.event_type is dg.DagsterEventType.STEP_SUCCESS
+        and "__" in (key := event.step_key or "")
     }
     answered = result.asset_materializations_for_node("historical__raw_prices")[0]
     print(

@@ -2,8 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -11,23 +10,21 @@ from crypto_platform.assets import build_stream_assets, build_tracked_coins
 from crypto_platform.resources.profiles import build_resources
 from crypto_platform.schedules import build_schedule
 from crypto_platform.settings import Settings
-from crypto_platform.streams import STREAMS
+from crypto_platform.streams import STREAMS, Stream
 
 
-def build_definitions(
-    settings: Settings, resources: Mapping[str, Any] | None = None
-) -> dg.Definitions:
+def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -> dg.Definitions:
     """The platform for some settings.
 
     Args:
-        settings: Which profile, which partitions.
-        resources: Takes the place of the profile's resources, by name.
+        settings: Which profile, which coins, which partitions.
+        streams: The streams to build.
     """
     with warnings.catch_warnings():
         # Backfill policies and links to code are in beta in the Dagster that is pinned.
         warnings.simplefilter("ignore", dg.BetaWarning)
         tracked_coins = build_tracked_coins(settings)
-        stages = [asset for stream in STREAMS for asset in build_stream_assets(stream, settings)]
+        stages = [asset for stream in streams for asset in build_stream_assets(stream, settings)]
         assets = dg.with_source_code_references([tracked_coins, *stages])
     return dg.Definitions(
         assets=assets,
@@ -39,10 +36,10 @@ def build_definitions(
                 | dg.AssetSelection.assets(tracked_coins),
                 tags={"stream": stream.name},
             )
-            for stream in STREAMS
+            for stream in streams
         ],
-        schedules=[build_schedule(stream, settings.first_window(stream)) for stream in STREAMS],
-        resources={**build_resources(settings), **(resources or {})},
+        schedules=[build_schedule(stream, settings.first_window(stream)) for stream in streams],
+        resources=build_resources(settings),
         # One run is one process, with one Spark session.
         executor=dg.in_process_executor,
     )

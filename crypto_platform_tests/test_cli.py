@@ -90,13 +90,6 @@ def test_the_simulated_market_answers_until_it_is_interrupted() -> None:
     assert market.returncode == 0
 
 
-def test_dg_finds_the_definitions_sound(variables: dict[str, str]) -> None:
-    checked = run(["dg", "check", "defs"], variables)
-
-    assert checked.returncode == 0, checked.stderr
-    assert "All definitions loaded successfully" in checked.stdout + checked.stderr
-
-
 def test_dg_launches_a_range_as_one_run(variables: dict[str, str]) -> None:
     keys = newest_keys(HISTORICAL, 3)
 
@@ -125,25 +118,3 @@ def test_dg_launches_one_partition_of_a_job(variables: dict[str, str]) -> None:
     assert launched.returncode == 0, launched.stderr
     assert count(variables["CRYPTO_HOME"], "intra_day_prices") > 0
     assert count(variables["CRYPTO_HOME"], "coins") == 2
-
-
-def test_dagster_materializes_a_partition_from_the_workspace(variables: dict[str, str]) -> None:
-    (key,) = newest_keys(HISTORICAL, 1)
-
-    materialized = run(
-        [
-            "dagster",
-            "asset",
-            "materialize",
-            "-m",
-            "crypto_platform.definitions",
-            "--select",
-            "group:historical",
-            "--partition",
-            key,
-        ],
-        variables,
-    )
-
-    assert materialized.returncode == 0, materialized.stderr
-    assert count(variables["CRYPTO_HOME"], "historical_prices") == 2

@@ -1,5 +1,6 @@
 """The platform as its users run it: assets materialized against an API on loopback."""
 
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -380,3 +381,43 @@ def test_a_killed_run_leaves_nothing_that_counts_and_the_next_one_completes_it(
     )
     assert len(after) == 3 * len(keys)
     assert [row for row in after if row in before] == before
+
+
+def with_snapshots_within(
+    allowed: timedelta, market: SimulatedMarket, build_platform: BuildPlatform
+) -> Platform:
+    """A platform whose newest window may take a snapshot for so long after its close."""
+    platform = build_platform(market.base_url, {"TRACKED_COINS": "bitcoin,ethereum,tether"})
+    stream = dataclasses.replace(INTRA_DAY, snapshot_within=allowed)
+    definitions = build_definitions(Settings.from_environment(os.environ), streams=(stream,))
+    return dataclasses.replace(platform, definitions=definitions)
+
+
+def test_the_newest_window_takes_a_snapshot_that_says_when_and_stays_the_first(
+    market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    platform = with_snapshots_within(timedelta(hours=7), market, build_platform)
+    (key,) = newest_keys(INTRA_DAY, 1)
+    before = datetime.now(UTC)
+
+    platform.materialize(INTRA_DAY, key)
+    first = platform.query("SELECT * EXCLUDE (loaded_at) FROM market_snapshots ORDER BY coin_id")
+    platform.materialize(INTRA_DAY, key)
+    second = platform.query("SELECT * EXCLUDE (loaded_at) FROM market_snapshots ORDER BY coin_id")
+
+    assert [row["coin_id"] for row in first] == ["bitcoin", "ethereum", "tether"]
+    assert all(
+        before - timedelta(seconds=1) <= row["observed_at"] <= datetime.now(UTC) for row in first
+    )
+    assert second == first
+
+
+def test_a_window_that_is_no_longer_the_newest_takes_no_snapshot(
+    market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    platform = with_snapshots_within(timedelta(hours=7), market, build_platform)
+    late, _newest = newest_keys(INTRA_DAY, 2)
+
+    platform.materialize(INTRA_DAY, late)
+
+    assert platform.query("SELECT * FROM market_snapshots") == []
