@@ -2,8 +2,6 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-export CRYPTO_HOME ?= .crypto
-export DAGSTER_HOME = $(abspath $(CRYPTO_HOME))/dagster
 PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& command -v $$python && break; done)
@@ -24,8 +22,7 @@ demo-ui: $(VENV)/.installed ## Open the Dagster UI on the demo's data.
 	@$(BIN)/crypto-platform demo --ui
 
 dev: $(VENV)/.installed ## Run the Dagster UI and daemon on 127.0.0.1:3000, with the real price API.
-	@mkdir -p $(DAGSTER_HOME) && cp dagster.yaml $(DAGSTER_HOME)/dagster.yaml
-	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+	@$(BIN)/crypto-platform dev
 
 simulate: $(VENV)/.installed ## Serve the simulated market until interrupted.
 	@$(BIN)/crypto-platform simulate

@@ -1,4 +1,4 @@
-"""The command line: a demo without an account, and the simulated market behind it."""
+"""The command line: the UI, a demo without an account, and the simulated market behind it."""
 
 import os
 import sys
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 from dotenv import load_dotenv
+
+from crypto_platform.instance import instance_environment, run_dagster
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,13 +17,20 @@ def main() -> None:
 
 
 @main.command()
+@click.option("--port", default=3000, show_default=True, help="Port of the UI.")
+def dev(port: int) -> None:
+    """Run the Dagster UI and daemon on 127.0.0.1, with the real price API."""
+    sys.exit(run_dagster(instance_environment(_home()), port))
+
+
+@main.command()
 @click.option("--ui", is_flag=True, help="Open the Dagster UI on the demo's data, and stay.")
 @click.option("--port", default=3000, show_default=True, help="Port of the UI.")
 def demo(*, ui: bool, port: int) -> None:
     """Fill a warehouse of its own from a simulated market, and show what stands in it."""
     from crypto_platform.demo import open_demo, run_demo  # noqa: PLC0415 - Dagster takes a second
 
-    home = Path(os.environ.get("CRYPTO_HOME") or ".crypto")
+    home = _home()
     # Beside the real prices, never among them.
     home = home.with_name(f"{home.name}-demo")
     sys.exit(open_demo(home, port) if ui else run_demo(home))
@@ -36,3 +45,7 @@ def simulate(host: str, port: int, seed: int) -> None:
     from crypto_platform.simulated_market import serve  # noqa: PLC0415 - only this command needs it
 
     serve(host, port, seed=seed)
+
+
+def _home() -> Path:
+    return Path(os.environ.get("CRYPTO_HOME") or ".crypto")

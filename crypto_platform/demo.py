@@ -5,9 +5,6 @@ of it can be taken for a real price.
 """
 
 import os
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +14,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import click
 import dagster as dg
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from crypto_platform.definitions import build_definitions
+from crypto_platform.instance import instance_environment, run_dagster
 from crypto_platform.price_api import usage_of_month
 from crypto_platform.settings import Settings
 from crypto_platform.simulated_market import SimulatedMarket
@@ -31,7 +30,6 @@ from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
 _COINS = 10
 _DAYS = 90
 _SIX_HOURLY_WINDOWS = 4
-_ROOT = Path(__file__).parents[1]
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _RANGE_START_TAG = "dagster/asset_partition_range_start"
 _RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -81,29 +79,24 @@ def open_demo(home: Path, port: int) -> int:
         The exit code of ``dagster dev``.
     """
     with _simulated_platform(home) as (market, environment):
-        print(f"A simulated market answers at {market.base_url}: no price is real.")  # noqa: T201
-        workspace = str(_ROOT / "workspace.yaml")
-        command = [sys.executable, "-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1"]
-        return subprocess.call(  # noqa: S603 - our own interpreter and arguments
-            [*command, "-p", str(port)], env={**os.environ, **environment}, cwd=_ROOT
-        )
+        click.echo(f"A simulated market answers at {market.base_url}: no price is real.")
+        return run_dagster(environment, port)
 
 
 @contextmanager
 def _simulated_platform(home: Path) -> Iterator[tuple[SimulatedMarket, Mapping[str, str]]]:
     """A simulated market, and the environment in which the platform knows nothing else."""
-    instance = home.absolute() / "dagster"
-    instance.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(_ROOT / "dagster.yaml", instance / "dagster.yaml")
     today = datetime.now(UTC).date()
     with SimulatedMarket() as market:
         environment = {
+            **instance_environment(home),
             "CRYPTO_PROFILE": "local",
-            "CRYPTO_HOME": str(home),
-            "DAGSTER_HOME": str(instance),
             "COINGECKO_BASE_URL": market.base_url,
             "COINGECKO_API_KEY": "",
             "COINGECKO_PLAN": "pro",
+            "COINGECKO_CALLS_A_MINUTE": "",
+            "COINGECKO_MONTHLY_CREDITS": "",
+            "COINGECKO_HISTORY_DAYS": "",
             "TRACKED_COINS": f"top:{_COINS}",
             "VS_CURRENCY": "usd",
             "HISTORY_START": str(today - timedelta(days=_DAYS)),

@@ -49,7 +49,7 @@ def raw_metadata(layer: Layer, manifest: Manifest) -> dict[str, Any]:
     """A raw window: how many coins and points, where, and what the first lines hold."""
     files = manifest.files_of("prices")
     content = layer.read(files[0].path) if files else None
-    records = from_json_lines(content)[:_PREVIEW_ROWS] if content else []
+    records = from_json_lines(content, first=_PREVIEW_ROWS) if content else []
     preview = [
         {
             "coin": record["coin_id"],

@@ -3,14 +3,17 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
 import requests
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.streams import HISTORICAL, INTRA_DAY
@@ -59,16 +62,60 @@ def count(home: str, table: str) -> int:
 
 
 def test_the_demo_fills_a_warehouse_of_its_own_and_says_what_stands_in_it(tmp_path: Path) -> None:
+    # Whoever has set up the real API must not get it, or its limits, into the demo.
+    (tmp_path / ".env").write_text(
+        "COINGECKO_API_KEY=CG-real\nCOINGECKO_PLAN=demo\nCOINGECKO_CALLS_A_MINUTE=1\n"
+        "TRACKED_COINS=bitcoin\nVS_CURRENCY=eur\n"
+    )
     demo = run(["crypto-platform", "demo"], {"CRYPTO_HOME": str(tmp_path / "prices")}, cwd=tmp_path)
 
     assert demo.returncode == 0, demo.stderr
     assert "no price below is real" in demo.stdout
     assert re.search(r"historical_prices\W+10\W+900\W", demo.stdout)
     assert "API calls used, all simulated" in demo.stdout
-    assert [folder.name for folder in tmp_path.iterdir()] == ["prices-demo"]
+    assert {entry.name for entry in tmp_path.iterdir()} == {".env", "prices-demo"}
     with duckdb.connect(str(tmp_path / "prices-demo" / "crypto_db.duckdb")) as warehouse:
         sources = warehouse.execute("SELECT DISTINCT source FROM transformed.prices").fetchall()
     assert sources == [("simulated",)]
+
+
+def test_dev_serves_the_ui_with_the_settings_of_the_env_file(tmp_path: Path) -> None:
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    (tmp_path / ".env").write_text(f"CRYPTO_HOME=prices\nHISTORY_START={yesterday}\n")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {name: text for name, text in os.environ.items() if name != "CRYPTO_HOME"}
+    with subprocess.Popen(
+        [str(BIN / "crypto-platform"), "dev", "--port", str(port)],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as dev:
+        try:
+            partitions = partitions_in_the_ui(port)
+        finally:
+            os.killpg(dev.pid, signal.SIGTERM)
+
+    assert partitions == [str(yesterday)]
+    assert (tmp_path / "prices" / "dagster" / "dagster.yaml").exists()
+
+
+def partitions_in_the_ui(port: int) -> list[str]:
+    """The partitions of historical/raw_prices, as the UI shows them once it is up."""
+    query = """{assetNodeOrError(assetKey: {path: ["historical", "raw_prices"]}) {
+        ... on AssetNode {partitionKeys}}}"""
+    for attempt in Retrying(
+        stop=stop_after_delay(90), wait=wait_fixed(0.5), retry=retry_if_exception_type()
+    ):
+        with attempt:
+            answer = requests.post(
+                f"http://127.0.0.1:{port}/graphql", json={"query": query}, timeout=10
+            )
+            keys: list[str] = answer.json()["data"]["assetNodeOrError"]["partitionKeys"]
+    return keys
 
 
 def test_the_simulated_market_answers_until_it_is_interrupted() -> None:

@@ -7,10 +7,12 @@ either, and what a killed run left behind does not count.
 
 import gzip
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -206,9 +208,10 @@ def to_json_lines(records: Iterable[Mapping[str, Any]]) -> bytes:
     return gzip.compress(lines.encode(), compresslevel=1, mtime=0)
 
 
-def from_json_lines(content: bytes) -> list[dict[str, Any]]:
-    """Records from gzip-compressed JSON lines."""
-    return [json.loads(line) for line in gzip.decompress(content).splitlines()]
+def from_json_lines(content: bytes, first: int | None = None) -> list[dict[str, Any]]:
+    """Records from gzip-compressed JSON lines: all, or the first so many."""
+    with gzip.open(io.BytesIO(content)) as lines:
+        return [json.loads(line) for line in islice(lines, first)]
 
 
 def describe(stream: Stream, windows: Sequence[Window]) -> str:

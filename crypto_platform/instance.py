@@ -1,0 +1,38 @@
+"""The local Dagster instance: where it keeps its runs, and how its UI and daemon are started."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[1]
+
+
+def instance_environment(home: Path) -> dict[str, str]:
+    """Make the instance's folder below ``home``; returns the variables that point to it."""
+    folder = home.absolute() / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(_ROOT / "dagster.yaml", folder / "dagster.yaml")
+    return {"CRYPTO_HOME": str(home.absolute()), "DAGSTER_HOME": str(folder)}
+
+
+def run_dagster(environment: Mapping[str, str], port: int) -> int:
+    """Run the Dagster UI and daemon on loopback until interrupted.
+
+    Args:
+        environment: What ``instance_environment`` gave, and whatever else is to be set.
+        port: Port of the UI.
+
+    Returns:
+        The exit code of ``dagster dev``.
+    """
+    workspace = str(_ROOT / "workspace.yaml")
+    command = [sys.executable, "-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1"]
+    return subprocess.call(  # noqa: S603 - our own interpreter and arguments
+        [*command, "-p", str(port)],
+        env={**os.environ, **environment},
+        # Dagster lets a .env in its working folder override all that is set here.
+        cwd=environment["DAGSTER_HOME"],
+    )
