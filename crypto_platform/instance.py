@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -30,9 +31,11 @@ def run_dagster(environment: Mapping[str, str], port: int) -> int:
     """
     workspace = str(_ROOT / "workspace.yaml")
     command = [sys.executable, "-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1"]
-    return subprocess.call(  # noqa: S603 - our own interpreter and arguments
+    with subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
         [*command, "-p", str(port)],
         env={**os.environ, **environment},
         # Dagster lets a .env in its working folder override all that is set here.
         cwd=environment["DAGSTER_HOME"],
-    )
+    ) as dagster:
+        signal.signal(signal.SIGTERM, lambda *_: dagster.terminate())
+        return dagster.wait()

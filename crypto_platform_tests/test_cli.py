@@ -92,15 +92,16 @@ def test_dev_serves_the_ui_with_the_settings_of_the_env_file(tmp_path: Path) -> 
         env={**environment, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
     ) as dev:
         try:
             partitions = partitions_in_the_ui(port)
         finally:
-            os.killpg(dev.pid, signal.SIGTERM)
+            dev.terminate()
 
     assert partitions == [str(yesterday)]
     assert (tmp_path / "prices" / "dagster" / "dagster.yaml").exists()
+    with socket.socket() as stopped:
+        assert stopped.connect_ex(("127.0.0.1", port)) != 0
 
 
 def partitions_in_the_ui(port: int) -> list[str]:
