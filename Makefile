@@ -53,6 +53,9 @@ lock: ## Resolve the pinned, hashed requirements again (needs uv).
 	uv pip compile pyproject.toml --constraint requirements-test.lock --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q \
 		-o requirements.lock
+	uv pip compile pyproject.toml --group docker --constraint requirements-test.lock --universal \
+		--python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q \
+		-o requirements-docker.lock
 
 clean: ## Remove the virtual environment and the caches; data stays.
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
