@@ -27,6 +27,9 @@ dev: $(VENV)/.installed ## Run the Dagster UI and daemon on 127.0.0.1:3000, with
 	@mkdir -p $(DAGSTER_HOME) && cp dagster.yaml $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
 
+doctor: $(VENV)/.installed ## Check that all is there that the platform needs, and works.
+	@$(BIN)/crypto-platform doctor
+
 test: $(VENV)/.tests-installed lint types ## Check style and types, and run all tests.
 	$(BIN)/pytest
 

@@ -1,4 +1,4 @@
-"""The command line: a demo without an account, and the simulated market behind it."""
+"""The command line: a demo without an account, the market behind it, and the preflight."""
 
 import os
 import sys
@@ -36,3 +36,12 @@ def simulate(host: str, port: int, seed: int) -> None:
     from crypto_platform.simulated_market import serve  # noqa: PLC0415 - only this command needs it
 
     serve(host, port, seed=seed)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
+def doctor(*, as_json: bool) -> None:
+    """Check that all is there that the profile needs, and works; exit with 1 where it is not."""
+    from crypto_platform.doctor import report  # noqa: PLC0415 - Dagster takes a second
+
+    sys.exit(report(as_json=as_json))
