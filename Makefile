@@ -27,6 +27,9 @@ dev: $(VENV)/.installed ## Run the Dagster UI and daemon on 127.0.0.1:3000, with
 simulate: $(VENV)/.installed ## Serve the simulated market until interrupted.
 	@$(BIN)/crypto-platform simulate
 
+doctor: $(VENV)/.installed ## Check that all is there that the platform needs, and works.
+	@$(BIN)/crypto-platform doctor
+
 test: $(VENV)/.tests-installed lint types ## Check style and types, and run all tests.
 	$(BIN)/pytest
 
@@ -53,6 +56,9 @@ lock: ## Resolve the pinned, hashed requirements again (needs uv).
 	uv pip compile pyproject.toml --constraint requirements-test.lock --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q \
 		-o requirements.lock
+	uv pip compile pyproject.toml --group docker --constraint requirements-test.lock --universal \
+		--python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q \
+		-o requirements-docker.lock
 
 clean: ## Remove the virtual environment and the caches; data stays.
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The command line: the UI, a demo without an account, and the simulated market behind it."""
+"""The command line: the UI, the preflight, a demo without an account and the market behind it."""
 
 import os
 import sys
@@ -45,6 +45,15 @@ def simulate(host: str, port: int, seed: int) -> None:
     from crypto_platform.simulated_market import serve  # noqa: PLC0415 - only this command needs it
 
     serve(host, port, seed=seed)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
+def doctor(*, as_json: bool) -> None:
+    """Check that all is there that the profile needs, and works; exit with 1 where it is not."""
+    from crypto_platform.doctor import report  # noqa: PLC0415 - Dagster takes a second
+
+    sys.exit(report(as_json=as_json))
 
 
 def _home() -> Path:

@@ -323,3 +323,13 @@ ORDER BY status;
 SELECT LOWER(table_name) AS relation
 FROM information_schema.tables
 WHERE LOWER(table_schema) = 'transformed';
+
+-- name: columns
+SELECT LOWER(table_name) AS relation, LOWER(column_name) AS name, data_type AS type
+FROM information_schema.columns
+WHERE LOWER(table_schema) = 'transformed';
+
+-- name: views
+SELECT LOWER(table_name) AS relation, view_definition AS definition
+FROM information_schema.views
+WHERE LOWER(table_schema) = 'transformed';

@@ -88,6 +88,20 @@ class LocalTransform(Transform):
                 raise TransformError(f"On {running.engine}: {error}") from error
         return TransformResult(ran_on=running.engine)
 
+    def try_engine(self) -> str:
+        """Start the engine, if it is not running, and have it count to one.
+
+        Returns:
+            The engine's name and version, in words.
+
+        Raises:
+            TransformError: It does not start; the message says why and what to do.
+        """
+        running = session(self.engine, self.cache_folder)
+        with _pysparks_ways_allowed():
+            running.spark.range(1).count()
+        return running.engine
+
 
 @dataclass(frozen=True)
 class Session:

@@ -1,0 +1,282 @@
+"""The preflight: is all that a profile needs there, and does it work, before anything is run?"""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, Self
+from uuid import uuid4
+
+import dagster as dg
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from crypto_platform.resources.lake import Lake, Layer
+from crypto_platform.resources.profiles import build_resources
+from crypto_platform.resources.warehouse import DuckDBWarehouse, Warehouse
+from crypto_platform.resources.warehouse_sql import statement
+from crypto_platform.settings import Settings, SettingsError
+
+Status = Literal["passed", "failed", "skipped"]
+
+_COLORS: Mapping[Status, str] = {"passed": "green", "failed": "red", "skipped": "yellow"}
+
+_SETTINGS = "settings"
+
+
+class CheckSkippedError(Exception):
+    """A check has nothing to look at here; the message says why."""
+
+
+class CheckFailedError(Exception):
+    """What a check looked at is not as it should be; the message says what was found."""
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What there is to look at.
+
+    Attributes:
+        settings: The platform's settings.
+        environment: The variables that they are from.
+        resources: What the assets reach the world through, by name.
+    """
+
+    settings: Settings
+    environment: Mapping[str, str]
+    resources: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Self:
+        """What there is in an environment.
+
+        Raises:
+            SettingsError: One or more variables are malformed; the message has a line for each.
+        """
+        settings = Settings.from_environment(environment)
+        return cls(settings, environment, build_resources(settings))
+
+    @property
+    def lake(self) -> Lake:
+        """The profile's lake."""
+        lake: Lake = self.resources["lake"]
+        return lake
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of a check.
+
+    Attributes:
+        check: The check's name.
+        status: ``skipped`` where there was nothing to look at.
+        found: What was found, or why nothing was looked at, in a sentence.
+        what_to_do: How to mend a failure; ``None`` where nothing failed.
+    """
+
+    check: str
+    status: Status
+    found: str
+    what_to_do: str | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that has to work.
+
+    Attributes:
+        name: What it is, in a word or two.
+        look: Looks at it and says in a few words what it found; raises where it does not work.
+        what_to_do: What a person does about a failure, beside what the error says.
+    """
+
+    name: str
+    look: Callable[[Preflight], str]
+    what_to_do: str
+
+    def finding(self, preflight: Preflight) -> Finding:
+        """Look, and tell the outcome whatever it is."""
+        try:
+            return Finding(self.name, "passed", self.look(preflight))
+        except CheckSkippedError as reason:
+            return Finding(self.name, "skipped", str(reason))
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong is what was found
+            return Finding(self.name, "failed", _described(error), self.what_to_do)
+
+
+def _described(error: Exception) -> str:
+    # An error of a library may be without words, and then its kind is all there is to tell.
+    return str(error) or type(error).__name__
+
+
+def _price_api(preflight: Preflight) -> str:
+    answer = preflight.resources["ingestion"].invoke({"action": "ping"})
+    return f"{answer['base_url']} answers on the plan {answer['plan']} ({answer['source']})"
+
+
+def _read_and_write(layer: Layer) -> str:
+    path, content = f".doctor-{uuid4().hex}", b"A doctor's, to be removed at once."
+    layer.put(path, content)
+    try:
+        if layer.read(path) != content:
+            raise CheckFailedError(f"{layer.root} does not hold what was just written to it.")
+    finally:
+        layer.remove(path)
+    return f"{layer.root} can be written and read"
+
+
+def _spark(preflight: Preflight) -> str:
+    return f"{preflight.resources['transform'].try_engine()} runs"
+
+
+def _relations(warehouse: Warehouse) -> dict[str, str]:
+    """The type of each column, and the query of each view, by their names."""
+    columns = warehouse.query(statement("columns"))
+    views = warehouse.query(statement("views"))
+    return {
+        **{f"column {row['relation']}.{row['name']}": row["type"] for row in columns},
+        **{f"view {row['relation']}": row["definition"] for row in views},
+    }
+
+
+def _duckdb(preflight: Preflight) -> str:
+    warehouse: DuckDBWarehouse = preflight.resources["warehouse"]
+    there = _relations(warehouse)
+    with TemporaryDirectory() as folder:
+        expected = _relations(DuckDBWarehouse(path=str(Path(folder) / "crypto_db.duckdb")))
+    missing = expected.keys() - there.keys()
+    different = {name for name in expected.keys() & there.keys() if expected[name] != there[name]}
+    if missing or different:
+        faults = [f"no {name}" for name in missing] + [f"another {name}" for name in different]
+        raise CheckFailedError(
+            f"{warehouse.path} is not what snowflake_scripts/1_creation_tables.sql makes: it has "
+            f"{', '.join(sorted(faults))}."
+        )
+    return f"{warehouse.path} is as the scripts define it"
+
+
+def _dagster_instance(preflight: Preflight) -> str:
+    home = preflight.environment.get("DAGSTER_HOME")
+    folder = Path(home) if home else preflight.settings.home.absolute() / "dagster"
+    if not folder.is_absolute():
+        raise CheckFailedError(f"DAGSTER_HOME={home} is not an absolute path.")
+    if not folder.exists():
+        raise CheckSkippedError(f"{folder} is not there yet: make dev makes it.")
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        runs = instance.get_runs_count()
+        limit = instance.get_concurrency_config().pool_config.default_pool_limit
+    if limit != 1:
+        raise CheckFailedError(
+            f"{folder} has no dagster.yaml that lets one asset at a time ask the price API "
+            f"(concurrency.pools.default_limit is {limit}, not 1)."
+        )
+    return f"{folder} opens, with {runs} runs"
+
+
+LOCAL_CHECKS = (
+    Check(
+        "price API",
+        _price_api,
+        "Correct COINGECKO_PLAN, COINGECKO_API_KEY or COINGECKO_BASE_URL in .env, or mend this "
+        "machine's way to the internet.",
+    ),
+    Check(
+        "raw lake",
+        lambda preflight: _read_and_write(preflight.lake.raw),
+        "Set CRYPTO_HOME to a folder that this user may write.",
+    ),
+    Check(
+        "transformed lake",
+        lambda preflight: _read_and_write(preflight.lake.transformed),
+        "Set CRYPTO_HOME to a folder that this user may write.",
+    ),
+    Check(
+        "Spark",
+        _spark,
+        "Set CRYPTO_SPARK=sail, which needs no Java, and install the requirements anew.",
+    ),
+    Check(
+        "warehouse",
+        _duckdb,
+        "If another program has the file open, close it. Else move the file away and materialize "
+        "snowflake_prices for all partitions: that loads the lake again and asks no API.",
+    ),
+    Check(
+        "Dagster instance",
+        _dagster_instance,
+        "Start Dagster with make dev, which puts dagster.yaml there, or set DAGSTER_HOME to the "
+        "absolute path of a folder that has it.",
+    ),
+)
+"""What the local profile needs."""
+
+CHECKS: Mapping[str, Sequence[Check]] = {"local": LOCAL_CHECKS}
+"""What each profile needs, in the order in which it is looked at."""
+
+
+def examine(environment: Mapping[str, str]) -> list[Finding]:
+    """Run all checks of the profile that an environment chooses.
+
+    Returns:
+        A finding for each check; none holds the key of the price API.
+    """
+    checks = CHECKS.get(environment.get("CRYPTO_PROFILE") or "local", LOCAL_CHECKS)
+    try:
+        preflight = Preflight.of(environment)
+    except SettingsError as error:
+        what_to_do = "Correct these variables in the environment or in .env."
+        findings = [Finding(_SETTINGS, "failed", str(error), what_to_do)]
+        reason = "Not looked at while the settings cannot be used."
+        findings += [Finding(check.name, "skipped", reason) for check in checks]
+    else:
+        found = f"well-formed, for the profile {preflight.settings.profile}"
+        findings = [Finding(_SETTINGS, "passed", found)]
+        findings += [check.finding(preflight) for check in checks]
+    return [_without_key(finding, environment) for finding in findings]
+
+
+def _without_key(finding: Finding, environment: Mapping[str, str]) -> Finding:
+    # No error of ours holds it; a library's might.
+    key = environment.get("COINGECKO_API_KEY", "").strip()
+    return Finding(
+        finding.check,
+        finding.status,
+        finding.found.replace(key, "[key]") if key else finding.found,
+        finding.what_to_do,
+    )
+
+
+def report(*, as_json: bool) -> int:
+    """Examine this environment and print the findings.
+
+    Args:
+        as_json: As JSON, not as a table.
+
+    Returns:
+        The exit code: 0 where nothing failed.
+    """
+    findings = examine(os.environ)
+    healthy = all(finding.status != "failed" for finding in findings)
+    if as_json:
+        checks = [asdict(finding) for finding in findings]
+        print(json.dumps({"healthy": healthy, "checks": checks}, indent=2))  # noqa: T201
+    else:
+        Console().print(_table(findings))
+    return 0 if healthy else 1
+
+
+def _table(findings: Sequence[Finding]) -> Table:
+    table = Table("check", "", "found", show_lines=True)
+    for finding in findings:
+        advice = (
+            f"\n[bold]What to do:[/] {escape(finding.what_to_do)}" if finding.what_to_do else ""
+        )
+        table.add_row(
+            finding.check,
+            f"[{_COLORS[finding.status]}]{finding.status}[/]",
+            escape(finding.found) + advice,
+        )
+    return table
