@@ -1,4 +1,4 @@
--- The statements of a load that only Snowflake has, each under the name that the code calls it by.
+-- The statements that only Snowflake has, each under the name that the code calls it by.
 -- Values are bound with ?. What stands in braces cannot be bound; it is checked or quoted first.
 
 -- name: copy_files
@@ -54,3 +54,9 @@ USING staged_ranges
 WHERE
     {landing}.window_start >= staged_ranges.range_start
     AND {landing}.window_start < staged_ranges.range_end;
+
+-- name: describe_integration
+DESCRIBE INTEGRATION crypto_lake;
+
+-- name: show_pipes
+SHOW PIPES IN SCHEMA crypto_db.transformed;

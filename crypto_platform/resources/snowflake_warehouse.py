@@ -331,7 +331,7 @@ class _LandedSession(_CopySession):
     def _landed(self, landing: str, paths: set[str]) -> set[str]:
         """Those of the files that the pipe has landed."""
         landed = set()
-        for row in self.execute(snowflake_statement("landed_history", landing=landing)):
+        for row in self.execute(snowflake_statement("landed_history", landing=landing.upper())):
             # A file's name begins at the stage or at the folder that the pipe reads.
             uri = f"{row['stage_location'].rstrip('/')}/{row['file_name'].lstrip('/')}"
             path = uri.removeprefix(self._stage_root)

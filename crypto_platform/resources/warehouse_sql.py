@@ -1,7 +1,7 @@
 """The warehouse's SQL: read from ``snowflake_scripts``, and made DuckDB's where DuckDB runs it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
@@ -92,6 +92,19 @@ def script_statements(script: str) -> tuple[str, ...]:
             statements.append(text[begin : token.start])
             begin = None
     return tuple(statements)
+
+
+def filled(sql: str, variables: Mapping[str, str]) -> str:
+    """A statement of a script with what it is given in place of each ``&{name}``.
+
+    Args:
+        sql: The statement.
+        variables: What each name stands for; checked by whoever gives it.
+
+    Raises:
+        KeyError: If something that the statement needs is not given.
+    """
+    return re.sub(r"&\{(\w+)\}", lambda found: variables[found[1]], sql)
 
 
 @lru_cache(maxsize=256)

@@ -5,7 +5,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +20,25 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from fakesnow.instance import FakeSnow
 
+from crypto_platform.manifests import Manifest
 from crypto_platform.resources.snowflake_warehouse import SnowflakeWarehouse
 from crypto_platform.resources.warehouse_sql import script_statements
 
-_NOT_IN_FAKESNOW = ["^CREATE WAREHOUSE", "^CREATE ROLE", "^GRANT"]
+# The storage integration is one of them, and so a stage on it; the stage is made below.
+_NOT_IN_FAKESNOW = [
+    "^CREATE WAREHOUSE",
+    "^CREATE ROLE",
+    "^CREATE STORAGE INTEGRATION",
+    "^CREATE STAGE IF NOT EXISTS",
+    "^CREATE PIPE",
+    "^ALTER PIPE",
+    "^GRANT",
+]
+_SCRIPTS = [
+    "1_creation_tables.sql",
+    "2_creating_pipe_for_historical.sql",
+    "3_creating_pipe_for_intra_day.sql",
+]
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -83,6 +98,7 @@ class Wire:
         fakesnow.server.sessions.clear()
 
 
+_PIPE = re.compile(r"COMMENT = 'Lands new files of (\w+)/'\s+AS\s+(COPY INTO [^;]*)")
 _COPY_HISTORY = re.compile(r"TABLE\(\s*information_schema\.copy_history\(.*\)\s*\)", re.DOTALL)
 
 
@@ -150,12 +166,36 @@ def fakesnow_warehouse(
         **options,
     )
     with warehouse.session(read_only=False) as session:
-        for statement in script_statements("1_creation_tables.sql"):
-            session.execute(statement)
-        session.execute("CREATE FILE FORMAT transformed.lake_parquet TYPE = PARQUET")
+        for script in _SCRIPTS:
+            for statement in script_statements(script):
+                session.execute(statement)
         quoted = lake_root.replace("'", "''")
         session.execute(f"CREATE STAGE transformed.transformed_lake URL = 'file://{quoted}/'")
     return warehouse
+
+
+def run_pipes(
+    warehouse: SnowflakeWarehouse, manifests: Sequence[Manifest], status: str = "Loaded"
+) -> None:
+    """Do what Snowflake's pipes do of themselves: land the files of manifests, and remember it."""
+    pipes = dict(
+        _PIPE.findall(";".join(text for script in _SCRIPTS for text in script_statements(script)))
+    )
+    with warehouse.session(read_only=False) as session:
+        session.execute(
+            "CREATE TABLE IF NOT EXISTS pipe_history (stage_location VARCHAR, file_name VARCHAR, "
+            "status VARCHAR, first_error_message VARCHAR)"
+        )
+        for file in (file for manifest in manifests for file in manifest.files):
+            folder, name = file.path.split("/", 1)
+            copy = pipes[folder].replace("METADATA$FILENAME", f"'{file.path}'")
+            copy = re.sub(r"@\S+", "@transformed.transformed_lake", copy)
+            if status == "Loaded":
+                session.execute(re.sub(r"PATTERN = \S+", f"FILES = ('{file.path}')", copy))
+            session.execute(
+                "INSERT INTO pipe_history VALUES (?, ?, ?, ?)",
+                [f"{warehouse.stage_root}/{folder}/", name, status, "it is not Parquet"],
+            )
 
 
 async def _body(receive: _Receive) -> bytes:

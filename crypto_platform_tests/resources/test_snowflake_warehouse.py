@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -14,13 +15,14 @@ from crypto_platform.resources.snowflake_warehouse import (
     SnowflakeRefusedError,
     SnowflakeUnavailableError,
     SnowflakeWarehouse,
+    SnowpipeLateError,
     snowflake_warehouse,
 )
 from crypto_platform.resources.warehouse import Warehouse, WarehouseBusyError
 from crypto_platform.settings import Settings, SettingsError
-from crypto_platform.streams import HISTORICAL
-from crypto_platform_tests.resources.fakesnow_server import Wire
-from crypto_platform_tests.resources.transformed_lake import TransformedLake, price
+from crypto_platform.streams import HISTORICAL, INTRA_DAY
+from crypto_platform_tests.resources.fakesnow_server import Wire, run_pipes
+from crypto_platform_tests.resources.transformed_lake import TransformedLake, price, snapshot
 
 pytestmark = pytest.mark.integration
 
@@ -211,3 +213,122 @@ def test_the_stage_is_the_transformed_bucket(tmp_path: Path) -> None:
 
     assert (warehouse.stage_root, warehouse.role) == ("s3://transformed", "ACCOUNTADMIN")
     assert warehouse.table_uri("coins") == "snowflake://example/CRYPTO_DB/TRANSFORMED/coins"
+
+
+# Files that pipes have landed
+
+
+@pytest.fixture
+def snowpipe(build_snowflake: Build, lake: TransformedLake) -> SnowflakeWarehouse:
+    warehouse = build_snowflake(
+        lake.root, load_mode="snowpipe", landing_patience=0.5, landing_interval=0.1
+    )
+    run_pipes(warehouse, [])
+    return warehouse
+
+
+def landed(warehouse: Warehouse, table: str) -> int:
+    (row,) = warehouse.query(f"SELECT COUNT(*) AS rows_landed FROM {table}_landing")
+    count: int = row["rows_landed"]
+    return count
+
+
+def test_what_pipes_landed_is_swapped_in_and_cleared_without_a_copy(
+    snowpipe: SnowflakeWarehouse, lake: TransformedLake, wire: Wire
+) -> None:
+    manifest = lake.six_hours(
+        "2026-11-22-18:00",
+        price("bitcoin", "2026-11-22T19:00"),
+        snapshots=[snapshot("bitcoin", "2026-11-23T00:10")],
+        written_at=datetime.now(UTC),
+    )
+    run_pipes(snowpipe, [manifest])
+    wire.statements.clear()
+
+    snowpipe.load(INTRA_DAY, [manifest], lake.root)
+
+    assert not any("COPY INTO" in text for text in wire.statements)
+    assert snowpipe.query("SELECT coin_id, price_at FROM intra_day_prices") == [
+        {"coin_id": "bitcoin", "price_at": datetime(2026, 11, 22, 19, tzinfo=UTC)}
+    ]
+    assert snowpipe.query("SELECT observed_at FROM market_snapshots") == [
+        {"observed_at": datetime(2026, 11, 23, 0, 10, tzinfo=UTC)}
+    ]
+    assert landed(snowpipe, "intra_day_prices") == landed(snowpipe, "market_snapshots") == 0
+
+
+def test_only_the_files_of_the_manifest_are_taken_and_leftovers_of_their_windows_are_cleared(
+    snowpipe: SnowflakeWarehouse, lake: TransformedLake
+) -> None:
+    now = datetime.now(UTC)
+    days = ["2026-11-22", "2026-11-22", "2026-11-23"]
+    killed, new, other = (
+        lake.day(day, price("bitcoin", day, float(place)), written_at=now)
+        for place, day in enumerate(days)
+    )
+    run_pipes(snowpipe, [killed, new, other])
+
+    snowpipe.load(HISTORICAL, [new], lake.root)
+
+    assert prices(snowpipe) == [1.0]
+    assert landed(snowpipe, "historical_prices") == 1
+    snowpipe.load(HISTORICAL, [other], lake.root)
+    assert prices(snowpipe) == [1.0, 2.0]
+
+
+def test_a_window_whose_landing_was_cleared_can_be_loaded_again(
+    snowpipe: SnowflakeWarehouse, lake: TransformedLake
+) -> None:
+    manifest = lake.day(
+        "2026-11-22", price("bitcoin", "2026-11-22", 1.0), written_at=datetime.now(UTC)
+    )
+    run_pipes(snowpipe, [manifest])
+
+    for _ in range(2):
+        snowpipe.load(HISTORICAL, [manifest], lake.root)
+
+    assert prices(snowpipe) == [1.0]
+
+
+def test_files_older_than_snowflake_remembers_are_copied_and_not_waited_for(
+    snowpipe: SnowflakeWarehouse, lake: TransformedLake
+) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=14)
+
+    snowpipe.load(
+        HISTORICAL,
+        [lake.day("2026-11-22", price("bitcoin", "2026-11-22", 1.0), written_at=long_ago)],
+        lake.root,
+    )
+
+    assert prices(snowpipe) == [1.0]
+
+
+def test_a_pipe_that_is_late_is_not_waited_for_without_end_and_the_next_try_succeeds(
+    snowpipe: SnowflakeWarehouse, lake: TransformedLake
+) -> None:
+    days = ["2026-11-21", "2026-11-22"]
+    manifests = [
+        lake.day(day, price("bitcoin", day, 1.0), written_at=datetime.now(UTC)) for day in days
+    ]
+    run_pipes(snowpipe, manifests[:1])
+
+    with pytest.raises(
+        SnowpipeLateError, match=r"historical_prices_pipe has landed 1 of 2 .*date=2026-11-22.*"
+    ):
+        snowpipe.load(HISTORICAL, manifests, lake.root)
+
+    assert prices(snowpipe) == []
+    run_pipes(snowpipe, manifests[1:])
+    snowpipe.load(HISTORICAL, manifests, lake.root)
+    assert prices(snowpipe) == [1.0, 1.0]
+
+
+def test_a_file_that_the_pipe_could_not_land_is_named_with_the_reason(
+    snowpipe: SnowflakeWarehouse, lake: TransformedLake
+) -> None:
+    manifest = lake.day("2026-11-22", price("bitcoin", "2026-11-22"), written_at=datetime.now(UTC))
+    run_pipes(snowpipe, [manifest], status="Load failed")
+
+    with pytest.raises(SnowflakeRefusedError, match=r"could not land .*parquet: it is not Parquet"):
+        snowpipe.load(HISTORICAL, [manifest], lake.root)
