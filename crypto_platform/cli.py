@@ -1,4 +1,4 @@
-"""The command line: the UI, the preflight, a demo without an account and the market behind it."""
+"""The command line: the UI, the preflight, Snowflake's set-up, and a demo without an account."""
 
 import os
 import sys
@@ -54,6 +54,48 @@ def doctor(*, as_json: bool) -> None:
     from crypto_platform.doctor import report  # noqa: PLC0415 - Dagster takes a second
 
     sys.exit(report(as_json=as_json))
+
+
+@main.group()
+def snowflake() -> None:
+    """Set up the warehouse in Snowflake."""
+
+
+@snowflake.command("apply")
+@click.option("--dry-run", is_flag=True, help="Print the statements, and run none.")
+@click.option(
+    "--role", default="ACCOUNTADMIN", show_default=True, help="Role that may make all of it."
+)
+def snowflake_apply(*, dry_run: bool, role: str) -> None:
+    """Make the database, tables, roles, stage and pipes; safe to run again."""
+    # Dagster takes a second.
+    from crypto_platform.failures import PermanentFailure  # noqa: PLC0415
+    from crypto_platform.resources.snowflake_warehouse import (  # noqa: PLC0415
+        SnowflakeUnavailableError,
+        snowflake_warehouse,
+    )
+    from crypto_platform.settings import Settings, SettingsError  # noqa: PLC0415
+    from crypto_platform.snowflake_apply import apply, handover, steps  # noqa: PLC0415
+
+    try:
+        settings = Settings.from_environment(os.environ)
+        todo = steps(settings)
+        if dry_run:
+            for step in todo:
+                click.echo(f"-- {step.script}\n{step.sql};\n")
+            return
+        with snowflake_warehouse(settings, role=role).session(read_only=False) as session:
+            for outcome in apply(session, todo):
+                click.echo(f"{outcome.change:13}  {outcome.step.title}")
+            aws = handover(session)
+    except (SettingsError, PermanentFailure, SnowflakeUnavailableError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(
+        f"\nFor AWS: let the storage role trust {aws.user_arn} with the external id "
+        f"{aws.external_id}."
+    )
+    for pipe, queue in aws.queues.items():
+        click.echo(f"For load mode snowpipe: let the bucket notify {queue} ({pipe}).")
 
 
 def _home() -> Path:

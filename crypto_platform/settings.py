@@ -64,11 +64,22 @@ def _lower_case_code(text: object) -> str:
     return code
 
 
+def _identifier(text: object) -> str:
+    name = str(text).strip().upper()
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_$]*", name):
+        raise ValueError("expected a name of letters, digits and _, as Snowflake takes unquoted")
+    return name
+
+
+_Identifier = Annotated[str, BeforeValidator(_identifier)]
+
+
 class Settings(BaseModel):
     """The environment's variables, by name; an unset or empty one takes its default.
 
     The price API's own variables (``COINGECKO_*``) are read where the API is called, in
-    ``lambda_function``, so that a key never travels through here.
+    ``lambda_function``, so that a key never travels through here. Neither does Snowflake's: here is
+    only the path of its file.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -87,6 +98,15 @@ class Settings(BaseModel):
     aws_region: str = Field("us-east-2", alias="AWS_REGION")
     raw_bucket: str = Field("crypto-raw-data-0704", alias="RAW_BUCKET")
     transformed_bucket: str = Field("crypto-transformed-data-0704", alias="TRANSFORMED_BUCKET")
+    snowflake_account: str = Field("", alias="SNOWFLAKE_ACCOUNT")
+    snowflake_user: str = Field("", alias="SNOWFLAKE_USER")
+    snowflake_private_key_path: str = Field("", alias="SNOWFLAKE_PRIVATE_KEY_PATH")
+    snowflake_role: _Identifier = Field("CRYPTO_LOADER", alias="SNOWFLAKE_ROLE")
+    snowflake_warehouse: _Identifier = Field("CRYPTO_WH", alias="SNOWFLAKE_WAREHOUSE")
+    snowflake_database: _Identifier = Field("CRYPTO_DB", alias="SNOWFLAKE_DATABASE")
+    snowflake_schema: _Identifier = Field("TRANSFORMED", alias="SNOWFLAKE_SCHEMA")
+    snowflake_load_mode: Literal["copy", "snowpipe"] = Field("copy", alias="SNOWFLAKE_LOAD_MODE")
+    snowflake_storage_role_arn: str = Field("", alias="SNOWFLAKE_STORAGE_ROLE_ARN")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:

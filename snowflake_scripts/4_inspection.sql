@@ -1,5 +1,6 @@
--- What a person runs to look at the warehouse. Each query only reads, stands alone, and runs on
--- Snowflake and DuckDB alike: all time is UTC on both.
+-- What a person runs to look at the warehouse. Each query only reads and stands alone. Those of the
+-- first part run on Snowflake and DuckDB alike: all time is UTC on both. Those of the second part ask
+-- for what only Snowflake has: pipes, the history of loads, and credits.
 
 USE DATABASE crypto_db;
 
@@ -114,3 +115,117 @@ LEFT JOIN (
     QUALIFY ROW_NUMBER() OVER (PARTITION BY coin_id ORDER BY observed_at DESC) = 1
 ) AS snapshots ON snapshots.coin_id = coins.coin_id
 ORDER BY snapshots.rank, coins.coin_id;
+
+-- Only Snowflake from here on. It remembers these histories for 7 to 14 days; further back they are in
+-- SNOWFLAKE.ACCOUNT_USAGE, under the same names.
+
+-- Do the pipes run? PAUSED is right in load mode copy; pendingFileCount is what they have yet to land.
+SELECT
+    SYSTEM$PIPE_STATUS('transformed.historical_prices_pipe') AS historical_prices,
+    SYSTEM$PIPE_STATUS('transformed.intra_day_prices_pipe') AS intra_day_prices,
+    SYSTEM$PIPE_STATUS('transformed.market_snapshots_pipe') AS market_snapshots;
+
+-- What has landed and waits for a load? A load clears its windows, so old rows are worth a look.
+SELECT
+    landing,
+    window_start,
+    COUNT(*) AS rows_waiting,
+    COUNT(DISTINCT file_name) AS files_waiting
+FROM (
+    SELECT 'historical_prices' AS landing, window_start, file_name
+    FROM transformed.historical_prices_landing
+    UNION ALL
+    SELECT 'intra_day_prices' AS landing, window_start, file_name
+    FROM transformed.intra_day_prices_landing
+    UNION ALL
+    SELECT 'market_snapshots' AS landing, window_start, file_name
+    FROM transformed.market_snapshots_landing
+) AS waiting
+GROUP BY landing, window_start
+ORDER BY window_start DESC, landing
+LIMIT 200;
+
+-- What did the pipes land, and what could they not? Failures first.
+SELECT
+    table_name,
+    status,
+    file_name,
+    row_count,
+    last_load_time,
+    first_error_message
+FROM (
+    SELECT *
+    FROM TABLE(
+        information_schema.copy_history(
+            TABLE_NAME => 'TRANSFORMED.HISTORICAL_PRICES_LANDING',
+            START_TIME => DATEADD('day', -14, CURRENT_TIMESTAMP())
+        )
+    )
+    UNION ALL
+    SELECT *
+    FROM TABLE(
+        information_schema.copy_history(
+            TABLE_NAME => 'TRANSFORMED.INTRA_DAY_PRICES_LANDING',
+            START_TIME => DATEADD('day', -14, CURRENT_TIMESTAMP())
+        )
+    )
+    UNION ALL
+    SELECT *
+    FROM TABLE(
+        information_schema.copy_history(
+            TABLE_NAME => 'TRANSFORMED.MARKET_SNAPSHOTS_LANDING',
+            START_TIME => DATEADD('day', -14, CURRENT_TIMESTAMP())
+        )
+    )
+) AS landed
+ORDER BY IFF(UPPER(status) = 'LOADED', 1, 0), last_load_time DESC
+LIMIT 200;
+
+-- What did each run of the platform ask of Snowflake, and what failed? By the tag of its statements.
+SELECT
+    TRY_PARSE_JSON(query_tag):run::VARCHAR AS run_id,
+    TRY_PARSE_JSON(query_tag):stream::VARCHAR AS stream,
+    TRY_PARSE_JSON(query_tag):first_partition::VARCHAR AS first_partition,
+    TRY_PARSE_JSON(query_tag):last_partition::VARCHAR AS last_partition,
+    COUNT(*) AS statements,
+    COUNT_IF(execution_status LIKE 'FAILED%') AS failed,
+    SUM(total_elapsed_time) / 1000 AS seconds,
+    MIN(start_time) AS started_at,
+    MAX(error_message) AS an_error
+FROM TABLE(
+    information_schema.query_history_by_warehouse(
+        WAREHOUSE_NAME => 'CRYPTO_WH',
+        RESULT_LIMIT => 10000
+    )
+)
+WHERE TRY_PARSE_JSON(query_tag):platform::VARCHAR = 'crypto_platform'
+GROUP BY run_id, stream, first_partition, last_partition
+ORDER BY started_at DESC;
+
+-- What does it cost? Credits a day of the warehouse.
+SELECT
+    start_time::DATE AS day,
+    warehouse_name,
+    SUM(credits_used) AS credits
+FROM TABLE(
+    information_schema.warehouse_metering_history(
+        DATE_RANGE_START => DATEADD('day', -14, CURRENT_DATE()),
+        WAREHOUSE_NAME => 'CRYPTO_WH'
+    )
+)
+GROUP BY day, warehouse_name
+ORDER BY day DESC;
+
+-- And of the pipes, which need no warehouse.
+SELECT
+    start_time::DATE AS day,
+    pipe_name,
+    SUM(credits_used) AS credits,
+    SUM(files_inserted) AS files
+FROM TABLE(
+    information_schema.pipe_usage_history(
+        DATE_RANGE_START => DATEADD('day', -14, CURRENT_TIMESTAMP())
+    )
+)
+GROUP BY day, pipe_name
+ORDER BY day DESC, pipe_name;

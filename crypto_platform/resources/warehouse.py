@@ -165,6 +165,18 @@ class Warehouse(dg.ConfigurableResource[None]):
             read_only: Whether nothing is to be changed, so that others may read meanwhile.
         """
 
+    def loading_session(
+        self, stream: Stream, manifests: Sequence[Manifest]
+    ) -> AbstractContextManager[Session]:
+        """The session of one load, for an engine to which it matters what is loaded.
+
+        Args:
+            stream: The stream of the windows.
+            manifests: What is to be loaded.
+        """
+        del stream, manifests
+        return self.session(read_only=False)
+
     def load(
         self, stream: Stream, manifests: Sequence[Manifest], transformed_root: str
     ) -> LoadResult:
@@ -187,7 +199,7 @@ class Warehouse(dg.ConfigurableResource[None]):
         """
         loaded_at = datetime.now(UTC)
         ranges = merge_neighbours(manifest.window for manifest in manifests)
-        with self.session(read_only=False) as session:
+        with self.loading_session(stream, manifests) as session:
             _stage(session, stream, manifests, ranges, transformed_root)
             with _transaction(session):
                 _refuse_mixed_sources(session)
@@ -342,10 +354,10 @@ class _DuckDBSession:
                 self._connection.execute(sql)
 
     def execute(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
-        cursor = self._connection.execute(duckdb_sql(sql), [_to_engine(value) for value in params])
+        cursor = self._connection.execute(duckdb_sql(sql), [to_engine(value) for value in params])
         names = [column[0].lower() for column in cursor.description or ()]
         return [
-            {name: _from_engine(value) for name, value in zip(names, row, strict=True)}
+            {name: from_engine(value) for name, value in zip(names, row, strict=True)}
             for row in cursor.fetchall()
         ]
 
@@ -560,7 +572,7 @@ def _local_files(uris: Iterable[str]) -> list[str]:
     return [escape(os.fspath(AnyPath(uri))) for uri in uris]
 
 
-def _to_engine(value: object) -> object:
+def to_engine(value: object) -> object:
     """A value for a ``?``: the tables' timestamps have no zone, and are UTC."""
     if not isinstance(value, datetime):
         return value
@@ -569,8 +581,8 @@ def _to_engine(value: object) -> object:
     return value.astimezone(UTC).replace(tzinfo=None)
 
 
-def _from_engine(value: object) -> object:
-    """A value of a row, the inverse of ``_to_engine``."""
+def from_engine(value: object) -> object:
+    """A value of a row, the inverse of ``to_engine``."""
     if not isinstance(value, datetime):
         return value
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

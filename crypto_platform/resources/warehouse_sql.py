@@ -1,7 +1,7 @@
 """The warehouse's SQL: read from ``snowflake_scripts``, and made DuckDB's where DuckDB runs it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,13 +40,41 @@ def statement(name: str, table: str = "") -> str:
         ValueError: If ``table`` is not a stream's table: an identifier cannot be bound as a value
             can, so only known ones reach the text.
     """
-    text = _statements()[name]
+    text = _statements("statements.sql")[name]
     if "{table}" not in text:
         return text
     if table not in PRICE_TABLES:
         known = ", ".join(sorted(PRICE_TABLES))
         raise ValueError(f"{table!r} is not a table of prices; those are {known}.")
     return text.replace("{table}", table)
+
+
+def snowflake_statement(name: str, **parts: str) -> str:
+    """One of the named statements in ``snowflake_statements.sql``, which only Snowflake has.
+
+    Args:
+        name: The name it has there.
+        parts: What stands for each name in braces: made by ``identifier`` and ``literal``, since
+            none of these can be bound as a value.
+    """
+    return _statements("snowflake_statements.sql")[name].format_map(parts)
+
+
+def identifier(name: str) -> str:
+    """A name as SQL takes it without quotes.
+
+    Raises:
+        ValueError: If it is anything but letters, digits and underscores.
+    """
+    if not re.fullmatch(r"[A-Za-z_]\w*", name, flags=re.ASCII):
+        raise ValueError(f"{name!r} cannot stand in SQL as the name of a table or column.")
+    return name
+
+
+def literal(text: str) -> str:
+    """A text as Snowflake's SQL quotes it."""
+    escaped = text.replace("\\", "\\\\").replace("'", "''")
+    return f"'{escaped}'"
 
 
 @cache
@@ -64,6 +92,19 @@ def script_statements(script: str) -> tuple[str, ...]:
             statements.append(text[begin : token.start])
             begin = None
     return tuple(statements)
+
+
+def filled(sql: str, variables: Mapping[str, str]) -> str:
+    """A statement of a script with what it is given in place of each ``&{name}``.
+
+    Args:
+        sql: The statement.
+        variables: What each name stands for; checked by whoever gives it.
+
+    Raises:
+        KeyError: If something that the statement needs is not given.
+    """
+    return re.sub(r"&\{(\w+)\}", lambda found: variables[found[1]], sql)
 
 
 @lru_cache(maxsize=256)
@@ -149,9 +190,9 @@ def _duckdb_parts(create: "exp.Expr", named: "exp.Table") -> Iterator["exp.Expr"
 
 
 @cache
-def _statements() -> dict[str, str]:
-    """The text of each named statement in ``statements.sql``."""
-    parts = re.split(r"^-- name: (\w+)\n", _text("statements.sql"), flags=re.MULTILINE)
+def _statements(file: str) -> dict[str, str]:
+    """The text of each named statement in a file."""
+    parts = re.split(r"^-- name: (\w+)\n", _text(file), flags=re.MULTILINE)
     return {
         name: text.strip().removesuffix(";")
         for name, text in zip(parts[1::2], parts[2::2], strict=True)

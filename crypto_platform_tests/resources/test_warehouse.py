@@ -70,22 +70,15 @@ def duckdb_warehouse(path: str) -> DuckDBWarehouse:
     return DuckDBWarehouse(path=path)
 
 
-@pytest.fixture(params=["duckdb", pytest.param("fakesnow", marks=pytest.mark.integration)])
-def warehouse(request: pytest.FixtureRequest, path: str) -> Iterator[Warehouse]:
+@pytest.fixture(params=["duckdb", pytest.param("snowflake", marks=pytest.mark.integration)])
+def warehouse(
+    request: pytest.FixtureRequest, duckdb_warehouse: DuckDBWarehouse, lake: TransformedLake
+) -> Warehouse:
     """Each engine in turn: the SQL is shared, so what it promises must hold on all of them."""
     if request.param == "duckdb":
-        yield DuckDBWarehouse(path=path)
-        return
-    pytest.importorskip("fakesnow", reason="fakesnow is not installed")
-    from crypto_platform_tests.resources.fakesnow_warehouse import (  # noqa: PLC0415
-        fakesnow_warehouse,
-    )
-
-    yield fakesnow_warehouse()
-
-
-# fakesnow takes results out of DuckDB in a way that warns of a copy.
-pytestmark = pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result:UserWarning")
+        return duckdb_warehouse
+    build: Callable[[str], Warehouse] = request.getfixturevalue("build_snowflake")
+    return build(lake.root)
 
 
 def contents(warehouse: Warehouse) -> dict[str, list[Row]]:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import sqlglot
+from sqlglot import exp
 
 from crypto_platform.resources.warehouse import DuckDBWarehouse
 from crypto_platform.resources.warehouse_sql import (
     duckdb_creation,
     duckdb_sql,
+    filled,
     only_reads,
     script_statements,
     statement,
@@ -28,7 +31,15 @@ SCRIPTS = sorted(
 )
 CREATION = "1_creation_tables.sql"
 INSPECTION = "4_inspection.sql"
-QUERIES = [text for text in script_statements(INSPECTION) if not text.startswith("USE")]
+VARIABLES = {
+    "transformed_bucket": "crypto-transformed",
+    "storage_role_arn": "arn:aws:iam::123456789012:role/snowflake",
+    "pipes_paused": "TRUE",
+}
+INSPECTIONS = [text for text in script_statements(INSPECTION) if not text.startswith("USE")]
+# Functions and tables that DuckDB has not.
+ONLY_SNOWFLAKE = re.compile(r"information_schema|SYSTEM\$|_landing")
+QUERIES = [text for text in INSPECTIONS if not ONLY_SNOWFLAKE.search(text)]
 
 
 @pytest.fixture
@@ -104,8 +115,16 @@ def test_no_script_replaces_or_drops_what_holds_data(script: str) -> None:
     statements = [text.upper() for text in script_statements(script)]
 
     creations = [text for text in statements if text.startswith("CREATE")]
-    assert all(re.match(r"CREATE (\w+ IF NOT EXISTS|OR REPLACE VIEW) ", text) for text in creations)
-    assert not any(text.startswith(("DROP", "TRUNCATE", "DELETE", "ALTER")) for text in statements)
+    safe = re.compile(r"CREATE ((\w+ ){1,2}IF NOT EXISTS|OR REPLACE VIEW) ")
+    assert all(safe.match(text) for text in creations)
+    changes = [
+        text
+        for text in statements
+        if text.startswith(("DROP", "TRUNCATE", "DELETE", "ALTER", "UPDATE", "INSERT", "MERGE"))
+    ]
+    assert all(
+        re.fullmatch(r"ALTER PIPE [\w.]+ SET PIPE_EXECUTION_PAUSED = \S+", text) for text in changes
+    )
 
 
 def test_the_reader_may_only_read_and_the_loader_changes_rows_but_no_table() -> None:
@@ -118,6 +137,73 @@ def test_the_reader_may_only_read_and_the_loader_changes_rows_but_no_table() -> 
 
     assert granted("crypto_reader") == {"USAGE", "SELECT"}
     assert granted("crypto_loader") == {"USAGE", "SELECT", "INSERT", "UPDATE", "DELETE"}
+
+
+@pytest.mark.parametrize(
+    ("script", "sql"), [(script, sql) for script in SCRIPTS for sql in script_statements(script)]
+)
+def test_every_statement_is_one_of_snowflakes_sql(script: str, sql: str) -> None:
+    given = filled(sql, VARIABLES)
+
+    assert "&{" not in given
+    assert sqlglot.parse(given, read="snowflake") != [None], script
+
+
+# sqlglot does not know pipes; what each does is known to it.
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_pipe_fills_each_column_of_its_landing_table_by_its_name_and_type(script: str) -> None:
+    statements = [filled(sql, VARIABLES) for sql in script_statements(script)]
+    pipes = [text.split("\nAS\n")[1] for text in statements if text.startswith("CREATE PIPE")]
+    landings = {
+        str(create.find(exp.Table)): create
+        for create in (
+            sqlglot.parse_one(text, read="snowflake")
+            for text in statements
+            if "_landing (" in text and text.startswith("CREATE TABLE")
+        )
+    }
+
+    for copy in (sqlglot.parse_one(text, read="snowflake") for text in pipes):
+        landing = landings.pop(str(copy.this.this))
+        types = {
+            column.name: column.args["kind"].this for column in landing.find_all(exp.ColumnDef)
+        }
+        selected = copy.args["files"][0].find(exp.Select).expressions
+        names = [column.name for column in copy.this.expressions]
+        assert names == list(types)
+        assert names[-1] == "file_name"
+        assert selected[-1].name.upper() == "METADATA$FILENAME"
+        for name, value in zip(names[:-1], selected[:-1], strict=True):
+            assert value.sql("snowflake").startswith(f"CAST(GET_PATH($1, '{name}') AS ")
+            assert value.args["to"].this == types[name]
+    assert not landings
+
+
+def test_landing_has_the_columns_that_a_load_stages() -> None:
+    creations = [
+        sqlglot.parse_one(text, read="snowflake")
+        for script in SCRIPTS
+        for text in script_statements(script)
+        if text.startswith("CREATE TABLE")
+    ]
+    columns = {
+        create.find(exp.Table).name: {column.name for column in create.find_all(exp.ColumnDef)}
+        for create in creations
+    }
+
+    of_files = {"window_start", "run_id", "file_name"}
+    for table in ("historical_prices", "intra_day_prices", "market_snapshots"):
+        assert columns[f"{table}_landing"] == columns[table] - {"loaded_at"} | of_files
+
+
+@pytest.mark.parametrize("query", sorted(set(INSPECTIONS) - set(QUERIES)))
+def test_an_inspection_that_only_snowflake_answers_only_reads(query: str) -> None:
+    assert only_reads(query)
+
+
+def test_what_is_not_given_to_a_script_is_an_error_and_not_sql() -> None:
+    with pytest.raises(KeyError, match="transformed_bucket"):
+        filled("URL = 's3://&{transformed_bucket}/'", {})
 
 
 @pytest.mark.parametrize("query", QUERIES)

@@ -1,0 +1,62 @@
+-- The statements that only Snowflake has, each under the name that the code calls it by.
+-- Values are bound with ?. What stands in braces cannot be bound; it is checked or quoted first.
+
+-- name: copy_files
+-- FORCE: a file that was loaded once must load again. At most 1,000 files fit into one statement.
+COPY INTO {table} ({columns})
+FROM (SELECT {values} FROM @transformed_lake)
+FILES = ({files})
+FILE_FORMAT = (FORMAT_NAME = 'lake_parquet')
+FORCE = TRUE;
+
+-- name: columns
+SELECT *
+FROM {table}
+LIMIT 0;
+
+-- name: insert_rows
+INSERT INTO {table} ({columns})
+VALUES ({places});
+
+-- name: stage_awaited
+CREATE OR REPLACE TEMPORARY TABLE staged_files (file_name VARCHAR);
+
+-- name: landed_history
+-- What the pipe did in the fourteen days that Snowflake remembers.
+SELECT
+    stage_location,
+    file_name,
+    status,
+    first_error_message
+FROM TABLE(
+    information_schema.copy_history(
+        TABLE_NAME => '{landing}',
+        START_TIME => DATEADD('day', -14, CURRENT_TIMESTAMP())
+    )
+);
+
+-- name: take_landed
+INSERT INTO {table} ({columns})
+SELECT {columns}
+FROM {landing}
+WHERE file_name IN (SELECT file_name FROM staged_files);
+
+-- name: not_landed
+-- An earlier load of the same files has cleared them from landing.
+SELECT file_name FROM staged_files
+EXCEPT
+SELECT file_name FROM {landing};
+
+-- name: clear_landed
+-- Also what runs that no manifest names any longer have left in these windows.
+DELETE FROM {landing}
+USING staged_ranges
+WHERE
+    {landing}.window_start >= staged_ranges.range_start
+    AND {landing}.window_start < staged_ranges.range_end;
+
+-- name: describe_integration
+DESCRIBE INTEGRATION crypto_lake;
+
+-- name: show_pipes
+SHOW PIPES IN SCHEMA crypto_db.transformed;
