@@ -26,7 +26,7 @@ from crypto_platform.settings import Settings
 from crypto_platform.streams import Stream, Window
 from crypto_platform.tracked_coins import DOCUMENT, current_coins, refresh_tracked_coins
 from crypto_platform.transformed_windows import collect, job_arguments, write_work_order
-from lambda_function.plans import ApiSettings
+from lambda_function.plans import configured_plan
 
 API_POOL = "price_api"
 
@@ -199,7 +199,7 @@ def _price_api(
         ingestion=ingestion,
         layer=lake.raw,
         vs_currency=settings.vs_currency,
-        monthly_credits=ApiSettings.from_environment(os.environ).plan.monthly_credits,
+        monthly_credits=configured_plan(os.environ).monthly_credits,
         asset=context.asset_key.to_user_string(),
         run_id=_attempt(context),
     )
