@@ -87,6 +87,12 @@ class Settings(BaseModel):
     aws_region: str = Field("us-east-2", alias="AWS_REGION")
     raw_bucket: str = Field("crypto-raw-data-0704", alias="RAW_BUCKET")
     transformed_bucket: str = Field("crypto-transformed-data-0704", alias="TRANSFORMED_BUCKET")
+    ingestion_function: str = Field("crypto-ingestion", alias="INGESTION_FUNCTION")
+    historical_glue_job: str = Field(
+        "crypto-historical-transformation", alias="HISTORICAL_GLUE_JOB"
+    )
+    intra_day_glue_job: str = Field("crypto-intra-day-transformation", alias="INTRA_DAY_GLUE_JOB")
+    alerts_topic: str = Field("crypto-alerts", alias="ALERTS_TOPIC_ARN")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
