@@ -145,7 +145,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         raw = lake.raw.manifests(stream, _windows(context, stream))
         lake.raw.check(stream, raw)
         work_order = write_work_order(lake, stream, raw, run_id)
-        transform.run(stream.job, job_arguments(lake, stream, work_order, run_id))
+        ran = transform.run(stream.job, job_arguments(lake, stream, work_order, run_id))
         windows = collect(lake, stream, raw, run_id)
         lake.transformed.commit(stream, [window.manifest for window in windows])
         lake.transformed.remove(work_order)
@@ -154,7 +154,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
                 transformed_metadata(lake.transformed, window),
                 partition_key=stream.partition_key(window.manifest.window),
             )
-        return dg.MaterializeResult()
+        return dg.MaterializeResult(metadata={"run_engine": ran.ran_on, **ran.metadata})
 
     @stage(
         deps=[transformed_prices],
