@@ -26,7 +26,7 @@ from crypto_platform.settings import Settings
 from crypto_platform.streams import Stream, Window
 from crypto_platform.tracked_coins import DOCUMENT, current_coins, refresh_tracked_coins
 from crypto_platform.transformed_windows import collect, job_arguments, write_work_order
-from lambda_function.plans import ApiSettings
+from lambda_function.plans import configured_plan
 
 API_POOL = "price_api"
 
@@ -145,7 +145,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         raw = lake.raw.manifests(stream, _windows(context, stream))
         lake.raw.check(stream, raw)
         work_order = write_work_order(lake, stream, raw, run_id)
-        transform.run(stream.job, job_arguments(lake, stream, work_order, run_id))
+        ran = transform.run(stream.job, job_arguments(lake, stream, work_order, run_id))
         windows = collect(lake, stream, raw, run_id)
         lake.transformed.commit(stream, [window.manifest for window in windows])
         lake.transformed.remove(work_order)
@@ -154,7 +154,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
                 transformed_metadata(lake.transformed, window),
                 partition_key=stream.partition_key(window.manifest.window),
             )
-        return dg.MaterializeResult()
+        return dg.MaterializeResult(metadata={"run_engine": ran.ran_on, **ran.metadata})
 
     @stage(
         deps=[transformed_prices],
@@ -199,7 +199,7 @@ def _price_api(
         ingestion=ingestion,
         layer=lake.raw,
         vs_currency=settings.vs_currency,
-        monthly_credits=ApiSettings.from_environment(os.environ).plan.monthly_credits,
+        monthly_credits=configured_plan(os.environ).monthly_credits,
         asset=context.asset_key.to_user_string(),
         run_id=_attempt(context),
     )

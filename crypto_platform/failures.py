@@ -1,5 +1,8 @@
 """Failures as Dagster sees them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import dagster as dg
 
 
@@ -8,8 +11,9 @@ class PermanentFailure(dg.Failure):
 
     Args:
         message: What happened, to which coin and window, and what to do.
+        metadata: What helps to find the cause, such as a log's last lines.
     """
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, metadata: Mapping[str, Any] | None = None) -> None:
         """See the class."""
-        super().__init__(description=message, allow_retries=False)
+        super().__init__(description=message, metadata=metadata, allow_retries=False)

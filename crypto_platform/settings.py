@@ -98,6 +98,12 @@ class Settings(BaseModel):
     aws_region: str = Field("us-east-2", alias="AWS_REGION")
     raw_bucket: str = Field("crypto-raw-data-0704", alias="RAW_BUCKET")
     transformed_bucket: str = Field("crypto-transformed-data-0704", alias="TRANSFORMED_BUCKET")
+    ingestion_function: str = Field("crypto-ingestion", alias="INGESTION_FUNCTION")
+    historical_glue_job: str = Field(
+        "crypto-historical-transformation", alias="HISTORICAL_GLUE_JOB"
+    )
+    intra_day_glue_job: str = Field("crypto-intra-day-transformation", alias="INTRA_DAY_GLUE_JOB")
+    alerts_topic: str = Field("crypto-alerts", alias="ALERTS_TOPIC_ARN")
     snowflake_account: str = Field("", alias="SNOWFLAKE_ACCOUNT")
     snowflake_user: str = Field("", alias="SNOWFLAKE_USER")
     snowflake_private_key_path: str = Field("", alias="SNOWFLAKE_PRIVATE_KEY_PATH")

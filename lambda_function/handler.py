@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from lambda_function.api_key import with_api_key
 from lambda_function.coingecko import CoinGecko
 from lambda_function.errors import (
     InvalidRequest,
@@ -45,7 +46,7 @@ def handle(
             f"The event's action is {event.get('action')!r}: it must be one of "
             f"{', '.join(ACTIONS)}."
         )
-    settings = ApiSettings.from_environment(environment)
+    settings = ApiSettings.from_environment(with_api_key(environment))
     pace = _pace(settings.base_url, settings.plan.calls_a_minute, clock)
     seconds = math.inf if context is None else context.get_remaining_time_in_millis() / 1000
     with CoinGecko(settings, pace, clock, clock.monotonic() + seconds) as api:

@@ -73,7 +73,7 @@ class ApiSettings:
         Raises:
             InvalidSettings: A variable is malformed, or two do not go together.
         """
-        plan = _plan(environment)
+        plan = configured_plan(environment)
         key = _key(environment)
         override = _text(environment, "COINGECKO_BASE_URL").rstrip("/")
         if override:
@@ -102,11 +102,12 @@ class ApiSettings:
         return text.replace(self.api_key, "[key]") if self.api_key else text
 
 
-def _text(environment: Mapping[str, str], variable: str) -> str:
-    return environment.get(variable, "").strip()
+def configured_plan(environment: Mapping[str, str]) -> Plan:
+    """The plan that ``COINGECKO_PLAN`` names, with the installation's overrides applied.
 
-
-def _plan(environment: Mapping[str, str]) -> Plan:
+    Raises:
+        InvalidSettings: A variable is malformed.
+    """
     name = _text(environment, "COINGECKO_PLAN").lower() or "keyless"
     if name not in PLANS:
         raise InvalidSettings(f"COINGECKO_PLAN is {name!r}: it must be one of {', '.join(PLANS)}.")
@@ -119,6 +120,10 @@ def _plan(environment: Mapping[str, str]) -> Plan:
         or plan.monthly_credits,
         history_days=_number(environment, "COINGECKO_HISTORY_DAYS", 100_000) or plan.history_days,
     )
+
+
+def _text(environment: Mapping[str, str], variable: str) -> str:
+    return environment.get(variable, "").strip()
 
 
 def _number(environment: Mapping[str, str], variable: str, most: int) -> int | None:

@@ -15,7 +15,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,9 +43,11 @@ class TransformResult:
 
     Attributes:
         ran_on: The engine that ran it, in words, such as ``Sail 0.7.2``.
+        metadata: What else the engine says of the run, such as its cost, by name.
     """
 
     ran_on: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Transform(dg.ConfigurableResource[Any], ABC):
