@@ -105,7 +105,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         api = _price_api(context, settings, ingestion, lake)
         coins = current_coins(api, settings.tracked_coins).ids
         answer = api.prices(stream, windows, coins)
-        snapshots = _snapshots(api, stream, windows, coins)
+        snapshots = _snapshots(context, api, stream, windows, coins)
         committed = commit_answer(
             lake.raw,
             stream,
@@ -125,6 +125,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
                 "run_api_calls": answer.calls,
                 "run_api_credits": answer.credits,
                 "run_unchanged_windows": committed.unchanged,
+                "run_rejected_answers": list(answer.rejected),
                 "source": answer.source,
             }
         )
@@ -137,6 +138,8 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         ),
         kinds=set(KINDS[settings.profile].transform),
         metadata={"dagster/column_schema": PRICE_COLUMNS},
+        # Of two runs on one window, the later one has to see what the earlier one read and wrote.
+        pool=f"transform_{stream.name}",
     )
     def transformed_prices(
         context: dg.AssetExecutionContext, lake: Lake, transform: Transform
@@ -216,12 +219,23 @@ def _windows(context: dg.AssetExecutionContext, stream: Stream) -> list[Window]:
 
 
 def _snapshots(
-    api: PriceApi, stream: Stream, windows: Sequence[Window], coins: Sequence[str]
+    context: dg.AssetExecutionContext,
+    api: PriceApi,
+    stream: Stream,
+    windows: Sequence[Window],
+    coins: Sequence[str],
 ) -> dict[Window, tuple[WrittenObject, ...]]:
-    """A snapshot of the market for the newest window, while it is still the newest."""
+    """A snapshot of the market for the newest window, while it is still the newest.
+
+    One that cannot be had costs no price: the run goes on without it, and says so.
+    """
     newest = max(windows, key=lambda window: window.end)
     now = datetime.now(UTC)
     if stream.snapshot_within is None or now - newest.end > stream.snapshot_within:
         return {}
-    answer = api.markets(ids=coins, snapshot=(stream, newest))
+    try:
+        answer = api.markets(ids=coins, snapshot=(stream, newest))
+    except dg.Failure as failure:
+        context.log.warning("No market snapshot was taken. %s", failure.description)
+        return {}
     return {newest: answer.objects}

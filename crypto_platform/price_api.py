@@ -10,9 +10,16 @@ from datetime import UTC, datetime
 
 from pydantic import AwareDatetime, BaseModel
 
+from crypto_platform.failures import PermanentFailure
 from crypto_platform.resources.ingestion import Ingestion, MarketsAnswer, PricesAnswer
 from crypto_platform.resources.lake import Layer, in_parallel
 from crypto_platform.streams import Stream, Window
+
+_SOURCE = "source.txt"
+
+
+class MixedSourcesError(PermanentFailure):
+    """A lake would hold simulated prices beside real ones; nothing was committed."""
 
 
 class ApiUsage(BaseModel, frozen=True):
@@ -61,6 +68,7 @@ class PriceApi:
         Raises:
             PermanentFailure: The month's credits do not suffice, or asking again cannot help.
             IngestionFailure: A later try may succeed.
+            MixedSourcesError: The lake holds prices of another source.
         """
         answer = self.ingestion.prices(
             stream,
@@ -73,6 +81,7 @@ class PriceApi:
             credits_left=self._credits_left(),
         )
         self._record(answer)
+        self._check_source(answer)
         return answer
 
     def markets(
@@ -92,6 +101,7 @@ class PriceApi:
             snapshot=(snapshot[1], self._run_folder(*snapshot)) if snapshot else None,
         )
         self._record(answer)
+        self._check_source(answer)
         return answer
 
     def _run_folder(self, stream: Stream, window: Window) -> str:
@@ -102,6 +112,20 @@ class PriceApi:
             return None
         used = sum(usage.credits for usage in usage_of_month(self.layer, datetime.now(UTC)))
         return max(0, self.monthly_credits - used)
+
+    def _check_source(self, answer: PricesAnswer | MarketsAnswer) -> None:
+        if not answer.credits:
+            # Nobody answered, so nobody said who they are.
+            return
+        held = self.layer.read(_SOURCE)
+        if held is None:
+            self.layer.put(_SOURCE, answer.source.encode())
+        elif held.decode() != answer.source:
+            raise MixedSourcesError(
+                f"The API at COINGECKO_BASE_URL is {answer.source}, and {self.layer.root} holds prices "
+                f"from {held.decode()}: simulated prices and real ones are never mixed. Nothing "
+                "was committed; set CRYPTO_HOME to another folder for one of them."
+            )
 
     def _record(self, answer: PricesAnswer | MarketsAnswer) -> None:
         usage = ApiUsage(

@@ -9,7 +9,7 @@ again leaves the window as it is, so that repeating a run changes nothing.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from crypto_platform.manifests import Absence, LakeFile, Manifest
 from crypto_platform.resources.ingestion import PricesAnswer, WrittenObject
@@ -26,6 +26,8 @@ Record = Mapping[str, Any]
 Coin = tuple[str, str]
 
 _FINENESS = {"daily": 0, "hourly": 1, "5-minute": 2}
+# That the source has nothing stays true when it can no longer be asked.
+_CERTAINTY = {"failed": 0, "out_of_plan": 1, "quarantined": 2, "missing_at_source": 2}
 _SERIES = ("prices", "market_caps", "total_volumes")
 
 
@@ -70,12 +72,8 @@ def settle_absences(
     """
     held = {(absence.coin_id, absence.vs_currency): absence for absence in old}
     told = {(absence.coin_id, absence.vs_currency): absence for absence in new}
-    chosen = {}
-    for coin in (held.keys() | told.keys()) - present:
-        before, now = held.get(coin), told.get(coin)
-        unchanged = before and now and (before.status, before.reason) == (now.status, now.reason)
-        chosen[coin] = before if before and (now is None or unchanged) else now
-    return tuple(absence for _, absence in sorted(chosen.items()) if absence)
+    absent = sorted((held.keys() | told.keys()) - present)
+    return tuple(_more_telling(held.get(coin), told.get(coin)) for coin in absent)
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ def commit_answer(  # noqa: PLR0913 - what was asked, what came, and where it go
         return settled, settled is held
 
     settled = in_parallel(settle_window, range(len(windows)))
-    layer.commit(stream, [manifest for manifest, unchanged in settled if not unchanged])
+    layer.commit(stream, [manifest for manifest, _ in settled])
     return Committed(
         manifests=[manifest for manifest, _ in settled],
         unchanged=sum(unchanged for _, unchanged in settled),
@@ -147,14 +145,14 @@ def commit_answer(  # noqa: PLR0913 - what was asked, what came, and where it go
 
 def _settled(layer: Layer, stream: Stream, held: Manifest, new: Manifest) -> Manifest:
     """The window as it is from now on: ``held`` itself where ``new`` adds nothing to it."""
-    settled = settle(
-        _records(layer, held.files_of("prices")), _records(layer, new.files_of("prices"))
-    )
+    old = _records(layer, held.files_of("prices"))
+    settled = settle(old, _records(layer, new.files_of("prices")))
     present = {_coin(record) for record in settled.records if record["prices"]}
     absent = settle_absences(held.absent, new.absent, present)
     # A snapshot is of its moment: the first one of a window stays.
     snapshots = held.files_of("snapshots") or new.files_of("snapshots")
-    if settled.all_old:
+    # A file that was damaged has nothing to keep; what the new answer has takes its place.
+    if settled.all_old and len(old) == held.coins:
         if snapshots == held.files_of("snapshots") and absent == held.absent:
             return held
         prices = held.files_of("prices")
@@ -177,8 +175,8 @@ def _settled(layer: Layer, stream: Stream, held: Manifest, new: Manifest) -> Man
 
 
 def _records(layer: Layer, files: Sequence[LakeFile]) -> list[Record]:
+    """The records of the files that are as they were written."""
     contents = [(file, layer.read(file.path)) for file in files]
-    # A file that was damaged has nothing to keep; the new answer takes its place.
     intact = [content for file, content in contents if content and sha256(content) == file.sha256]
     return [record for content in intact for record in from_json_lines(content)]
 
@@ -212,6 +210,14 @@ def _absences_by_window(
     return by_window
 
 
+def _more_telling(old: Absence | None, new: Absence | None) -> Absence:
+    if old is None or new is None:
+        return cast(Absence, old or new)
+    if _CERTAINTY[new.status] < _CERTAINTY[old.status]:
+        return old
+    return old if (old.status, old.reason) == (new.status, new.reason) else new
+
+
 def _coin(record: Record) -> Coin:
     return record["coin_id"], record["vs_currency"]
 
@@ -225,5 +231,6 @@ def _better(old: Record | None, new: Record | None) -> Record:
     return old if same else new
 
 
-def _richness(record: Record) -> tuple[int, int]:
-    return _FINENESS[record["granularity"]], len(record["prices"])
+def _richness(record: Record) -> tuple[int, ...]:
+    values = (sum(point[1] is not None for point in record[series]) for series in _SERIES)
+    return (_FINENESS[record["granularity"]], *values)

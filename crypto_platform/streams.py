@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 import dagster as dg
 from pydantic import AwareDatetime, BaseModel
 
 Dataset = Literal["prices", "snapshots", "rejected"]
+DATASETS: tuple[Dataset, ...] = get_args(Dataset)
 
 _DATASET_FOLDERS: dict[Dataset, str] = {
     "prices": "{stream}",

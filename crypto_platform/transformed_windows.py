@@ -9,7 +9,7 @@ from typing import Any
 from crypto_platform.failures import PermanentFailure
 from crypto_platform.manifests import Absence, LakeFile, Manifest
 from crypto_platform.resources.lake import Lake, describe, in_parallel
-from crypto_platform.streams import Dataset, Stream
+from crypto_platform.streams import DATASETS, Dataset, Stream
 
 _PREVIEW_ROWS = 5
 
@@ -34,8 +34,9 @@ class TransformedWindow:
 @dataclass(frozen=True)
 class _Output:
     file: LakeFile
-    coins: dict[tuple[str, str], str]
-    rows: list[dict[str, Any]]
+    # The last row of each coin.
+    coins: dict[tuple[str, str], dict[str, Any]]
+    preview: list[dict[str, Any]]
 
 
 class LostCoinsError(PermanentFailure):
@@ -109,11 +110,10 @@ def collect(
 def _transformed_window(
     lake: Lake, stream: Stream, raw: Manifest, run_id: str
 ) -> TransformedWindow:
-    datasets: tuple[Dataset, ...] = ("prices", "snapshots", "rejected")
     outputs = (
         [
             _read_output(lake, dataset, path)
-            for dataset in datasets
+            for dataset in DATASETS
             for path in lake.transformed.paths(
                 f"{stream.window_folder(raw.window, dataset)}/run={run_id}"
             )
@@ -126,17 +126,17 @@ def _transformed_window(
     rejected = [output for output in outputs if output.file.dataset == "rejected"]
     present = {coin for output in prices for coin in output.coins}
     absent = {(absence.coin_id, absence.vs_currency) for absence in raw.absent}
-    reasons = {coin: reason for output in rejected for coin, reason in output.coins.items()}
+    refused = {coin: row for output in rejected for coin, row in output.coins.items()}
     quarantined = tuple(
         Absence(
-            coin_id=coin[0],
-            vs_currency=coin[1],
+            coin_id=row["coin_id"],
+            vs_currency=row["vs_currency"],
             status="quarantined",
-            reason=reason,
-            run_id=raw.run_id,
-            seen_at=raw.written_at,
+            reason=row["reason"],
+            run_id=row["run_id"],
+            seen_at=row["fetched_at"],
         )
-        for coin, reason in sorted(reasons.items())
+        for coin, row in sorted(refused.items())
         if coin not in present and coin not in absent
     )
     return TransformedWindow(
@@ -150,9 +150,9 @@ def _transformed_window(
             files=tuple(output.file for output in outputs),
             absent=(*raw.absent, *quarantined),
         ),
-        coins=len(present | reasons.keys()),
+        coins=len(present | refused.keys()),
         rejected=sum(output.file.rows for output in rejected),
-        preview=[row for output in prices for row in output.rows][:_PREVIEW_ROWS],
+        preview=[row for output in prices for row in output.preview][:_PREVIEW_ROWS],
     )
 
 
@@ -163,11 +163,9 @@ def _read_output(lake: Lake, dataset: Dataset, path: str) -> _Output:
 
     content = lake.transformed.read(path) or b""
     table = pq.ParquetFile(pa.BufferReader(content)).read()
-    rows = table.num_rows
-    coins = zip(table["coin_id"].to_pylist(), table["vs_currency"].to_pylist(), strict=True)
-    reasons = table["reason"].to_pylist() if dataset == "rejected" else [""] * rows
+    rows = table.to_pylist()
     return _Output(
-        file=lake.transformed.describe_file(dataset, path, rows, content),
-        coins=dict(zip(coins, reasons, strict=True)),
-        rows=table.slice(0, _PREVIEW_ROWS).to_pylist(),
+        file=lake.transformed.describe_file(dataset, path, len(rows), content),
+        coins={(row["coin_id"], row["vs_currency"]): row for row in rows},
+        preview=rows[:_PREVIEW_ROWS],
     )

@@ -13,6 +13,7 @@ import pytest
 
 from crypto_platform.definitions import build_definitions
 from crypto_platform.failures import PermanentFailure
+from crypto_platform.price_api import MixedSourcesError
 from crypto_platform.resources.lake import CorruptFileError, Layer, MissingWindowError
 from crypto_platform.settings import Settings
 from crypto_platform.simulated_market import SimulatedMarket
@@ -295,6 +296,52 @@ def test_a_corrupt_raw_file_heals_by_materializing_it_again(simulated: Platform)
 
     after = simulated.query("SELECT coin_id, price FROM historical_prices ORDER BY coin_id")
     assert after == before
+
+
+def test_a_corrupt_raw_file_that_the_api_no_longer_has_becomes_an_absence(
+    market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    platform = build_platform(market.base_url, {"TRACKED_COINS": "bitcoin"})
+    key = newest_keys(HISTORICAL, 60)[0]
+    platform.materialize(HISTORICAL, key)
+    (path,) = [path for path in platform.lake.raw.paths("historical_data") if "run=" in path]
+    platform.lake.raw.put(path, b"damaged")
+
+    out_of_plan = build_platform(
+        market.base_url, {"TRACKED_COINS": "bitcoin", "COINGECKO_HISTORY_DAYS": "30"}
+    )
+    out_of_plan.materialize(HISTORICAL, key)
+
+    (row,) = out_of_plan.query("SELECT status FROM ingestion_ledger")
+    assert row["status"] == "out_of_plan"
+
+
+def test_a_simulated_market_never_gets_into_a_lake_of_another_source(
+    simulated: Platform,
+) -> None:
+    keys = newest_keys(HISTORICAL, 2)
+    simulated.materialize(HISTORICAL, keys[0], stages=("raw_prices",))
+    simulated.lake.raw.put("source.txt", b"coingecko")
+    before = simulated.lake.raw.manifests(HISTORICAL, [HISTORICAL.window(keys[0])])
+
+    with pytest.raises(MixedSourcesError, match="simulated prices and real ones are never mixed"):
+        simulated.materialize(HISTORICAL, keys[0], keys[1], stages=("raw_prices",))
+
+    assert simulated.lake.raw.manifests(HISTORICAL, [HISTORICAL.window(keys[0])]) == before
+
+
+def test_a_snapshot_that_cannot_be_had_costs_no_price(
+    market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    platform = with_snapshots_within(timedelta(hours=7), market, build_platform)
+    (key,) = newest_keys(INTRA_DAY, 1)
+    market.inject("dead_coin", path="/coins/markets")
+
+    platform.materialize(INTRA_DAY, key)
+
+    assert platform.query("SELECT COUNT(DISTINCT coin_id) AS coins FROM intra_day_prices") == [
+        {"coins": 3}
+    ]
 
 
 def test_a_stage_without_the_one_before_it_says_what_to_materialize(simulated: Platform) -> None:

@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,14 +10,18 @@ from crypto_platform.raw_windows import settle, settle_absences
 
 
 def record(
-    coin: str = "bitcoin", *, granularity: str = "daily", prices: int = 1, **changes: Any
+    coin: str = "bitcoin",
+    *,
+    granularity: str = "daily",
+    prices: int | list[list[Any]] = 1,
+    **changes: Any,
 ) -> dict[str, Any]:
     return {
         "coin_id": coin,
         "vs_currency": "usd",
         "granularity": granularity,
         "fetched_at": "2026-11-23T00:45:00Z",
-        "prices": [[index, 1.5] for index in range(prices)],
+        "prices": [[index, 1.5] for index in range(prices)] if isinstance(prices, int) else prices,
         "market_caps": [],
         "total_volumes": [],
         **changes,
@@ -82,32 +87,49 @@ def test_a_whole_window_is_not_replaced_by_a_part_of_it() -> None:
     assert settle([whole], [record(granularity="hourly", prices=2)]).records == [whole]
 
 
+def test_a_value_is_not_replaced_by_a_null() -> None:
+    whole = record(prices=2, market_caps=[[0, 9.0]])
+    without_a_price = record(prices=[[0, 1.5], [1, None]], market_caps=[[0, 9.0]])
+    without_a_cap = record(prices=2, market_caps=[[0, None]])
+
+    assert settle([whole], [without_a_price]).records == [whole]
+    assert settle([whole], [without_a_cap]).records == [whole]
+
+
 def test_prices_in_another_currency_stand_beside_each_other() -> None:
     assert len(settle([record()], [record(vs_currency="eur")]).records) == 2
 
 
+values = st.one_of(st.none(), st.floats(0, 9))
+series = st.lists(values, max_size=3).map(lambda points: [list(pair) for pair in enumerate(points)])
 records = st.lists(
     st.builds(
         record,
         st.sampled_from(["bitcoin", "ethereum", "tether"]),
         granularity=st.sampled_from(["hourly", "5-minute"]),
-        prices=st.integers(0, 3),
+        prices=series,
+        market_caps=series,
     ),
     unique_by=lambda one: one["coin_id"],
 )
+
+
+def known(one: Mapping[str, Any]) -> int:
+    """How many prices of a record are not null."""
+    return sum(price is not None for _, price in one["prices"])
 
 
 @given(answers=st.lists(records, min_size=1, max_size=4))
 def test_a_window_never_becomes_poorer(answers: list[list[dict[str, Any]]]) -> None:
     held: list[Any] = []
     for answer in answers:
-        before = {one["coin_id"]: len(one["prices"]) for one in held}
+        before = {one["coin_id"]: one for one in held}
         held = settle(held, answer).records
         after = {one["coin_id"]: one for one in held}
         assert before.keys() <= after.keys()
         assert all(
-            after[coin]["granularity"] == "5-minute" or len(after[coin]["prices"]) >= points
-            for coin, points in before.items()
+            after[coin]["granularity"] != one["granularity"] or known(after[coin]) >= known(one)
+            for coin, one in before.items()
         )
 
 
@@ -132,6 +154,13 @@ def test_an_absence_for_another_reason_is_told_anew() -> None:
     now = absence(status="missing_at_source", run_id="second")
 
     assert settle_absences([absence()], [now], set()) == (now,)
+
+
+def test_that_the_source_has_nothing_is_not_forgotten_when_it_cannot_be_asked() -> None:
+    known = absence(status="missing_at_source")
+
+    for status in ("failed", "out_of_plan"):
+        assert settle_absences([known], [absence(status=status)], set()) == (known,)
 
 
 def test_an_absence_that_nobody_asked_about_again_stays() -> None:

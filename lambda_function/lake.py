@@ -12,6 +12,7 @@ from itertools import accumulate, chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypedDict
+from uuid import uuid4
 
 from cloudpathlib import AnyPath, S3Path
 
@@ -125,7 +126,7 @@ def put(uri: str, body: bytes) -> None:
         path.client.client.put_object(Bucket=path.bucket, Key=path.key, Body=body)
         return
     path = Path(path)
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f".{path.name}.{uuid4().hex}")
     part.parent.mkdir(parents=True, exist_ok=True)
     part.write_bytes(body)
     part.replace(path)

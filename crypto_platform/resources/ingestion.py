@@ -94,8 +94,8 @@ class Listing(BaseModel, frozen=True):
     """How the API names a coin; symbols are not unique, ids are."""
 
     coin_id: str
-    symbol: str
-    name: str
+    symbol: str | None = None
+    name: str | None = None
     image: str | None = None
 
 

@@ -13,15 +13,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import dagster as dg
 
 from crypto_platform.failures import PermanentFailure
 from crypto_platform.manifests import LakeFile, Manifest
-from crypto_platform.streams import Dataset, Stream, Window
+from crypto_platform.streams import DATASETS, Dataset, Stream, Window
 
 MANIFEST_NAME = "_manifest.json"
 
@@ -83,14 +81,10 @@ class Layer:
 
     def put(self, path: str, content: bytes) -> None:
         """Write content at a path so that no reader ever sees a part of it."""
-        target = self._at(path)
-        if not isinstance(target, Path):
-            target.write_bytes(content)
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{uuid4().hex}")
-        partial.write_bytes(content)
-        partial.replace(target)
+        # Loading the definitions must not pay for it.
+        from lambda_function.lake import put  # noqa: PLC0415
+
+        put(self.uri(path), content)
 
     def remove(self, path: str) -> None:
         """Delete what is at a path, if anything is."""
@@ -126,9 +120,10 @@ class Layer:
         """Make windows count, each in one put, then sweep what they no longer name."""
 
         def commit_window(manifest: Manifest) -> None:
-            folder = stream.window_folder(manifest.window)
-            self.put(f"{folder}/{MANIFEST_NAME}", manifest.model_dump_json().encode())
-            self._sweep(folder, manifest)
+            replaced = self.manifest(stream, manifest.window)
+            path = f"{stream.window_folder(manifest.window)}/{MANIFEST_NAME}"
+            self.put(path, manifest.model_dump_json().encode())
+            self._sweep(stream, [manifest, replaced] if replaced else [manifest])
 
         in_parallel(commit_window, manifests)
 
@@ -161,12 +156,17 @@ class Layer:
             dataset=dataset, path=path, rows=rows, bytes=len(content), sha256=sha256(content)
         )
 
-    def _sweep(self, folder: str, manifest: Manifest) -> None:
-        named = {self._at(file.path) for file in manifest.files}
+    def _sweep(self, stream: Stream, manifests: Sequence[Manifest]) -> None:
+        """Delete old files of a window that neither it nor the manifest it replaced names.
+
+        A reader may still be at the files of the replaced one; the next commit has them.
+        """
+        named = {self._at(file.path) for manifest in manifests for file in manifest.files}
         oldest = datetime.now(UTC) - SWEEP_AFTER
-        for file in self._at(folder).glob("run=*/*"):
-            if file not in named and datetime.fromtimestamp(file.stat().st_mtime, UTC) < oldest:
-                file.unlink(missing_ok=True)
+        for folder in {stream.window_folder(manifests[0].window, dataset) for dataset in DATASETS}:
+            for file in self._at(folder).glob("run=*/*"):
+                if file not in named and datetime.fromtimestamp(file.stat().st_mtime, UTC) < oldest:
+                    file.unlink(missing_ok=True)
 
     def _at(self, path: str) -> Any:
         # Takes most of a second to import, which loading the definitions must not pay.

@@ -6,6 +6,7 @@ The engines are imported where one is started: that takes seconds, which definit
 import atexit
 import hashlib
 import importlib
+import logging
 import os
 import re
 import shutil
@@ -302,6 +303,8 @@ def _base_archive(java: Java, path: Path) -> tuple[Path, ...]:
 def _stop_apache_spark(spark: "SparkSession", archive: _Archive) -> None:
     gateway: Any = spark.sparkContext._gateway  # noqa: SLF001
     spark.stop()
+    # py4j logs an error for each Java object that it could not release in time.
+    logging.disable(logging.ERROR)
     gateway.shutdown()
     # The virtual machine ends with its standard input, and writes its archive then.
     gateway.proc.stdin.close()

@@ -82,11 +82,32 @@ def test_old_files_that_no_manifest_names_are_swept(layer: Layer) -> None:
     made_old(layer, f"{FOLDER}/run=r1/prices-0.json.gz")
 
     layer.commit(HISTORICAL, [manifest_naming(layer, b"second", run_id="r2")])
+    layer.commit(HISTORICAL, layer.manifests(HISTORICAL, [WINDOW]))
 
     assert layer.paths(FOLDER) == [
         f"{FOLDER}/{MANIFEST_NAME}",
         f"{FOLDER}/run=r2/prices-0.json.gz",
     ]
+
+
+def test_a_reader_of_the_replaced_manifest_still_finds_its_files(layer: Layer) -> None:
+    layer.commit(HISTORICAL, [manifest_naming(layer, b"first", run_id="r1")])
+    (held,) = layer.manifests(HISTORICAL, [WINDOW])
+    made_old(layer, held.files[0].path)
+
+    layer.commit(HISTORICAL, [manifest_naming(layer, b"second", run_id="r2")])
+
+    layer.check(HISTORICAL, [held])
+
+
+def test_old_files_are_swept_from_every_dataset_of_a_window(layer: Layer) -> None:
+    stray = f"rejected/{FOLDER}/run=killed/stray.parquet"
+    layer.put(stray, b"stray")
+    made_old(layer, stray)
+
+    layer.commit(HISTORICAL, [manifest_naming(layer, b"content")])
+
+    assert layer.read(stray) is None
 
 
 def test_files_of_a_run_that_may_still_be_writing_are_left_alone(layer: Layer) -> None:
