@@ -1,7 +1,7 @@
 """An AWS account on this machine: moto's server, which boto3 reaches over HTTP."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,14 @@ TRANSFORMED_BUCKET = "crypto-transformed-data-0704"
 
 
 @contextmanager
-def account(cache: Path) -> Iterator[str]:
-    """Run an account with both buckets, and yield its address.
+def account(
+    cache: Path, buckets: Sequence[str] = (RAW_BUCKET, TRANSFORMED_BUCKET)
+) -> Iterator[str]:
+    """Run an account, and yield its address.
 
     Args:
         cache: Folder for the copies that cloudpathlib keeps of objects it reads.
+        buckets: What it has from the start.
     """
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -34,7 +37,7 @@ def account(cache: Path) -> Iterator[str]:
                 environment.setenv(name, text)
             # cloudpathlib keeps its client, and with it the address of the account before.
             S3Client(local_cache_dir=cache).set_as_default_client()
-            for bucket in (RAW_BUCKET, TRANSFORMED_BUCKET):
+            for bucket in buckets:
                 client("s3").create_bucket(
                     Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
                 )

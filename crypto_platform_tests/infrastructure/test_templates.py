@@ -1,0 +1,201 @@
+"""The stack, created, updated and deleted over HTTP; its resources read back through their own API.
+
+moto's CloudFormation says CREATE_COMPLETE while it skips ``SKIPPED``, and a bucket's properties but
+its encryption. Of these the tests look at the template itself.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from cfnlint import decode
+
+from crypto_platform.settings import Settings
+from crypto_platform_tests.aws.account import REGION, account, client
+from infrastructure.package import artifacts, version
+
+# What SKIPPED says, said by moto.
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse .* not supported by moto")
+
+ROOT = Path(__file__).parents[2]
+TEMPLATES = sorted((ROOT / "infrastructure").glob("*.yaml"))
+PLATFORM = ROOT / "infrastructure" / "platform.yaml"
+STACK = "crypto-platform"
+CODE_BUCKET = "crypto-code-0704"
+SETTINGS = Settings.from_environment({})
+
+SKIPPED = {
+    "AWS::CloudWatch::Alarm",
+    "AWS::Glue::Job",
+    "AWS::S3::BucketPolicy",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SecretsManager::Secret",
+}
+
+
+def resources() -> dict[str, Any]:
+    template, _ = decode.decode(str(PLATFORM))
+    found: dict[str, Any] = json.loads(json.dumps(template["Resources"]))
+    return found
+
+
+def of_type(kind: str) -> list[dict[str, Any]]:
+    return [found["Properties"] for found in resources().values() if found["Type"] == kind]
+
+
+def parameters(**given: str) -> list[dict[str, str]]:
+    named = {"ArtifactBucket": CODE_BUCKET, "CodeVersion": version(artifacts()), **given}
+    return [{"ParameterKey": key, "ParameterValue": text} for key, text in named.items()]
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Creates the stack in an account that has nothing but the code; a second call updates it."""
+    with account(tmp_path, buckets=()):
+        built = artifacts()
+        client("s3").create_bucket(
+            Bucket=CODE_BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
+        for name, content in built.items():
+            client("s3").put_object(
+                Bucket=CODE_BUCKET, Key=f"code/{version(built)}/{name}", Body=content
+            )
+        cloudformation = client("cloudformation")
+        actions = iter([cloudformation.create_stack, cloudformation.update_stack])
+
+        def deploy(**given: str) -> None:
+            next(actions)(
+                StackName=STACK,
+                TemplateBody=PLATFORM.read_text(),
+                Parameters=parameters(**given),
+                Capabilities=["CAPABILITY_NAMED_IAM"],
+            )
+
+        yield deploy
+
+
+@pytest.mark.integration
+def test_the_templates_are_clean() -> None:
+    lint = [str(Path(sys.executable).parent / "cfn-lint"), *map(str, TEMPLATES)]
+    found = subprocess.run(lint, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+@pytest.mark.integration
+def test_the_function_is_created_as_the_platform_expects_it(stack: Callable[..., None]) -> None:
+    stack(CoinGeckoPlan="demo")
+    function = client("lambda").get_function(FunctionName=SETTINGS.ingestion_function)
+    configuration = function["Configuration"]
+    assert configuration["Timeout"] == 900
+    assert configuration["Handler"] == "lambda_function.handler.lambda_handler"
+    assert function["Concurrency"]["ReservedConcurrentExecutions"] == 1
+    assert configuration["Environment"]["Variables"]["COINGECKO_PLAN"] == "demo"
+
+
+@pytest.mark.integration
+def test_the_buckets_are_created_encrypted_under_the_projects_names(
+    stack: Callable[..., None],
+) -> None:
+    stack()
+    for bucket in (SETTINGS.raw_bucket, SETTINGS.transformed_bucket):
+        encryption = client("s3").get_bucket_encryption(Bucket=bucket)
+        (rule,) = encryption["ServerSideEncryptionConfiguration"]["Rules"]
+        assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+
+
+@pytest.mark.integration
+def test_the_logs_the_topic_and_the_rule_are_created(stack: Callable[..., None]) -> None:
+    stack(LogRetentionDays="14")
+    groups = client("logs").describe_log_groups()["logGroups"]
+    assert {group["logGroupName"]: group["retentionInDays"] for group in groups} == {
+        "/aws/lambda/crypto-ingestion": 14,
+        "/crypto/glue/error": 14,
+        "/crypto/glue/output": 14,
+    }
+    (topic,) = client("sns").list_topics()["Topics"]
+    assert topic["TopicArn"].endswith(f":{SETTINGS.alerts_topic}")
+    pattern = json.loads(
+        client("events").describe_rule(Name="crypto-glue-job-failures")["EventPattern"]
+    )
+    assert set(pattern["detail"]["jobName"]) == {
+        SETTINGS.historical_glue_job,
+        SETTINGS.intra_day_glue_job,
+    }
+
+
+@pytest.mark.integration
+def test_an_update_adds_the_role_that_snowflake_assumes(stack: Callable[..., None]) -> None:
+    stack()
+    with pytest.raises(ClientError, match="NoSuchEntity"):
+        client("iam").get_role(RoleName="crypto-snowflake-reader")
+    stack(SnowflakeUserArn="arn:aws:iam::123456789012:user/snowflake", SnowflakeExternalId="ID_1")
+    role = client("iam").get_role(RoleName="crypto-snowflake-reader")["Role"]
+    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"AWS": "arn:aws:iam::123456789012:user/snowflake"}
+    assert statement["Condition"] == {"StringEquals": {"sts:ExternalId": "ID_1"}}
+
+
+@pytest.mark.integration
+def test_a_deleted_stack_leaves_no_function(stack: Callable[..., None]) -> None:
+    stack()
+    client("cloudformation").delete_stack(StackName=STACK)
+    assert client("lambda").list_functions()["Functions"] == []
+
+
+def test_every_resource_is_read_back_or_known_to_be_skipped() -> None:
+    assert {found["Type"] for found in resources().values()} - SKIPPED == {
+        "AWS::Events::Rule",
+        "AWS::IAM::ManagedPolicy",
+        "AWS::IAM::Role",
+        "AWS::Lambda::Function",
+        "AWS::Logs::LogGroup",
+        "AWS::S3::Bucket",
+        "AWS::SNS::Topic",
+    }
+
+
+def test_the_jobs_are_those_that_the_platform_starts() -> None:
+    jobs = of_type("AWS::Glue::Job")
+    assert {job["Name"] for job in jobs} == {
+        SETTINGS.historical_glue_job,
+        SETTINGS.intra_day_glue_job,
+    }
+    for job in jobs:
+        assert (job["GlueVersion"], job["WorkerType"], job["NumberOfWorkers"]) == (
+            "5.1",
+            "G.1X",
+            2,
+        )
+        assert job["DefaultArguments"]["--enable-auto-scaling"] == "true"
+        assert job["MaxRetries"] == 0
+
+
+def test_the_buckets_are_private_versioned_and_forget_old_versions() -> None:
+    for bucket in of_type("AWS::S3::Bucket"):
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+        assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+        (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+        assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+
+
+def test_data_and_the_key_survive_the_stack() -> None:
+    kept = {name for name, found in resources().items() if found.get("DeletionPolicy") == "Retain"}
+    assert kept == {"RawBucket", "TransformedBucket", "ApiKey"}
+
+
+def test_no_role_may_do_everything_or_act_on_everything() -> None:
+    policies = [
+        policy["PolicyDocument"]
+        for role in of_type("AWS::IAM::Role")
+        for policy in role["Policies"]
+    ] + [policy["PolicyDocument"] for policy in of_type("AWS::IAM::ManagedPolicy")]
+    for statement in (statement for policy in policies for statement in policy["Statement"]):
+        actions = statement["Action"]
+        assert "*" not in "".join([actions] if isinstance(actions, str) else actions)
+        assert statement["Resource"] != "*" or "Condition" in statement
