@@ -204,6 +204,11 @@ class SnowflakeWarehouse(Warehouse):
                 f"The private key {self.private_key_path} cannot be read ({error.strerror}); set "
                 "SNOWFLAKE_PRIVATE_KEY_PATH to its file."
             ) from error
+        except (ValueError, TypeError) as error:
+            raise SnowflakeRefusedError(
+                f"The private key {self.private_key_path} is not PKCS#8 in PEM, or needs another "
+                f"SNOWFLAKE_PRIVATE_KEY_PASSPHRASE than is set: {error}"
+            ) from error
         except Error as error:
             raise _failure(error) from error
 

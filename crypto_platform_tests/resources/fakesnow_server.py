@@ -52,6 +52,7 @@ class Wire:
     Attributes:
         statements: The statements that arrived.
         logins: What was sent to log in.
+        swallows: A statement that begins so is answered without being run.
         cut_at: A connection is lost once a statement that begins so has been run.
         is_cut: Whether nothing gets through.
     """
@@ -59,6 +60,7 @@ class Wire:
     app: Any
     statements: list[str] = field(default_factory=list)
     logins: list[dict[str, Any]] = field(default_factory=list)
+    swallows: str | None = None
     cut_at: str | None = None
     is_cut: bool = False
 
@@ -72,8 +74,11 @@ class Wire:
         statement = request.get("sqlText", "")
         self.statements += [statement] * bool(statement)
         self.logins += [request["data"]] if "login-request" in scope["path"] else []
-        # A function that fakesnow has not: a test fills the table of the same name.
-        request |= {"sqlText": _COPY_HISTORY.sub("pipe_history", statement)} if statement else {}
+        if self.swallows and statement.startswith(self.swallows):
+            request |= {"sqlText": "SELECT ?"}
+        elif statement:
+            # A function that fakesnow has not: a test fills a table in its place.
+            request |= {"sqlText": _COPY_HISTORY.sub("pipe_history", statement)}
         if self.is_cut:
             await _unavailable(send)
             return
@@ -92,7 +97,7 @@ class Wire:
 
     def mend(self) -> None:
         """Let the connection through again, after the server has noticed that it was lost."""
-        self.cut_at, self.is_cut = None, False
+        self.swallows, self.cut_at, self.is_cut = None, None, False
         for session in fakesnow.server.sessions.values():
             session.rollback()
         fakesnow.server.sessions.clear()
@@ -126,14 +131,15 @@ def fakesnow_server() -> Iterator[tuple[dict[str, Any], Wire]]:
     thread.join()
 
 
-def write_private_key(path: Path) -> None:
+def write_private_key(path: Path, passphrase: bytes | None = None) -> None:
     """A key as a user of Snowflake makes it."""
+    encryption = serialization.BestAvailableEncryption(passphrase) if passphrase else None
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     path.write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
+            encryption or serialization.NoEncryption(),
         )
     )
 

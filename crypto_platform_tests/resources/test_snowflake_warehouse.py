@@ -1,9 +1,15 @@
 """What Snowflake alone promises; what every warehouse does is in test_warehouse."""
 
 import json
+import multiprocessing
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import dagster as dg
@@ -11,6 +17,7 @@ import pytest
 from snowflake.connector import errors
 from snowflake.connector.cursor import SnowflakeCursor
 
+from crypto_platform.manifests import Manifest
 from crypto_platform.resources.snowflake_warehouse import (
     SnowflakeRefusedError,
     SnowflakeUnavailableError,
@@ -18,10 +25,10 @@ from crypto_platform.resources.snowflake_warehouse import (
     SnowpipeLateError,
     snowflake_warehouse,
 )
-from crypto_platform.resources.warehouse import Warehouse, WarehouseBusyError
+from crypto_platform.resources.warehouse import LoadMismatchError, Warehouse, WarehouseBusyError
 from crypto_platform.settings import Settings, SettingsError
 from crypto_platform.streams import HISTORICAL, INTRA_DAY
-from crypto_platform_tests.resources.fakesnow_server import Wire, run_pipes
+from crypto_platform_tests.resources.fakesnow_server import Wire, run_pipes, write_private_key
 from crypto_platform_tests.resources.transformed_lake import TransformedLake, price, snapshot
 
 pytestmark = pytest.mark.integration
@@ -62,6 +69,23 @@ def test_more_files_than_a_statement_may_name_are_copied_by_several(
     assert [text.count(".parquet") for text in copies] == [1_000, 1]
     assert all("FORCE = TRUE" in text for text in copies)
     assert count == {"staged": 1_001}
+
+
+def test_rows_lost_on_the_way_into_the_table_are_noticed_before_they_count(
+    build_snowflake: Build, lake: TransformedLake, wire: Wire
+) -> None:
+    warehouse = build_snowflake(lake.root)
+    old, new = (
+        lake.day("2026-11-22", price("bitcoin", "2026-11-22", value)) for value in (1.0, 2.0)
+    )
+    warehouse.load(HISTORICAL, [old], lake.root)
+    wire.swallows = "INSERT INTO historical_prices"
+
+    with pytest.raises(LoadMismatchError, match="manifest says 1 prices, the table would hold 0"):
+        warehouse.load(HISTORICAL, [new], lake.root)
+
+    wire.mend()
+    assert prices(warehouse) == [1.0]
 
 
 # The connector cancels the statement in a thread of its own, which cannot connect either.
@@ -112,6 +136,37 @@ def test_what_another_try_cannot_heal_is_told_from_what_it_may(
         warehouse.query("SELECT 1")
 
     assert error.msg in str(raised.value)
+
+
+def load(fields: dict[str, Any], manifest: Manifest, root: str) -> None:
+    SnowflakeWarehouse(**fields).load(HISTORICAL, [manifest], root)
+
+
+def test_a_load_killed_before_it_commits_leaves_the_old_rows_and_can_be_repeated(
+    build_snowflake: Build, lake: TransformedLake, wire: Wire
+) -> None:
+    warehouse = build_snowflake(lake.root)
+    old, new = (
+        lake.day("2026-11-22", price("bitcoin", "2026-11-22", value)) for value in (1.0, 2.0)
+    )
+    warehouse.load(HISTORICAL, [old], lake.root)
+    # Nothing gets through after it, so the process waits there to be killed.
+    wire.cut_at = "INSERT INTO historical_prices"
+    process = multiprocessing.get_context("spawn").Process(
+        target=load, args=(dict(warehouse), new, lake.root)
+    )
+
+    process.start()
+    while process.is_alive() and not wire.is_cut:
+        time.sleep(0.05)
+    process.kill()
+    process.join()
+
+    assert process.exitcode == -signal.SIGKILL
+    wire.mend()
+    assert prices(warehouse) == [1.0]
+    warehouse.load(HISTORICAL, [new], lake.root)
+    assert prices(warehouse) == [2.0]
 
 
 def test_a_file_outside_the_stage_is_refused_before_anything_is_asked(
@@ -167,6 +222,36 @@ def test_the_login_is_by_key_pair_and_times_are_utc(
     assert login["AUTHENTICATOR"] == "SNOWFLAKE_JWT"
     assert "PASSWORD" not in login
     assert login["SESSION_PARAMETERS"]["TIMEZONE"] == "UTC"
+
+
+def test_an_encrypted_key_is_opened_by_a_passphrase_that_is_never_shown(
+    build_snowflake: Build,
+    wire: Wire,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    key = tmp_path / "encrypted.p8"
+    write_private_key(key, b"planted-passphrase")
+    warehouse = build_snowflake(str(tmp_path))
+    encrypted = SnowflakeWarehouse(**{**dict(warehouse), "private_key_path": str(key)})
+    caplog.set_level("DEBUG")
+
+    with pytest.raises(SnowflakeRefusedError, match="SNOWFLAKE_PRIVATE_KEY_PASSPHRASE"):
+        encrypted.summary()
+    monkeypatch.setenv("SNOWFLAKE_PRIVATE_KEY_PASSPHRASE", "planted-passphrase")
+    encrypted.summary()
+
+    shown = f"{encrypted!r} {wire.logins} {wire.statements} {caplog.text}"
+    assert "planted-passphrase" not in shown
+    assert "PRIVATE KEY-----" not in shown
+
+
+def test_loading_the_definitions_does_not_take_the_connector() -> None:
+    script = "import sys, crypto_platform.resources.snowflake_warehouse; print(*sys.modules)"
+    shown = subprocess.check_output([sys.executable, "-c", script], text=True)
+
+    assert {"snowflake.connector", "dagster_snowflake"}.isdisjoint(shown.split())
 
 
 def test_a_statement_that_snowflake_refuses_is_not_tried_again(
