@@ -19,7 +19,7 @@ from crypto_platform.price_api import PriceApi
 from crypto_platform.raw_windows import commit_answer
 from crypto_platform.resources.ingestion import Ingestion, WrittenObject
 from crypto_platform.resources.lake import Lake
-from crypto_platform.resources.profiles import KINDS
+from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.resources.transform import Transform
 from crypto_platform.resources.warehouse import Warehouse
 from crypto_platform.settings import Settings
@@ -71,6 +71,7 @@ def build_tracked_coins(settings: Settings) -> dg.AssetsDefinition:
 
 def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDefinition]:
     """The three stages of a stream, from the API to the warehouse."""
+    profile = PROFILES[settings.profile]
 
     def stage(**options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
         decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
@@ -92,7 +93,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             f"Asked for: {stream.granularity} prices. A coin that could not be had is absent with "
             "a reason; asking again never makes a window poorer."
         ),
-        kinds=set(KINDS[settings.profile].ingestion),
+        kinds=set(profile.ingestion_kinds),
         metadata={"dagster/column_schema": RAW_COLUMNS},
         pool=API_POOL,
         retry_policy=_HEALS_BY_ITSELF,
@@ -136,7 +137,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             f"The raw answers as Parquet, {stream.grain}: arrays joined by their timestamps, what "
             "cannot be a price set aside with its reason."
         ),
-        kinds=set(KINDS[settings.profile].transform),
+        kinds=set(profile.transform_kinds),
         metadata={"dagster/column_schema": PRICE_COLUMNS},
         # Of two runs on one window, the later one has to see what the earlier one read and wrote.
         pool=f"transform_{stream.name}",
@@ -165,7 +166,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             f"The warehouse's table {stream.table}, {stream.grain}. A load replaces exactly its "
             "windows in one transaction, and says in the ledger what is missing and why."
         ),
-        kinds=set(KINDS[settings.profile].warehouse),
+        kinds=set(profile.warehouse_kinds),
         metadata={"dagster/column_schema": PRICE_COLUMNS, "dagster/table_name": stream.table},
         pool=f"load_{stream.table}",
         retry_policy=_HEALS_BY_ITSELF,

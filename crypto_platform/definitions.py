@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from crypto_platform.assets import build_stream_assets, build_tracked_coins
-from crypto_platform.resources.profiles import build_resources
+from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.schedules import build_schedule
 from crypto_platform.settings import Settings
 from crypto_platform.streams import STREAMS, Stream
@@ -39,7 +39,7 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
             for stream in streams
         ],
         schedules=[build_schedule(stream, settings.first_window(stream)) for stream in streams],
-        resources=build_resources(settings),
+        resources=PROFILES[settings.profile].resources(settings),
         # One run is one process, with one Spark session.
         executor=dg.in_process_executor,
     )

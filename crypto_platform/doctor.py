@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from crypto_platform.resources.lake import Lake, Layer
-from crypto_platform.resources.profiles import build_resources
+from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.resources.warehouse import DuckDBWarehouse, Warehouse
 from crypto_platform.resources.warehouse_sql import statement
 from crypto_platform.settings import Settings, SettingsError
@@ -57,7 +57,7 @@ class Preflight:
             SettingsError: One or more variables are malformed; the message has a line for each.
         """
         settings = Settings.from_environment(environment)
-        return cls(settings, environment, build_resources(settings))
+        return cls(settings, environment, PROFILES[settings.profile].resources(settings))
 
     @property
     def lake(self) -> Lake:

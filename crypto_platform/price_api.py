@@ -122,9 +122,9 @@ class PriceApi:
             self.layer.put(_SOURCE, answer.source.encode())
         elif held.decode() != answer.source:
             raise MixedSourcesError(
-                f"The API at COINGECKO_BASE_URL is {answer.source}, and {self.layer.root} holds prices "
-                f"from {held.decode()}: simulated prices and real ones are never mixed. Nothing "
-                "was committed; set CRYPTO_HOME to another folder for one of them."
+                f"The API at COINGECKO_BASE_URL is {answer.source}, and {self.layer.root} holds "
+                f"prices from {held.decode()}: simulated prices and real ones are never mixed. "
+                "Nothing was committed; set CRYPTO_HOME to another folder for one of them."
             )
 
     def _record(self, answer: PricesAnswer | MarketsAnswer) -> None:

@@ -149,8 +149,25 @@ def test_the_definitions_load_without_secrets_network_or_java(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_profile_that_is_not_built_yet_says_so() -> None:
-    with pytest.raises(SettingsError, match="CRYPTO_PROFILE=aws"):
+AWS = {
+    "CRYPTO_PROFILE": "aws",
+    "SNOWFLAKE_ACCOUNT": "organization-account",
+    "SNOWFLAKE_USER": "loader",
+    "SNOWFLAKE_PRIVATE_KEY_PATH": "/nowhere/key.p8",
+}
+
+
+def test_both_profiles_have_the_same_graph(definitions: dg.Definitions) -> None:
+    on_aws = build_definitions(Settings.from_environment(AWS))
+
+    assert (
+        on_aws.resolve_asset_graph().get_all_asset_keys()
+        == definitions.resolve_asset_graph().get_all_asset_keys()
+    )
+
+
+def test_the_aws_profile_names_what_it_lacks_to_reach_snowflake() -> None:
+    with pytest.raises(SettingsError, match="SNOWFLAKE_ACCOUNT"):
         build_definitions(Settings.from_environment({"CRYPTO_PROFILE": "aws"}))
 
 

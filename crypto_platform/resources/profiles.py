@@ -1,41 +1,37 @@
 """The choice of a profile: the one place that knows what stands behind each seam."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from crypto_platform.resources.ingestion import LocalIngestion
+from crypto_platform.resources.glue_transform import GlueTransform
+from crypto_platform.resources.ingestion import LambdaIngestion, LocalIngestion
 from crypto_platform.resources.lake import Lake
+from crypto_platform.resources.snowflake_warehouse import snowflake_warehouse
 from crypto_platform.resources.transform import LocalTransform
 from crypto_platform.resources.warehouse import DuckDBWarehouse
-from crypto_platform.settings import Settings, SettingsError
+from crypto_platform.settings import Settings
+from crypto_platform.streams import HISTORICAL, INTRA_DAY
 
 
 @dataclass(frozen=True)
-class Kinds:
-    """What the stages of a profile run on and write, as the asset graph shows it."""
+class Profile:
+    """Where the platform runs.
 
-    ingestion: tuple[str, ...]
-    transform: tuple[str, ...]
-    warehouse: tuple[str, ...]
-
-
-KINDS = {
-    "local": Kinds(("python", "json"), ("pyspark", "parquet"), ("duckdb", "table")),
-    "aws": Kinds(("lambda", "s3", "json"), ("glue", "s3", "parquet"), ("snowflake", "table")),
-}
-
-
-def build_resources(settings: Settings) -> dict[str, Any]:
-    """The resources of a profile, by the names that the assets ask for.
-
-    Raises:
-        SettingsError: The profile is not part of this version.
+    Attributes:
+        resources: The resources for some settings, by the names that the assets ask for.
+        ingestion_kinds: What ingestion runs on and writes, as the asset graph shows it.
+        transform_kinds: The same of the transformation.
+        warehouse_kinds: The same of the load.
     """
-    if settings.profile != "local":
-        raise SettingsError(
-            f"CRYPTO_PROFILE={settings.profile} is not part of this version yet; "
-            "unset it, or set it to local."
-        )
+
+    resources: Callable[[Settings], dict[str, Any]]
+    ingestion_kinds: frozenset[str]
+    transform_kinds: frozenset[str]
+    warehouse_kinds: frozenset[str]
+
+
+def _on_a_laptop(settings: Settings) -> dict[str, Any]:
     home = settings.home.absolute()
     return {
         "ingestion": LocalIngestion(),
@@ -43,3 +39,37 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "transform": LocalTransform(engine=settings.spark, cache_folder=str(home / "cache")),
         "warehouse": DuckDBWarehouse(path=str(home / "crypto_db.duckdb")),
     }
+
+
+def _on_aws(settings: Settings) -> dict[str, Any]:
+    jobs = {
+        HISTORICAL.job: settings.historical_glue_job,
+        INTRA_DAY.job: settings.intra_day_glue_job,
+    }
+    return {
+        "ingestion": LambdaIngestion(
+            function_name=settings.ingestion_function, region=settings.aws_region
+        ),
+        "lake": Lake(
+            raw_root=f"s3://{settings.raw_bucket}",
+            transformed_root=f"s3://{settings.transformed_bucket}",
+        ),
+        "transform": GlueTransform(jobs=jobs, region=settings.aws_region),
+        "warehouse": snowflake_warehouse(settings),
+    }
+
+
+PROFILES = {
+    "local": Profile(
+        resources=_on_a_laptop,
+        ingestion_kinds=frozenset({"python", "json"}),
+        transform_kinds=frozenset({"pyspark", "parquet"}),
+        warehouse_kinds=frozenset({"duckdb", "table"}),
+    ),
+    "aws": Profile(
+        resources=_on_aws,
+        ingestion_kinds=frozenset({"lambda", "s3"}),
+        transform_kinds=frozenset({"glue", "pyspark", "s3"}),
+        warehouse_kinds=frozenset({"snowflake", "table"}),
+    ),
+}
