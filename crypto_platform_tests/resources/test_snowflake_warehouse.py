@@ -65,7 +65,7 @@ def test_more_files_than_a_statement_may_name_are_copied_by_several(
         session.stage_files("staged", names)
         (count,) = session.execute("SELECT COUNT(*) AS staged FROM staged")
 
-    copies = [text for text in wire.statements if "COPY INTO" in text]
+    copies = [text for text in wire.statements if "FILES = (" in text]
     assert [text.count(".parquet") for text in copies] == [1_000, 1]
     assert all("FORCE = TRUE" in text for text in copies)
     assert count == {"staged": 1_001}
