@@ -1,0 +1,84 @@
+"""Resource types that moto's CloudFormation skips, created through the same server's own API."""
+
+from collections.abc import Callable
+from typing import Any
+
+from moto.core.common_models import CloudFormationModel
+
+from crypto_platform_tests.aws.account import client
+
+Properties = dict[str, Any]
+
+
+def _create_job(properties: Properties) -> str:
+    return str(client("glue").create_job(**properties)["Name"])
+
+
+def _delete_job(name: str) -> None:
+    client("glue").delete_job(JobName=name)
+
+
+def _create_secret(properties: Properties) -> str:
+    return str(client("secretsmanager").create_secret(**properties)["ARN"])
+
+
+def _create_alarm(properties: Properties) -> str:
+    client("cloudwatch").put_metric_alarm(**properties)
+    return str(properties["AlarmName"])
+
+
+def _delete_alarm(name: str) -> None:
+    client("cloudwatch").delete_alarms(AlarmNames=[name])
+
+
+def _create_subscription(properties: Properties) -> str:
+    return str(client("sns").subscribe(**properties, ReturnSubscriptionArn=True)["SubscriptionArn"])
+
+
+def _delete_subscription(arn: str) -> None:
+    client("sns").unsubscribe(SubscriptionArn=arn)
+
+
+def _is_kept(_: str) -> None:
+    """The template retains it."""
+
+
+def _model(
+    kind: str, create: Callable[[Properties], str], delete: Callable[[str], None]
+) -> type[CloudFormationModel]:
+    class Model(CloudFormationModel):
+        def __init__(self, physical_resource_id: str) -> None:
+            self.physical_resource_id = physical_resource_id
+
+        @staticmethod
+        def cloudformation_name_type() -> str:
+            return ""
+
+        @staticmethod
+        def cloudformation_type() -> str:
+            return kind
+
+        @classmethod
+        def create_from_cloudformation_json(
+            cls, _name: str, cloudformation_json: Any, *_: Any, **__: Any
+        ) -> "Model":
+            return cls(create(cloudformation_json["Properties"]))
+
+        @classmethod
+        def update_from_cloudformation_json(cls, original_resource: Any, *_: Any, **__: Any) -> Any:
+            return original_resource
+
+        @classmethod
+        def delete_from_cloudformation_json(cls, resource_name: str, *_: Any, **__: Any) -> None:
+            delete(resource_name)
+
+    return Model
+
+
+# moto finds them among the subclasses of its own.
+MODELS = (
+    _model("AWS::CloudWatch::Alarm", _create_alarm, _delete_alarm),
+    _model("AWS::Glue::Job", _create_job, _delete_job),
+    _model("AWS::SNS::Subscription", _create_subscription, _delete_subscription),
+    _model("AWS::SecretsManager::Secret", _create_secret, _is_kept),
+)
