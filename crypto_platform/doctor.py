@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.lake import Lake, Layer
 from crypto_platform.resources.profiles import PROFILES
-from crypto_platform.resources.warehouse import DuckDBWarehouse, Warehouse
+from crypto_platform.resources.warehouse import Warehouse
 from crypto_platform.resources.warehouse_sql import statement
 from crypto_platform.settings import Settings, SettingsError
 

@@ -7,8 +7,8 @@ import dagster as dg
 import pytest
 
 from crypto_platform.definitions import build_definitions
+from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.lake import Lake
-from crypto_platform.resources.warehouse import DuckDBWarehouse
 from crypto_platform.settings import Settings
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.streams import Stream

@@ -22,7 +22,7 @@ import pytest
 import requests
 import yaml
 
-from crypto_platform.resources.warehouse import DuckDBWarehouse
+from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.streams import HISTORICAL
 
 ROOT = Path(__file__).parents[1]

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.glue_transform import GlueTransform
 from crypto_platform.resources.ingestion import LambdaIngestion, LocalIngestion
 from crypto_platform.resources.lake import Lake
 from crypto_platform.resources.snowflake_warehouse import snowflake_warehouse
 from crypto_platform.resources.transform import LocalTransform
-from crypto_platform.resources.warehouse import DuckDBWarehouse
 from crypto_platform.settings import Settings
 from crypto_platform.streams import HISTORICAL, INTRA_DAY
 

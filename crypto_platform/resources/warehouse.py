@@ -1,45 +1,30 @@
-"""The warehouse: where prices stand to be queried, in DuckDB on a laptop.
+"""The warehouse: where prices stand to be queried.
 
 All that a load is stands in shared SQL, in Snowflake's dialect. An engine adds how to open a
 session, and how files and rows get into a session's temporary tables.
 """
 
-import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from glob import escape
-from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import dagster as dg
 
 from crypto_platform.failures import PermanentFailure
 from crypto_platform.manifests import Manifest
-from crypto_platform.resources.lake import Layer
 from crypto_platform.resources.warehouse_sql import (
-    duckdb_creation,
-    duckdb_sql,
     only_reads,
     statement,
 )
 from crypto_platform.streams import STREAMS, Dataset, Stream, Window
 
-if TYPE_CHECKING:
-    import duckdb
-
 Row = dict[str, Any]
 
 # The datasets of a window that a load brings in, each into the temporary table staged_….
 _DATASETS: tuple[Dataset, ...] = ("prices", "snapshots")
-
-_MEMORY = "1GB"
-
-# Rows that go through memory at once where they do not come from files.
-_ROWS_A_BATCH = 50_000
 
 
 class LoadMismatchError(PermanentFailure):
@@ -201,7 +186,7 @@ class Warehouse(dg.ConfigurableResource[None]):
         ranges = merge_neighbours(manifest.window for manifest in manifests)
         with self.loading_session(stream, manifests) as session:
             _stage(session, stream, manifests, ranges, transformed_root)
-            with _transaction(session):
+            with transaction(session):
                 _refuse_mixed_sources(session)
                 _refuse_faults(session, stream)
                 _refuse_mismatches(session, stream, "staged_mismatches", "its files hold")
@@ -252,140 +237,6 @@ class Warehouse(dg.ConfigurableResource[None]):
         """What stands in each stream's table of prices, and what the ledger says is missing."""
         with self.session(read_only=True) as session:
             return [_summary(session, stream) for stream in STREAMS]
-
-
-class DuckDBWarehouse(Warehouse):
-    """A warehouse in one file, which one process may write or many may read.
-
-    Connections are therefore short, and wait for each other.
-
-    Attributes:
-        path: The file; it is made on first use.
-        patience: Seconds to wait for other processes.
-    """
-
-    path: str
-    patience: float = 60
-
-    def load(
-        self, stream: Stream, manifests: Sequence[Manifest], transformed_root: str
-    ) -> LoadResult:
-        """See ``Warehouse.load``.
-
-        Raises:
-            CorruptFileError: A file is missing or damaged; names it, its window and what to do.
-        """
-        layer = Layer(transformed_root, "transformed", "transformed_prices")
-        layer.check(stream, manifests)
-        return super().load(stream, manifests, transformed_root)
-
-    def table_uri(self, table: str) -> str:
-        """See ``Warehouse.table_uri``."""
-        return f"duckdb://{self.path}/transformed.{table}"
-
-    @contextmanager
-    def session(self, *, read_only: bool) -> Iterator[Session]:
-        """See ``Warehouse.session``."""
-        with closing(self._open(read_only=read_only)) as session:
-            yield session
-
-    def _open(self, *, read_only: bool) -> "_DuckDBSession":
-        if read_only and Path(self.path).exists():
-            session = _DuckDBSession(self._connect(read_only=True))
-            if session.enter():
-                return session
-            session.close()
-        session = _DuckDBSession(self._connect(read_only=False))
-        if not session.enter():
-            session.create_tables()
-            session.enter()
-        return session
-
-    def _connect(self, *, read_only: bool) -> "duckdb.DuckDBPyConnection":
-        import duckdb  # noqa: PLC0415 - loading the definitions need not take the time.
-        from tenacity import (  # noqa: PLC0415
-            Retrying,
-            retry_if_exception,
-            stop_after_delay,
-            wait_random_exponential,
-        )
-
-        retrying = Retrying(
-            retry=retry_if_exception(_is_held_by_another),
-            wait=wait_random_exponential(multiplier=0.05, max=1),
-            stop=stop_after_delay(self.patience),
-            reraise=True,
-        )
-        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return retrying(duckdb.connect, self.path, read_only=read_only)
-        except duckdb.Error as error:
-            if not _is_held_by_another(error):
-                raise
-            raise WarehouseBusyError(
-                f"The warehouse {self.path} was held by someone else for {self.patience:.0f} "
-                "seconds: a run that loads, or a shell or notebook that has the file open. "
-                f"Wait for it or close it, then try again. DuckDB says: {error}"
-            ) from error
-
-
-class _DuckDBSession:
-    """A ``Session`` on a DuckDB file."""
-
-    def __init__(self, connection: "duckdb.DuckDBPyConnection") -> None:
-        self._connection = connection
-        # Else a zone is the machine's, and the UTC of the files would become its time.
-        connection.execute("SET TimeZone = 'UTC'")
-        # Else it is most of the machine's; a load that needs more goes on through the disk.
-        connection.execute(f"SET memory_limit = '{_MEMORY}'")
-
-    def enter(self) -> bool:
-        """Enter the schema, if all is there; a file of an older version may lack a table."""
-        there = {row["relation"] for row in self.execute(statement("relations"))}
-        if not there >= duckdb_creation().relations:
-            return False
-        self._connection.execute("SET schema = 'transformed'")
-        return True
-
-    def create_tables(self) -> None:
-        """Make all that is not there, or nothing."""
-        with _transaction(self):
-            for sql in duckdb_creation().statements:
-                self._connection.execute(sql)
-
-    def execute(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
-        cursor = self._connection.execute(duckdb_sql(sql), [to_engine(value) for value in params])
-        names = [column[0].lower() for column in cursor.description or ()]
-        return [
-            {name: from_engine(value) for name, value in zip(names, row, strict=True)}
-            for row in cursor.fetchall()
-        ]
-
-    def stage_files(self, table: str, uris: Sequence[str]) -> None:
-        if uris:
-            read = self._connection.read_parquet(_local_files(uris), hive_partitioning=False)
-            self._add(table, read)
-
-    def stage_rows(self, table: str, rows: Iterable[Row]) -> None:
-        import pyarrow as pa  # noqa: PLC0415
-
-        schema = self._connection.table(table).limit(0).to_arrow_table().schema
-        remaining = iter(rows)
-        batches = (
-            pa.RecordBatch.from_pylist(batch, schema)
-            for batch in iter(lambda: list(islice(remaining, _ROWS_A_BATCH)), [])
-        )
-        reader = pa.RecordBatchReader.from_batches(schema, batches)
-        self._add(table, self._connection.from_arrow(reader))
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def _add(self, table: str, rows: "duckdb.DuckDBPyRelation") -> None:
-        import duckdb  # noqa: PLC0415
-
-        columns = self._connection.table(table).columns
-        rows.select(*(duckdb.ColumnExpression(column) for column in columns)).insert_into(table)
 
 
 def merge_neighbours(windows: Iterable[Window]) -> list[Window]:
@@ -536,7 +387,8 @@ def _by_status(rows: Sequence[Row]) -> dict[str, int]:
 
 
 @contextmanager
-def _transaction(session: Session) -> Iterator[None]:
+def transaction(session: Session) -> Iterator[None]:
+    """All that is run within counts together, or, after any error, not at all."""
     session.execute("BEGIN")
     try:
         yield
@@ -555,21 +407,6 @@ def _key(stream: Stream, start: datetime) -> str:
 
 def _listed(sources: Iterable[str]) -> str:
     return " and ".join(sorted(sources)) or "nowhere"
-
-
-def _is_held_by_another(error: BaseException) -> bool:
-    # DuckDB has no error of its own for this. The first is said across processes, the second
-    # within one, where writers and readers do not share the file either.
-    said = str(error)
-    return "Could not set lock on file" in said or "with a different configuration" in said
-
-
-def _local_files(uris: Iterable[str]) -> list[str]:
-    # Takes most of a second to import, which loading the definitions must not pay.
-    from cloudpathlib import AnyPath  # noqa: PLC0415
-
-    # DuckDB takes each name for a pattern.
-    return [escape(os.fspath(AnyPath(uri))) for uri in uris]
 
 
 def to_engine(value: object) -> object:

@@ -21,9 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_platform.manifests import Manifest
+from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.lake import CorruptFileError
 from crypto_platform.resources.warehouse import (
-    DuckDBWarehouse,
     LoadMismatchError,
     MixedSourcesError,
     Session,
@@ -940,7 +940,7 @@ def test_overlapping_windows_cannot_be_loaded_together(
 
 
 def test_loading_the_definitions_takes_no_engine() -> None:
-    script = "import sys, crypto_platform.resources.warehouse; print(*sys.modules)"
+    script = "import sys, crypto_platform.resources.duckdb_warehouse; print(*sys.modules)"
     with os.popen(f"{sys.executable} -c '{script}'") as output:  # noqa: S605
         imported = set(output.read().split())
 

@@ -9,7 +9,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from crypto_platform.resources.warehouse import DuckDBWarehouse
+from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.warehouse_sql import (
     duckdb_creation,
     duckdb_sql,
