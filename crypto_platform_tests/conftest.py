@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import hypothesis
 import pytest
 
 from crypto_platform.definitions import build_definitions
@@ -12,6 +13,15 @@ from crypto_platform.resources.lake import Lake
 from crypto_platform.settings import Settings
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.streams import Stream
+
+# How long an example takes says something of the machine, and nothing of the law.
+hypothesis.settings.register_profile(
+    "unhurried",
+    parent=hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("unhurried")
 
 STAGES = ("raw_prices", "transformed_prices", "snowflake_prices")
 
