@@ -15,6 +15,7 @@ import pytest
 import requests
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from crypto_platform.instance import instance_environment
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.streams import HISTORICAL, INTRA_DAY
 from crypto_platform_tests.test_end_to_end import newest_keys
@@ -44,11 +45,8 @@ def run(
 @pytest.fixture
 def variables(market: SimulatedMarket, tmp_path: Path) -> dict[str, str]:
     """An installation that asks the simulated market, with a folder of its own."""
-    home = tmp_path / "home"
-    (home / "dagster").mkdir(parents=True)
     return {
-        "CRYPTO_HOME": str(home),
-        "DAGSTER_HOME": str(home / "dagster"),
+        **instance_environment(tmp_path / "home"),
         "COINGECKO_BASE_URL": market.base_url,
         "COINGECKO_PLAN": "pro",
         "TRACKED_COINS": "bitcoin,ethereum",

@@ -146,6 +146,8 @@ def _pysparks_ways_allowed() -> Iterator[None]:
 def _start_sail(_cache_folder: Path) -> Session:
     # Sail reads this when it is first imported; its notices are no news to the user.
     os.environ.setdefault("RUST_LOG", "error")
+    # As does gRPC this: its handlers break the next fork, such as that of Apache Spark's launcher.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     import pysail  # noqa: PLC0415
     from pysail.spark import SparkConnectServer  # noqa: PLC0415
 
