@@ -24,7 +24,12 @@ from crypto_platform.resources.transform import Transform
 from crypto_platform.resources.warehouse import Warehouse
 from crypto_platform.settings import Settings
 from crypto_platform.streams import Stream, Window
-from crypto_platform.tracked_coins import DOCUMENT, current_coins, refresh_tracked_coins
+from crypto_platform.tracked_coins import (
+    DOCUMENT,
+    chosen_coins,
+    current_coins,
+    refresh_tracked_coins,
+)
 from crypto_platform.transformed_windows import collect, job_arguments, write_work_order
 from lambda_function.plans import configured_plan
 
@@ -34,6 +39,16 @@ _HEALS_BY_ITSELF = dg.RetryPolicy(
     max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
 _OWNERS = ["team:data-platform"]
+
+
+class RawPricesConfig(dg.Config):
+    """What a run of ``raw_prices`` asks for, where that is not all.
+
+    Attributes:
+        coins: Ask for these tracked coins alone; the others keep what they have. None is all.
+    """
+
+    coins: list[str] = []  # noqa: RUF012 - a Config is a pydantic model, which copies it
 
 
 def build_tracked_coins(settings: Settings) -> dg.AssetsDefinition:
@@ -99,13 +114,17 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         retry_policy=_HEALS_BY_ITSELF,
     )
     def raw_prices(
-        context: dg.AssetExecutionContext, ingestion: Ingestion, lake: Lake
+        context: dg.AssetExecutionContext,
+        config: RawPricesConfig,
+        ingestion: Ingestion,
+        lake: Lake,
     ) -> dg.MaterializeResult[None]:
         run_id = _attempt(context)
         windows = _windows(context, stream)
         api = _price_api(context, settings, ingestion, lake)
         coins = current_coins(api, settings.tracked_coins).ids
-        answer = api.prices(stream, windows, coins)
+        answer = api.prices(stream, windows, chosen_coins(coins, config.coins))
+        # A window has one snapshot, so it is of all coins.
         snapshots = _snapshots(context, api, stream, windows, coins)
         committed = commit_answer(
             lake.raw,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from crypto_platform.assets import build_stream_assets, build_tracked_coins
+from crypto_platform.ledger import build_ledger
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.schedules import build_schedule
 from crypto_platform.settings import Settings
@@ -25,7 +26,9 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
         warnings.simplefilter("ignore", dg.BetaWarning)
         tracked_coins = build_tracked_coins(settings)
         stages = [asset for stream in streams for asset in build_stream_assets(stream, settings)]
-        assets = dg.with_source_code_references([tracked_coins, *stages])
+        assets = dg.with_source_code_references(
+            [tracked_coins, *stages, build_ledger(settings, streams)]
+        )
     return dg.Definitions(
         assets=assets,
         jobs=[

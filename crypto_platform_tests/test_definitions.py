@@ -41,6 +41,7 @@ def test_the_graph_has_the_tracked_coins_and_three_stages_a_stream(
             f"{stream.name}/snowflake_prices": {f"{stream.name}/transformed_prices"}
             for stream in STREAMS
         },
+        "ingestion_ledger": {f"{stream.name}/snowflake_prices" for stream in STREAMS},
     }
 
 
@@ -49,7 +50,7 @@ def test_the_stages_of_a_stream_are_a_group(definitions: dg.Definitions) -> None
 
     groups = {node.key.to_user_string(): node.group_name for node in graph.asset_nodes}
 
-    assert groups.pop("tracked_coins") == "coins"
+    assert groups.pop("tracked_coins") == groups.pop("ingestion_ledger") == "coins"
     assert all(key.startswith(f"{group}/") for key, group in groups.items())
 
 
