@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from crypto_platform.assets import build_stream_assets, build_tracked_coins
+from crypto_platform.healing_sensor import build_healing_sensor
 from crypto_platform.ledger import build_ledger
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.schedules import build_schedule
@@ -29,18 +30,20 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
         assets = dg.with_source_code_references(
             [tracked_coins, *stages, build_ledger(settings, streams)]
         )
+    jobs = [
+        dg.define_asset_job(
+            stream.name,
+            description=stream.description,
+            selection=dg.AssetSelection.groups(stream.name)
+            | dg.AssetSelection.assets(tracked_coins),
+            tags={"stream": stream.name},
+        )
+        for stream in streams
+    ]
     return dg.Definitions(
         assets=assets,
-        jobs=[
-            dg.define_asset_job(
-                stream.name,
-                description=stream.description,
-                selection=dg.AssetSelection.groups(stream.name)
-                | dg.AssetSelection.assets(tracked_coins),
-                tags={"stream": stream.name},
-            )
-            for stream in streams
-        ],
+        jobs=jobs,
+        sensors=[build_healing_sensor(settings, streams, jobs)],
         schedules=[build_schedule(stream, settings.first_window(stream)) for stream in streams],
         resources=PROFILES[settings.profile].resources(settings),
         # One run is one process, with one Spark session.

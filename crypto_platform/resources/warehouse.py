@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import dagster as dg
 
@@ -228,6 +228,10 @@ class Warehouse(dg.ConfigurableResource[None]):
             raise ValueError(f"Only a single query can be asked of the warehouse, not: {sql}")
         with self.session(read_only=True) as session:
             return session.execute(sql, params)
+
+    def impatient(self) -> Self:
+        """The same warehouse, for who would rather come back later than wait long for it."""
+        return self
 
     @abstractmethod
     def table_uri(self, table: str) -> str:
