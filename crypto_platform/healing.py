@@ -243,14 +243,22 @@ def plan_requests(stream: Stream, sick: Iterable[SickWindows], now: datetime) ->
     ]
     ranges: list[list[_Call]] = []
     last = 0
+    asked_up_to: dict[str, int] = {}
     for call in sorted(calls, key=lambda call: (call.first, call.last, call.coin_id)):
-        fits = ranges and call.last <= one_call_reaches(ranges[-1][0].first)
-        if fits and call.first <= last + _WINDOWS_A_RUN_IS_WORTH:
+        joins = (
+            ranges
+            and call.first <= last + _WINDOWS_A_RUN_IS_WORTH
+            and call.last <= one_call_reaches(ranges[-1][0].first)
+            # Else the coin's call before this one would be asked for again in part.
+            and asked_up_to.get(call.coin_id, -1) < ranges[-1][0].first
+        )
+        if joins:
             ranges[-1].append(call)
             last = max(last, call.last)
         else:
             ranges.append([call])
             last = call.last
+        asked_up_to[call.coin_id] = call.last
 
     def window(number: int) -> Window:
         return Window(start=_EPOCH + number * length, end=_EPOCH + (number + 1) * length)

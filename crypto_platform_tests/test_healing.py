@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crypto_platform.healing import (
@@ -146,6 +146,7 @@ def fewest_calls(stream: Stream, numbers: tuple[int, ...]) -> int:
     return best
 
 
+@example(stream=INTRA_DAY, gaps={"a": {3, 4}, "b": {363, 3, 4}})
 @given(
     stream=st.sampled_from(STREAMS),
     gaps=st.dictionaries(coins, st.sets(st.integers(0, 900), min_size=1, max_size=6), min_size=1),
