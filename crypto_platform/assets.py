@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from crypto_platform.estimate import estimate
 from crypto_platform.metadata import (
     PRICE_COLUMNS,
     RAW_COLUMNS,
@@ -17,7 +18,7 @@ from crypto_platform.metadata import (
 )
 from crypto_platform.price_api import PriceApi
 from crypto_platform.raw_windows import commit_answer
-from crypto_platform.resources.ingestion import Ingestion, WrittenObject
+from crypto_platform.resources.ingestion import Ingestion, MarketsAnswer, PricesAnswer
 from crypto_platform.resources.lake import Lake
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.resources.transform import Transform
@@ -105,14 +106,18 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         windows = _windows(context, stream)
         api = _price_api(context, settings, ingestion, lake)
         coins = current_coins(api, settings.tracked_coins).ids
+        plan = configured_plan(os.environ)
+        expected = estimate(stream, windows, len(coins), plan, datetime.now(UTC))
         answer = api.prices(stream, windows, coins)
-        snapshots = _snapshots(context, api, stream, windows, coins)
+        snapshot = _snapshot(context, api, stream, windows, coins)
+        answers: list[PricesAnswer | MarketsAnswer] = [answer]
+        answers += [snapshot] if snapshot else []
         committed = commit_answer(
             lake.raw,
             stream,
             windows,
             answer,
-            snapshots=snapshots,
+            snapshots={_newest(windows): snapshot.objects} if snapshot else {},
             vs_currency=settings.vs_currency,
             run_id=run_id,
         )
@@ -123,8 +128,9 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             )
         return dg.MaterializeResult(
             metadata={
-                "run_api_calls": answer.calls,
-                "run_api_credits": answer.credits,
+                "run_api_calls": sum(one.calls for one in answers),
+                "run_api_credits": sum(one.credits for one in answers),
+                "run_estimate": expected.as_metadata(),
                 "run_unchanged_windows": committed.unchanged,
                 "run_rejected_answers": list(answer.rejected),
                 "source": answer.source,
@@ -219,24 +225,26 @@ def _windows(context: dg.AssetExecutionContext, stream: Stream) -> list[Window]:
     return [stream.window(key) for key in context.partition_keys]
 
 
-def _snapshots(
+def _newest(windows: Sequence[Window]) -> Window:
+    return max(windows, key=lambda window: window.end)
+
+
+def _snapshot(
     context: dg.AssetExecutionContext,
     api: PriceApi,
     stream: Stream,
     windows: Sequence[Window],
     coins: Sequence[str],
-) -> dict[Window, tuple[WrittenObject, ...]]:
+) -> MarketsAnswer | None:
     """A snapshot of the market for the newest window, while it is still the newest.
 
     One that cannot be had costs no price: the run goes on without it, and says so.
     """
-    newest = max(windows, key=lambda window: window.end)
-    now = datetime.now(UTC)
-    if stream.snapshot_within is None or now - newest.end > stream.snapshot_within:
-        return {}
+    newest = _newest(windows)
+    if not stream.takes_snapshot(newest, datetime.now(UTC)):
+        return None
     try:
-        answer = api.markets(ids=coins, snapshot=(stream, newest))
+        return api.markets(ids=coins, snapshot=(stream, newest))
     except dg.Failure as failure:
         context.log.warning("No market snapshot was taken. %s", failure.description)
-        return {}
-    return {newest: answer.objects}
+        return None

@@ -1,13 +1,19 @@
 """The command line: the UI, the preflight, Snowflake's set-up, and a demo without an account."""
 
+import json
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from dotenv import load_dotenv
 
 from crypto_platform.instance import instance_environment, run_dagster
+
+if TYPE_CHECKING:
+    from crypto_platform.estimate import Estimate
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,6 +60,70 @@ def doctor(*, as_json: bool) -> None:
     from crypto_platform.doctor import report  # noqa: PLC0415 - Dagster takes a second
 
     sys.exit(report(as_json=as_json))
+
+
+@main.command()
+@click.argument("stream")
+@click.argument("partitions", metavar="FIRST...LAST")
+@click.option("--coins", type=click.IntRange(min=1), help="How many coins; TRACKED_COINS decides.")
+@click.option("--plan", help="A plan of the price API; COINGECKO_PLAN decides.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
+def estimate(
+    stream: str, partitions: str, *, coins: int | None, plan: str | None, as_json: bool
+) -> None:
+    """Say what loading a range of a stream's partitions takes, before it is launched."""
+    from crypto_platform.estimate import estimate, windows_of  # noqa: PLC0415 - Dagster, a second
+    from crypto_platform.settings import Settings  # noqa: PLC0415
+    from crypto_platform.streams import STREAMS  # noqa: PLC0415
+    from lambda_function.errors import InvalidSettings  # noqa: PLC0415
+    from lambda_function.plans import configured_plan  # noqa: PLC0415
+
+    streams = {one.name: one for one in STREAMS}
+    if stream not in streams:
+        raise click.BadParameter(
+            f"{stream!r} is none of {', '.join(streams)}.", param_hint="STREAM"
+        )
+    now = datetime.now(UTC)
+    try:
+        spec = Settings.from_environment(os.environ).tracked_coins
+        estimated = estimate(
+            streams[stream],
+            windows_of(streams[stream], partitions, now),
+            coins or spec.top + len(spec.named),
+            configured_plan({**os.environ, "COINGECKO_PLAN": plan} if plan else os.environ),
+            now,
+        )
+    except (ValueError, InvalidSettings) as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(estimated.as_json(), indent=2))
+    else:
+        _print_estimate(estimated)
+
+
+def _print_estimate(estimated: "Estimate") -> None:
+    from rich.console import Console  # noqa: PLC0415 - only this command needs it
+    from rich.table import Table  # noqa: PLC0415
+
+    console = Console(soft_wrap=True)
+    table = Table(
+        "",
+        title=f"{estimated.windows:,} {estimated.stream} partitions, "
+        f"{estimated.coins:,} coins, plan {estimated.plan}",
+        title_justify="left",
+    )
+    table.add_column("as one run", justify="right")
+    table.add_column("one run a partition", justify="right")
+    for row in estimated.as_rows():
+        table.add_row(*row)
+    console.print(table)
+    console.print(
+        f"{estimated.points:,} prices at most; about {estimated.raw_bytes / 1e6:,.1f} MB of raw "
+        f"JSON and {estimated.parquet_bytes / 1e6:,.1f} MB of Parquet.\n"
+        "Calls are exact; bytes, Glue and Snowflake are a model, see crypto_platform/estimate.py."
+    )
+    for remark in estimated.remarks():
+        console.print(f"[yellow]{remark}[/]")
 
 
 @main.group()

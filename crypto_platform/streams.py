@@ -83,6 +83,10 @@ class Stream:
         """The partition key of a window; the inverse of ``window``."""
         return window.start.strftime(self.key_format)
 
+    def takes_snapshot(self, newest: Window, now: datetime) -> bool:
+        """Whether a run at a time takes a snapshot of the market for its newest window."""
+        return self.snapshot_within is not None and now - newest.end <= self.snapshot_within
+
     def dataset_folder(self, dataset: Dataset) -> str:
         """Where a dataset's windows are, relative to the root of the transformed lake."""
         return _DATASET_FOLDERS[dataset].format(stream=self.folder)
