@@ -23,6 +23,7 @@ from crypto_platform.resources.lake import Lake
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.resources.transform import Transform
 from crypto_platform.resources.warehouse import Warehouse
+from crypto_platform.revisions import revisions_check, revisions_result
 from crypto_platform.settings import Settings
 from crypto_platform.streams import Stream, Window
 from crypto_platform.tracked_coins import DOCUMENT, current_coins, refresh_tracked_coins
@@ -176,10 +177,11 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         metadata={"dagster/column_schema": PRICE_COLUMNS, "dagster/table_name": stream.table},
         pool=f"load_{stream.table}",
         retry_policy=_HEALS_BY_ITSELF,
+        check_specs=[revisions_check(stream)],
     )
     def snowflake_prices(
         context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
-    ) -> dg.MaterializeResult[None]:
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg] # with checks, Dagster takes no other
         manifests = lake.transformed.manifests(stream, _windows(context, stream))
         loaded = warehouse.load(stream, manifests, lake.transformed.root)
         for manifest in manifests:
@@ -188,6 +190,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
                     manifest,
                     uri=warehouse.table_uri(stream.table),
                     preview=loaded.previews.get(manifest.window.start, ()),
+                    revised=loaded.revisions.by_window.get(manifest.window.start, 0),
                 ),
                 partition_key=stream.partition_key(manifest.window),
             )
@@ -196,7 +199,9 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
                 "run_rows": loaded.prices,
                 "run_market_snapshots": loaded.snapshots,
                 "run_ledger": dict(loaded.ledger),
-            }
+                "run_revised": loaded.revisions.total,
+            },
+            check_results=[revisions_result(stream, loaded.revisions)],
         )
 
     return [raw_prices, transformed_prices, snowflake_prices]

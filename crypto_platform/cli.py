@@ -126,6 +126,20 @@ def _print_estimate(estimated: "Estimate") -> None:
         console.print(f"[yellow]{remark}[/]")
 
 
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
+def budget(*, as_json: bool) -> None:
+    """Show the month's API credits by stream, with a forecast; exit with 1 if they run out."""
+    from crypto_platform.budget import report  # noqa: PLC0415 - Dagster takes a second
+    from crypto_platform.settings import SettingsError  # noqa: PLC0415
+    from lambda_function.errors import InvalidSettings  # noqa: PLC0415
+
+    try:
+        sys.exit(report(as_json=as_json))
+    except (SettingsError, InvalidSettings) as error:
+        raise click.ClickException(str(error)) from error
+
+
 @main.group()
 def snowflake() -> None:
     """Set up the warehouse in Snowflake."""

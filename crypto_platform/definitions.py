@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from crypto_platform.assets import build_stream_assets, build_tracked_coins
+from crypto_platform.budget import build_month_budget_check
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.schedules import build_schedule
 from crypto_platform.settings import Settings
@@ -28,6 +29,7 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
         assets = dg.with_source_code_references([tracked_coins, *stages])
     return dg.Definitions(
         assets=assets,
+        asset_checks=[build_month_budget_check(settings, streams)],
         jobs=[
             dg.define_asset_job(
                 stream.name,

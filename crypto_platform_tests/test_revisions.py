@@ -1,0 +1,68 @@
+"""What a person is told of values that a load changed."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from crypto_platform.resources.warehouse import Revisions
+from crypto_platform.revisions import revisions_result
+from crypto_platform.simulated_market import SimulatedMarket
+from crypto_platform.streams import HISTORICAL, INTRA_DAY
+from crypto_platform_tests.conftest import Platform
+
+BuildPlatform = Callable[[str, Mapping[str, str]], Platform]
+DAY = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def test_a_load_that_changes_nothing_passes() -> None:
+    result = revisions_result(HISTORICAL, Revisions(by_window={}, examples=[]))
+
+    assert result.passed
+    assert result.metadata["revised"] == dg.IntMetadataValue(0)
+
+
+def test_revised_values_warn_and_name_the_partitions_in_the_order_of_time() -> None:
+    later = DAY + timedelta(hours=18)
+
+    result = revisions_result(INTRA_DAY, Revisions(by_window={later: 2, DAY: 1}, examples=[]))
+
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert result.description == (
+        "The load revised 3 observations of 2 partitions: 2026-11-22-00:00, 2026-11-22-18:00. "
+        "The values before are in price_revisions."
+    )
+
+
+def test_many_partitions_are_counted_in_words_and_all_in_the_metadata() -> None:
+    days = {DAY + timedelta(days=number): 1 for number in range(12)}
+
+    result = revisions_result(HISTORICAL, Revisions(by_window=days, examples=[]))
+
+    assert "2026-12-01 and 2 more." in str(result.description)
+    assert len(result.metadata["partitions"].value) == 12  # type: ignore[arg-type]
+
+
+@pytest.mark.integration
+def test_a_run_that_revises_prices_succeeds_and_warns_with_examples(
+    market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    keys = [f"{datetime.now(UTC) - timedelta(days=ago):%Y-%m-%d}" for ago in (3, 2)]
+    variables = {"TRACKED_COINS": "bitcoin,ethereum"}
+    build_platform(market.base_url, variables).materialize(HISTORICAL, *keys)
+    with SimulatedMarket(seed=2) as corrected:
+        platform = build_platform(corrected.base_url, variables)
+        result = platform.materialize(HISTORICAL, keys[1])
+        again = platform.materialize(HISTORICAL, keys[1])
+
+    (check,) = (one for one in result.get_asset_check_evaluations() if "revis" in one.check_name)
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert check.metadata["partitions"] == dg.JsonMetadataValue([keys[1]])
+    assert "| bitcoin |" in str(check.metadata["examples"].value)
+    assert "price " in str(check.metadata["examples"].value)
+    (event,) = result.asset_materializations_for_node("historical__snowflake_prices")
+    assert event.metadata["revised"] == dg.IntMetadataValue(2)
+    assert all(
+        one.passed for one in again.get_asset_check_evaluations() if "revis" in one.check_name
+    )
