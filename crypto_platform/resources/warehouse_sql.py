@@ -4,12 +4,16 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from crypto_platform.streams import STREAMS
 
 if TYPE_CHECKING:
     from sqlglot import exp
+
+# What makes a warehouse of an empty DuckDB file, in this order.
+_CREATION_SCRIPTS = ("1_creation_tables.sql", "5_creation_models.sql")
 
 PRICE_TABLES = frozenset(stream.table for stream in STREAMS)
 
@@ -47,6 +51,17 @@ def statement(name: str, table: str = "") -> str:
         known = ", ".join(sorted(PRICE_TABLES))
         raise ValueError(f"{table!r} is not a table of prices; those are {known}.")
     return text.replace("{table}", table)
+
+
+def model_statement(name: str, table: str = "") -> str:
+    """One of the named statements in ``models.sql``, in Snowflake's dialect.
+
+    Args:
+        name: The name it has there.
+        table: The model it is about, for those that are about any; see ``identifier``.
+    """
+    text = _statements("models.sql")[name]
+    return text.replace("{table}", identifier(table)) if "{table}" in text else text
 
 
 def snowflake_statement(name: str, **parts: str) -> str:
@@ -139,13 +154,13 @@ def only_reads(sql: str) -> bool:
 
 @cache
 def duckdb_creation() -> Creation:
-    """The schema, tables, view and comments of ``1_creation_tables.sql``, for DuckDB."""
+    """The schema, tables, view and comments of the scripts that create them, for DuckDB."""
     import sqlglot  # noqa: PLC0415
     from sqlglot import exp  # noqa: PLC0415
 
     statements: list[str] = []
     relations: set[str] = set()
-    for text in script_statements("1_creation_tables.sql"):
+    for text in chain.from_iterable(map(script_statements, _CREATION_SCRIPTS)):
         if _created_kind(text) not in _DUCKDB_HAS:
             continue
         create = sqlglot.parse_one(text, read="snowflake")
