@@ -570,3 +570,197 @@ SELECT
     markets.coins
 FROM markets
 LEFT JOIN fear_and_greed ON fear_and_greed.day = markets.day;
+
+-- name: newest_rows
+SELECT *
+FROM {table}
+WHERE day = (SELECT MAX(day) FROM {table})
+ORDER BY {key}
+LIMIT 5;
+
+-- name: size
+SELECT
+    COUNT(*) AS row_count,
+    COUNT_IF(day >= CAST(? AS DATE)) AS made,
+    MAX(day) AS newest_day
+FROM {table};
+
+-- name: repeated_keys
+SELECT {key}, COUNT(*) AS row_count
+FROM {table}
+GROUP BY {key}
+HAVING COUNT(*) > 1
+ORDER BY {key}
+LIMIT 5;
+
+-- name: out_of_range_in_daily_prices
+SELECT coin_id, vs_currency, day, fault
+FROM (
+    SELECT
+        coin_id,
+        vs_currency,
+        day,
+        CASE
+            WHEN LEAST(COALESCE(open, 1), COALESCE(low, 1), COALESCE(close, 1)) <= 0
+                THEN 'a price is zero or less'
+            WHEN low > high THEN 'low is above high'
+            WHEN open > high OR close > high THEN 'open or close is above high'
+            WHEN open < low OR close < low THEN 'open or close is below low'
+            WHEN market_cap <= 0 THEN 'market_cap is zero or less'
+            WHEN volume < 0 THEN 'volume is less than zero'
+            WHEN close_at <= day::TIMESTAMP_NTZ OR close_at > DATEADD('hour', 26, day::TIMESTAMP_NTZ)
+                THEN 'close_at is not of the day'
+            WHEN observations < 1 OR hours_observed > 24 THEN 'a count cannot be'
+        END AS fault
+    FROM daily_prices
+) AS judged
+WHERE fault IS NOT NULL
+ORDER BY day DESC, coin_id
+LIMIT 5;
+
+-- name: out_of_range_in_price_moves
+SELECT coin_id, vs_currency, day, fault
+FROM (
+    SELECT
+        coin_id,
+        vs_currency,
+        day,
+        CASE
+            WHEN return_1d < -1 OR return_7d < -1 OR return_30d < -1
+                THEN 'a return is below -1, which is all there was'
+            WHEN volatility_30d < 0 THEN 'volatility_30d is less than zero'
+            WHEN drawdown > 0 OR drawdown < -1 THEN 'drawdown is not between -1 and 0'
+            WHEN ath_distance > 0 OR ath_distance < -1 THEN 'ath_distance is not between -1 and 0'
+            WHEN range_24h < 0 THEN 'range_24h is less than zero'
+            WHEN close IS NULL AND COALESCE(return_1d, return_7d, return_30d, drawdown) IS NOT NULL
+                THEN 'it moved, and has no close'
+        END AS fault
+    FROM price_moves
+) AS judged
+WHERE fault IS NOT NULL
+ORDER BY day DESC, coin_id
+LIMIT 5;
+
+-- name: out_of_range_in_trading_volumes
+SELECT coin_id, vs_currency, day, fault
+FROM (
+    SELECT
+        coin_id,
+        vs_currency,
+        day,
+        CASE
+            WHEN volume < 0 OR median_30d < 0 OR turnover < 0 THEN 'a volume is less than zero'
+            WHEN market_share < 0 OR market_share > 1.000000001
+                THEN 'market_share is not between 0 and 1'
+            WHEN unusual IS NULL AND ratio_to_median IS NOT NULL THEN 'unusual is not said'
+        END AS fault
+    FROM trading_volumes
+) AS judged
+WHERE fault IS NOT NULL
+ORDER BY day DESC, coin_id
+LIMIT 5;
+
+-- name: out_of_range_in_market_sentiment
+SELECT vs_currency, day, fault
+FROM (
+    SELECT
+        vs_currency,
+        day,
+        CASE
+            WHEN fear_and_greed < 0 OR fear_and_greed > 100
+                THEN 'fear_and_greed is not between 0 and 100'
+            WHEN
+                breadth_1d < 0 OR breadth_1d > 1
+                OR breadth_7d < 0 OR breadth_7d > 1
+                OR above_50d_mean < 0 OR above_50d_mean > 1
+                THEN 'a part of the coins is not between 0 and 1'
+            WHEN
+                bitcoin_dominance < 0 OR bitcoin_dominance > 1.000000001
+                OR stablecoin_share < 0 OR stablecoin_share > 1.000000001
+                THEN 'a part of the market is not between 0 and 1'
+            WHEN total_market_cap <= 0 THEN 'total_market_cap is zero or less'
+        END AS fault
+    FROM market_sentiment
+) AS judged
+WHERE fault IS NOT NULL
+ORDER BY day DESC, vs_currency
+LIMIT 5;
+
+-- name: out_of_range_in_fear_and_greed
+SELECT day, value
+FROM fear_and_greed
+WHERE value < 0 OR value > 100
+ORDER BY day DESC
+LIMIT 5;
+
+-- name: incomplete_in_daily_prices
+-- What is loaded while this is asked is not in the model yet: only what it was made from counts.
+SELECT inputs.day, inputs.expected, COALESCE(models.found, 0) AS found
+FROM (
+    SELECT day, SUM(row_count) AS expected
+    FROM model_inputs
+    WHERE input IN ('historical_prices', 'intra_day_prices')
+    GROUP BY day
+) AS inputs
+LEFT JOIN (
+    SELECT day, SUM(observations) AS found
+    FROM daily_prices
+    GROUP BY day
+) AS models ON models.day = inputs.day
+WHERE COALESCE(models.found, 0) <> inputs.expected
+ORDER BY inputs.day DESC
+LIMIT 5;
+
+-- name: incomplete_in_coin_model
+SELECT daily.day, daily.expected, COALESCE(models.found, 0) AS found
+FROM (
+    SELECT day, COUNT(*) AS expected
+    FROM daily_prices
+    GROUP BY day
+) AS daily
+LEFT JOIN (
+    SELECT day, COUNT(*) AS found
+    FROM {table}
+    GROUP BY day
+) AS models ON models.day = daily.day
+WHERE COALESCE(models.found, 0) <> daily.expected
+ORDER BY daily.day DESC
+LIMIT 5;
+
+-- name: incomplete_in_market_sentiment
+SELECT daily.vs_currency, daily.day, 1 AS expected, 0 AS found
+FROM (SELECT DISTINCT vs_currency, day FROM daily_prices) AS daily
+LEFT JOIN market_sentiment
+    ON
+        market_sentiment.vs_currency = daily.vs_currency
+        AND market_sentiment.day = daily.day
+WHERE market_sentiment.day IS NULL
+ORDER BY daily.day DESC
+LIMIT 5;
+
+-- name: stage_fear_and_greed
+CREATE OR REPLACE TEMPORARY TABLE staged_fear_and_greed AS
+SELECT *
+FROM fear_and_greed
+WHERE FALSE;
+
+-- name: merge_fear_and_greed
+-- A value that is the same stays as it is, so that the models are not made again for nothing; a day
+-- that the index no longer tells of stays too.
+MERGE INTO fear_and_greed
+USING staged_fear_and_greed AS seen ON fear_and_greed.day = seen.day
+WHEN MATCHED AND (
+    fear_and_greed.value <> seen.value
+    OR COALESCE(fear_and_greed.classification, '') <> COALESCE(seen.classification, '')
+) THEN UPDATE SET
+    value = seen.value,
+    classification = seen.classification,
+    fetched_at = seen.fetched_at,
+    loaded_at = seen.loaded_at,
+    source = seen.source
+WHEN NOT MATCHED THEN INSERT (day, value, classification, fetched_at, loaded_at, source)
+VALUES (seen.day, seen.value, seen.classification, seen.fetched_at, seen.loaded_at, seen.source);
+
+-- name: summary_of_fear_and_greed
+SELECT COUNT(*) AS row_count, MIN(day) AS first_day, MAX(day) AS newest_day
+FROM fear_and_greed;
