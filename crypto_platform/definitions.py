@@ -8,6 +8,9 @@ import dagster as dg
 
 from crypto_platform.assets import build_stream_assets, build_tracked_coins
 from crypto_platform.budget import build_month_budget_check
+from crypto_platform.fear_and_greed import build_fear_and_greed, build_fear_and_greed_job
+from crypto_platform.models import GROUP as MODELS_GROUP
+from crypto_platform.models import build_models, build_models_sensor
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.schedules import build_schedule
 from crypto_platform.settings import Settings
@@ -26,7 +29,8 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
         warnings.simplefilter("ignore", dg.BetaWarning)
         tracked_coins = build_tracked_coins(settings)
         stages = [asset for stream in streams for asset in build_stream_assets(stream, settings)]
-        assets = dg.with_source_code_references([tracked_coins, *stages])
+        models = [build_fear_and_greed(settings), build_models(settings)]
+        assets = dg.with_source_code_references([tracked_coins, *stages, *models])
     return dg.Definitions(
         assets=assets,
         asset_checks=[build_month_budget_check(settings, streams)],
@@ -35,12 +39,18 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
                 stream.name,
                 description=stream.description,
                 selection=dg.AssetSelection.groups(stream.name)
-                | dg.AssetSelection.assets(tracked_coins),
+                | dg.AssetSelection.assets(tracked_coins)
+                # They follow the load within the run.
+                | dg.AssetSelection.groups(MODELS_GROUP),
                 tags={"stream": stream.name},
             )
             for stream in streams
         ],
-        schedules=[build_schedule(stream, settings.first_window(stream)) for stream in streams],
+        schedules=[
+            *(build_schedule(stream, settings.first_window(stream)) for stream in streams),
+            build_fear_and_greed_job(),
+        ],
+        sensors=[build_models_sensor()],
         resources=PROFILES[settings.profile].resources(settings),
         # One run is one process, with one Spark session.
         executor=dg.in_process_executor,

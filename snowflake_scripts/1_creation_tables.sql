@@ -3,7 +3,7 @@
 -- Run it as ACCOUNTADMIN, or as a role that may create databases, warehouses and roles. It is safe
 -- to run again: nothing that holds data is ever replaced.
 --
--- This script is the one home of the tables. The local warehouse, DuckDB, is made from it too: the
+-- This script is the one home of these tables. The local warehouse, DuckDB, is made from it too: the
 -- statements that create a schema, a table or a view are transpiled, the others (database, warehouse,
 -- roles, grants) name things that a file on a laptop does not have. Names are therefore qualified by
 -- their schema and never by their database, which in DuckDB is the name of the file.
