@@ -55,11 +55,12 @@ def simulate(host: str, port: int, seed: int) -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
-def doctor(*, as_json: bool) -> None:
+@click.option("--send", is_flag=True, help="Really send a message to the alerts' topic.")
+def doctor(*, as_json: bool, send: bool) -> None:
     """Check that all is there that the profile needs, and works; exit with 1 where it is not."""
     from crypto_platform.doctor import report  # noqa: PLC0415 - Dagster takes a second
 
-    sys.exit(report(as_json=as_json))
+    sys.exit(report(as_json=as_json, send=send))
 
 
 @main.command()

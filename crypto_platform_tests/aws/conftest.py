@@ -11,6 +11,7 @@ from moto.glue.responses import GlueResponse
 from crypto_platform_tests.aws.account import TRANSFORMED_BUCKET, account, client, role
 from crypto_platform_tests.aws.glue_runs import GlueRuns
 from crypto_platform_tests.aws.lambda_runtime import Lambda
+from crypto_platform_tests.aws.stack import account_with_code
 from infrastructure.package import GLUE_SCRIPTS, artifacts, function_zip
 
 FUNCTION = "crypto-ingestion"
@@ -23,12 +24,15 @@ def aws(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def lambda_service(
-    aws: str,  # noqa: ARG001 - the account comes first
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Lambda]:
-    """What runs the account's functions."""
+def stack(tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Creates the platform's stack in an account of its own; a second call updates it."""
+    with account_with_code(tmp_path / "objects") as (_, deploy):
+        yield deploy
+
+
+@pytest.fixture
+def lambda_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lambda]:
+    """What runs an account's functions."""
     service = Lambda(tmp_path / "lambda")
 
     def invoke(self: LambdaFunction, event: Any = None) -> tuple[str, bool, str]:
@@ -40,7 +44,10 @@ def lambda_service(
 
 
 @pytest.fixture
-def deploy(lambda_service: Lambda) -> Callable[..., None]:  # noqa: ARG001 - as above
+def deploy(
+    aws: str,  # noqa: ARG001 - the account comes first
+    lambda_service: Lambda,  # noqa: ARG001 - as above
+) -> Callable[..., None]:
     """Creates a function of the zip that is deployed, or of another."""
 
     def create(environment: dict[str, str], code: bytes | None = None, timeout: int = 900) -> None:
@@ -58,12 +65,8 @@ def deploy(lambda_service: Lambda) -> Callable[..., None]:  # noqa: ARG001 - as 
 
 
 @pytest.fixture
-def glue_runs(
-    aws: str,  # noqa: ARG001 - the account comes first
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[GlueRuns]:
-    """What runs the account's Glue jobs, which are there as the stack creates them."""
+def glue_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GlueRuns]:
+    """What runs an account's Glue jobs."""
     runs = GlueRuns(tmp_path / "glue")
 
     def start(self: FakeJob, **options: Any) -> str:
@@ -81,6 +84,16 @@ def glue_runs(
     monkeypatch.setattr(FakeJobRun, "as_dict", describe)
     # moto has no BatchStopJobRun.
     monkeypatch.setattr(GlueResponse, "batch_stop_job_run", stop, raising=False)
+    yield runs
+    runs.end_all()
+
+
+@pytest.fixture
+def glue_runs(
+    aws: str,  # noqa: ARG001 - the account comes first
+    glue_service: GlueRuns,
+) -> GlueRuns:
+    """What runs the account's Glue jobs, which are there as the stack creates them."""
     built = artifacts()
     for name in (*GLUE_SCRIPTS, "glue_jobs.zip"):
         client("s3").put_object(Bucket=TRANSFORMED_BUCKET, Key=f"code/{name}", Body=built[name])
@@ -95,5 +108,4 @@ def glue_runs(
             DefaultArguments={"--extra-py-files": f"s3://{TRANSFORMED_BUCKET}/code/glue_jobs.zip"},
             ExecutionProperty={"MaxConcurrentRuns": 1},
         )
-    yield runs
-    runs.end_all()
+    return glue_service
