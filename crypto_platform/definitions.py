@@ -9,6 +9,7 @@ import dagster as dg
 from crypto_platform.assets import build_stream_assets, build_tracked_coins
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.schedules import build_schedule
+from crypto_platform.sensors import build_alerts_sensor
 from crypto_platform.settings import Settings
 from crypto_platform.streams import STREAMS, Stream
 
@@ -39,6 +40,7 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
             for stream in streams
         ],
         schedules=[build_schedule(stream, settings.first_window(stream)) for stream in streams],
+        sensors=[build_alerts_sensor(settings)],
         resources=PROFILES[settings.profile].resources(settings),
         # One run is one process, with one Spark session.
         executor=dg.in_process_executor,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from crypto_platform.resources.alerts import LocalOutbox, SnsTopic
 from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.glue_transform import GlueTransform
 from crypto_platform.resources.ingestion import LambdaIngestion, LocalIngestion
@@ -34,6 +35,9 @@ class Profile:
 def _on_a_laptop(settings: Settings) -> dict[str, Any]:
     home = settings.home.absolute()
     return {
+        "alerts": LocalOutbox(
+            path=str(home / "alerts" / "outbox.jsonl"), state_root=str(home / "alerts")
+        ),
         "ingestion": LocalIngestion(),
         "lake": Lake(raw_root=str(home / "raw"), transformed_root=str(home / "transformed")),
         "transform": LocalTransform(engine=settings.spark, cache_folder=str(home / "cache")),
@@ -47,6 +51,11 @@ def _on_aws(settings: Settings) -> dict[str, Any]:
         INTRA_DAY.job: settings.intra_day_glue_job,
     }
     return {
+        "alerts": SnsTopic(
+            topic=settings.alerts_topic,
+            region=settings.aws_region,
+            state_root=f"s3://{settings.raw_bucket}/alerts",
+        ),
         "ingestion": LambdaIngestion(
             function_name=settings.ingestion_function, region=settings.aws_region
         ),
