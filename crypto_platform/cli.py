@@ -1,4 +1,4 @@
-"""The command line: the UI, the preflight, Snowflake's set-up, and a demo without an account."""
+"""The command line: the UI, the preflight, alerts, Snowflake's set-up, a demo without account."""
 
 import json
 import os
@@ -138,6 +138,22 @@ def budget(*, as_json: bool) -> None:
     try:
         sys.exit(report(as_json=as_json))
     except (SettingsError, InvalidSettings) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
+@click.option("--limit", default=20, show_default=True, help="How many of the newest to print.")
+def alerts(*, as_json: bool, limit: int) -> None:
+    """Show where alerts go, those that were sent, and the incidents that are open."""
+    # Dagster takes a second.
+    from crypto_platform.outbox import report  # noqa: PLC0415
+    from crypto_platform.resources.alerts import AlertStateUnreadableError  # noqa: PLC0415
+    from crypto_platform.settings import SettingsError  # noqa: PLC0415
+
+    try:
+        report(as_json=as_json, limit=limit)
+    except (SettingsError, AlertStateUnreadableError) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -13,6 +13,7 @@ from crypto_platform.models import GROUP as MODELS_GROUP
 from crypto_platform.models import build_models, build_models_sensor
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.schedules import build_schedule
+from crypto_platform.sensors import build_alerts_sensor
 from crypto_platform.settings import Settings
 from crypto_platform.streams import STREAMS, Stream
 
@@ -50,7 +51,7 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
             *(build_schedule(stream, settings.first_window(stream)) for stream in streams),
             build_fear_and_greed_job(),
         ],
-        sensors=[build_models_sensor()],
+        sensors=[build_alerts_sensor(settings), build_models_sensor()],
         resources=PROFILES[settings.profile].resources(settings),
         # One run is one process, with one Spark session.
         executor=dg.in_process_executor,
