@@ -1,12 +1,29 @@
 """The asset graph: the tracked coins, and the three stages, declared once and built per stream."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
+from crypto_platform.checks import (
+    RAW_CHECKS,
+    ROW_COUNTS,
+    TRANSFORMED_CHECKS,
+    WAREHOUSE_CHECKS,
+    Check,
+    Finding,
+    check_result,
+    check_results,
+    check_specs,
+    judge_load,
+    judge_raw,
+    partition_range,
+    reconcile,
+    stop_if_blocked,
+)
+from crypto_platform.freshness import freshness_policy
 from crypto_platform.metadata import (
     PRICE_COLUMNS,
     RAW_COLUMNS,
@@ -21,10 +38,15 @@ from crypto_platform.resources.ingestion import Ingestion, WrittenObject
 from crypto_platform.resources.lake import Lake
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.resources.transform import Transform
-from crypto_platform.resources.warehouse import Warehouse
+from crypto_platform.resources.warehouse import LoadMismatchError, Warehouse
 from crypto_platform.settings import Settings
 from crypto_platform.streams import Stream, Window
-from crypto_platform.tracked_coins import DOCUMENT, current_coins, refresh_tracked_coins
+from crypto_platform.tracked_coins import (
+    DOCUMENT,
+    current_coins,
+    kept_coins,
+    refresh_tracked_coins,
+)
 from crypto_platform.transformed_windows import collect, job_arguments, write_work_order
 from lambda_function.plans import configured_plan
 
@@ -73,10 +95,15 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
     """The three stages of a stream, from the API to the warehouse."""
     profile = PROFILES[settings.profile]
 
-    def stage(**options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    def stage(
+        name: str, checks: Sequence[Check], **options: Any
+    ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+        key = dg.AssetKey([stream.name, name])
         decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
-            key_prefix=stream.name,
+            key=key,
+            check_specs=check_specs(checks, key),
             group_name=stream.name,
+            freshness_policy=freshness_policy(stream),
             partitions_def=stream.partitions(settings.first_window(stream)),
             backfill_policy=dg.BackfillPolicy.single_run(),
             owners=_OWNERS,
@@ -86,6 +113,8 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         return decorator
 
     @stage(
+        "raw_prices",
+        RAW_CHECKS,
         deps=["tracked_coins"],
         description=(
             "What the price API said of each window, in gzip-compressed JSON lines, one line a "
@@ -100,7 +129,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
     )
     def raw_prices(
         context: dg.AssetExecutionContext, ingestion: Ingestion, lake: Lake
-    ) -> dg.MaterializeResult[None]:
+    ) -> Iterator[dg.MaterializeResult[None]]:
         run_id = _attempt(context)
         windows = _windows(context, stream)
         api = _price_api(context, settings, ingestion, lake)
@@ -121,17 +150,24 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
                 raw_metadata(lake.raw, manifest),
                 partition_key=stream.partition_key(manifest.window),
             )
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             metadata={
                 "run_api_calls": answer.calls,
                 "run_api_credits": answer.credits,
                 "run_unchanged_windows": committed.unchanged,
                 "run_rejected_answers": list(answer.rejected),
                 "source": answer.source,
-            }
+            },
+            check_results=check_results(
+                RAW_CHECKS,
+                judge_raw(stream, committed.manifests, coins),
+                f"{len(windows):,} window(s), {len(coins)} coins",
+            ),
         )
 
     @stage(
+        "transformed_prices",
+        TRANSFORMED_CHECKS,
         deps=[raw_prices],
         description=(
             f"The raw answers as Parquet, {stream.grain}: arrays joined by their timestamps, what "
@@ -144,13 +180,29 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
     )
     def transformed_prices(
         context: dg.AssetExecutionContext, lake: Lake, transform: Transform
-    ) -> dg.MaterializeResult[None]:
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         run_id = _attempt(context)
         raw = lake.raw.manifests(stream, _windows(context, stream))
         lake.raw.check(stream, raw)
         work_order = write_work_order(lake, stream, raw, run_id)
         ran = transform.run(stream.job, job_arguments(lake, stream, work_order, run_id))
         windows = collect(lake, stream, raw, run_id)
+        findings = [finding for window in windows for finding in window.findings]
+        prices = sum(window.manifest.points for window in windows)
+        rejected = sum(window.rejected for window in windows)
+        results = check_results(
+            TRANSFORMED_CHECKS,
+            findings,
+            f"{len(windows):,} window(s), {prices:,} prices, {rejected:,} rejected points",
+        )
+        if any(finding.check.blocking for finding in findings):
+            yield from results
+        stop_if_blocked(
+            f"{stream.name}/transformed_prices",
+            findings,
+            consequence="Nothing was committed: lake and warehouse stay as they were.",
+            way_out="Materialize it again for these partitions; if that does not help, report it.",
+        )
         lake.transformed.commit(stream, [window.manifest for window in windows])
         lake.transformed.remove(work_order)
         for window in windows:
@@ -158,9 +210,13 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
                 transformed_metadata(lake.transformed, window),
                 partition_key=stream.partition_key(window.manifest.window),
             )
-        return dg.MaterializeResult(metadata={"run_engine": ran.ran_on, **ran.metadata})
+        yield dg.MaterializeResult(
+            metadata={"run_engine": ran.ran_on, **ran.metadata}, check_results=results
+        )
 
     @stage(
+        "snowflake_prices",
+        WAREHOUSE_CHECKS,
         deps=[transformed_prices],
         description=(
             f"The warehouse's table {stream.table}, {stream.grain}. A load replaces exactly its "
@@ -173,9 +229,19 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
     )
     def snowflake_prices(
         context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
-    ) -> dg.MaterializeResult[None]:
-        manifests = lake.transformed.manifests(stream, _windows(context, stream))
-        loaded = warehouse.load(stream, manifests, lake.transformed.root)
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        windows = _windows(context, stream)
+        manifests = lake.transformed.manifests(stream, windows)
+        try:
+            loaded = warehouse.load(stream, manifests, lake.transformed.root)
+        except LoadMismatchError as refused:
+            refusal = Finding(ROW_COUNTS, partition_range(stream, windows), None, str(refused))
+            yield check_result(ROW_COUNTS, [refusal], "what was to be loaded")
+            raise
+        coins = kept_coins(lake.raw).ids
+        with warehouse.session(read_only=True) as session:
+            findings, counts = reconcile(stream, manifests, session)
+            findings += judge_load(session, stream, windows, coins, settings.vs_currency)
         for manifest in manifests:
             context.add_asset_metadata(
                 loaded_metadata(
@@ -185,12 +251,20 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
                 ),
                 partition_key=stream.partition_key(manifest.window),
             )
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             metadata={
                 "run_rows": loaded.prices,
                 "run_market_snapshots": loaded.snapshots,
                 "run_ledger": dict(loaded.ledger),
-            }
+            },
+            check_results=check_results(WAREHOUSE_CHECKS, findings, counts),
+        )
+        stop_if_blocked(
+            f"{stream.name}/snowflake_prices",
+            findings,
+            consequence="It stands in the warehouse, and nothing downstream was run.",
+            way_out="Materialize it again for these partitions; if the schema is at fault, make "
+            "the table as snowflake_scripts/1_creation_tables.sql has it.",
         )
 
     return [raw_prices, transformed_prices, snowflake_prices]

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import dagster as dg
 
 from crypto_platform.assets import build_stream_assets, build_tracked_coins
+from crypto_platform.freshness import build_freshness_check
 from crypto_platform.resources.profiles import PROFILES
-from crypto_platform.schedules import build_schedule
+from crypto_platform.schedules import build_schedule, build_watch
 from crypto_platform.settings import Settings
 from crypto_platform.streams import STREAMS, Stream
 
@@ -26,8 +27,10 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
         tracked_coins = build_tracked_coins(settings)
         stages = [asset for stream in streams for asset in build_stream_assets(stream, settings)]
         assets = dg.with_source_code_references([tracked_coins, *stages])
+    freshness_checks = [build_freshness_check(stream, settings) for stream in streams]
     return dg.Definitions(
         assets=assets,
+        asset_checks=freshness_checks,
         jobs=[
             dg.define_asset_job(
                 stream.name,
@@ -38,7 +41,10 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
             )
             for stream in streams
         ],
-        schedules=[build_schedule(stream, settings.first_window(stream)) for stream in streams],
+        schedules=[
+            *(build_schedule(stream, settings.first_window(stream)) for stream in streams),
+            build_watch(assets=[], checks=freshness_checks),
+        ],
         resources=PROFILES[settings.profile].resources(settings),
         # One run is one process, with one Spark session.
         executor=dg.in_process_executor,

@@ -116,7 +116,7 @@ def refresh_tracked_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins
     Raises:
         UnknownCoinError: ``spec`` names a new coin that the API does not have.
     """
-    before = _kept(api.layer)
+    before = kept_coins(api.layer)
     ids = dict.fromkeys([*before.ids, *spec.named])
     listings = api.markets(top=spec.top, ids=list(ids)).coins
     known = {listing.coin_id for listing in listings}.union(coin.coin_id for coin in before.coins)
@@ -132,14 +132,15 @@ def current_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins:
     Coins that are named join the list as they are; one that the API does not have shows as failed
     in the ledger, and does not stop the others.
     """
-    before = _kept(api.layer)
+    before = kept_coins(api.layer)
     if before.satisfies(spec):
         return before
     listings = api.markets(top=spec.top).coins if spec.top > before.resolved_top else ()
     return _keep(api.layer, before.updated(spec, listings, datetime.now(UTC)))
 
 
-def _kept(layer: Layer) -> TrackedCoins:
+def kept_coins(layer: Layer) -> TrackedCoins:
+    """The list as the raw lake keeps it, without asking anybody; empty before the first run."""
     content = layer.read(DOCUMENT)
     return TrackedCoins.model_validate_json(content) if content else TrackedCoins()
 
