@@ -140,7 +140,7 @@ def current_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins:
 
 
 def kept_coins(layer: Layer) -> TrackedCoins:
-    """The list as it is kept in the raw lake; empty before it was first made."""
+    """The list as the raw lake keeps it, without asking anybody; empty before the first run."""
     content = layer.read(DOCUMENT)
     return TrackedCoins.model_validate_json(content) if content else TrackedCoins()
 

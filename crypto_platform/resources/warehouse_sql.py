@@ -42,18 +42,19 @@ class Creation(NamedTuple):
     relations: frozenset[str]
 
 
-def statement(name: str, table: str = "") -> str:
-    """One of the named statements in ``statements.sql``, in Snowflake's dialect.
+def statement(name: str, table: str = "", *, file: str = "statements.sql") -> str:
+    """One of the named statements of a file, in Snowflake's dialect.
 
     Args:
         name: The name it has there.
         table: The table of prices it is about, for those that are about one.
+        file: The file in ``snowflake_scripts``.
 
     Raises:
         ValueError: If ``table`` is not a stream's table: an identifier cannot be bound as a value
             can, so only known ones reach the text.
     """
-    text = _statements("statements.sql")[name]
+    text = _statements(file)[name]
     if "{table}" not in text:
         return text
     if table not in PRICE_TABLES:
