@@ -44,6 +44,7 @@ from crypto_platform.alerts import (
     ScheduleMark,
     stream_of,
 )
+from crypto_platform.checks import PARTITIONS_AT_FAULT
 
 SETTLED_AFTER = timedelta(seconds=10)
 """Age from which an event counts: by then, what was written at the same time can be read too, and
@@ -55,9 +56,6 @@ TICK_GRACE = timedelta(minutes=10)
 RUNS_A_TICK = 40
 OTHER_EVENTS_A_TICK = 200
 TIMES_A_TICK = 500
-
-PARTITIONS_AT_FAULT = "partitions_at_fault"
-"""Metadata in which a check of a range names the partitions that failed, as a list of keys."""
 
 WHAT_TO_DO = "what_to_do"
 """Metadata in which a check says what a person does about its failure."""

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 ERROR = dg.AssetCheckSeverity.ERROR
 WARN = dg.AssetCheckSeverity.WARN
 
+PARTITIONS_AT_FAULT = "partitions"
+"""Metadata in which a check names the partitions that failed, as a list of keys."""
+
 LEAST_SHARE_OF_POINTS = 0.8
 """Of the points that the granularity promises, how many a coin's window must have.
 
@@ -233,7 +236,7 @@ def check_result(check: Check, findings: Sequence[Finding], judged: str) -> dg.A
     metadata: dict[str, Any] = {"judged": judged, "faults": len(findings)}
     if findings:
         metadata |= {
-            "partitions": dg.MetadataValue.json(partitions),
+            PARTITIONS_AT_FAULT: dg.MetadataValue.json(partitions),
             "coins": dg.MetadataValue.json(coins),
             "found": markdown_table(
                 [
