@@ -45,6 +45,7 @@ from crypto_platform.settings import Settings
 from crypto_platform.streams import Stream, Window
 from crypto_platform.tracked_coins import (
     DOCUMENT,
+    chosen_coins,
     current_coins,
     kept_coins,
     refresh_tracked_coins,
@@ -58,6 +59,16 @@ _HEALS_BY_ITSELF = dg.RetryPolicy(
     max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
 _OWNERS = ["team:data-platform"]
+
+
+class RawPricesConfig(dg.Config):
+    """What a run of ``raw_prices`` asks for, where that is not all.
+
+    Attributes:
+        coins: Ask for these tracked coins alone; the others keep what they have. None is all.
+    """
+
+    coins: list[str] = []  # noqa: RUF012 - a Config is a pydantic model, which copies it
 
 
 def build_tracked_coins(settings: Settings) -> dg.AssetsDefinition:
@@ -145,15 +156,20 @@ def _build_raw_prices(stream: Stream, settings: Settings) -> dg.AssetsDefinition
         retry_policy=_HEALS_BY_ITSELF,
     )
     def raw_prices(
-        context: dg.AssetExecutionContext, ingestion: Ingestion, lake: Lake
+        context: dg.AssetExecutionContext,
+        config: RawPricesConfig,
+        ingestion: Ingestion,
+        lake: Lake,
     ) -> Iterator[dg.MaterializeResult[None]]:
         run_id = _attempt(context)
         windows = _windows(context, stream)
         api = _price_api(context, settings, ingestion, lake)
         coins = current_coins(api, settings.tracked_coins).ids
+        asked = chosen_coins(coins, config.coins)
         plan = configured_plan(os.environ)
-        expected = estimate(stream, windows, len(coins), plan, datetime.now(UTC))
-        answer = api.prices(stream, windows, coins)
+        expected = estimate(stream, windows, len(asked), plan, datetime.now(UTC))
+        answer = api.prices(stream, windows, asked)
+        # A window has one snapshot, so it is of all coins.
         snapshot = _snapshot(context, api, stream, windows, coins)
         answers: list[PricesAnswer | MarketsAnswer] = [answer]
         answers += [snapshot] if snapshot else []
@@ -182,8 +198,8 @@ def _build_raw_prices(stream: Stream, settings: Settings) -> dg.AssetsDefinition
             },
             check_results=check_results(
                 RAW_CHECKS,
-                judge_raw(stream, committed.manifests, coins),
-                f"{len(windows):,} window(s), {len(coins)} coins",
+                judge_raw(stream, committed.manifests, asked),
+                f"{len(windows):,} window(s), {len(asked)} coins",
             ),
         )
 

@@ -110,6 +110,11 @@ def snowflake_statement(name: str, **parts: str) -> str:
     return _statements("snowflake_statements.sql")[name].format_map(parts)
 
 
+def ledger_statement(name: str) -> str:
+    """One of the named statements in ``ledger.sql``, in Snowflake's dialect."""
+    return _statements("ledger.sql")[name]
+
+
 def identifier(name: str) -> str:
     """A name as SQL takes it without quotes.
 
