@@ -71,11 +71,14 @@ class EventReader:
         instance: The instance.
         repository: The code location's definitions: its assets' partitions, and its schedules.
         now: The time of the tick.
+        location: Name of the code location; an instance may remember schedules of others that
+            have the same names. ``None`` for all.
     """
 
     instance: dg.DagsterInstance
     repository: dg.RepositoryDefinition
     now: datetime
+    location: str | None = None
 
     @property
     def instance_id(self) -> str:
@@ -267,7 +270,7 @@ class EventReader:
             for schedule in self.instance.all_instigator_state(
                 instigator_type=InstigatorType.SCHEDULE
             )
-            if schedule.is_running
+            if schedule.is_running and self._is_of_here(schedule)
         }
         late = {
             thing
@@ -290,6 +293,10 @@ class EventReader:
             for name in sorted(late - running.keys())
         ]
         return events, marks
+
+    def _is_of_here(self, schedule: InstigatorState) -> bool:
+        origin = schedule.origin.repository_origin.code_location_origin
+        return self.location in (None, origin.location_name)
 
     def _partitions(self, key: dg.AssetKey, tags: Mapping[str, str]) -> frozenset[str]:
         """Those of an asset's partitions that a run is about."""

@@ -293,7 +293,7 @@ _SECRET_SHAPES = (
     (re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)"), r"\1"),
     (
         re.compile(
-            r"(?i)([\w-]*(?:api[_-]?key|secret|token|password|passphrase|signature|credential)"
+            r"(?i)((?:api[_-]?key|secret|token|password|passphrase|signature|credential)"
             r"[\w-]*[\"']?\s*[=:]\s*[\"']?)(?:(?:bearer|basic)\s+)?[^\s&\"',;}]+"
         ),
         r"\1",

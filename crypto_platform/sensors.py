@@ -102,7 +102,13 @@ def build_alerts_sensor(settings: Settings) -> dg.SensorDefinition:
     def alerts_sensor(context: dg.SensorEvaluationContext, alerts: Alerts) -> dg.SkipReason:
         if context.repository_def is None:
             raise dg.DagsterInvariantViolationError("The sensor runs within a code location only.")
-        reader = EventReader(context.instance, context.repository_def, datetime.now(UTC))
+        origin = context.code_location_origin
+        reader = EventReader(
+            context.instance,
+            context.repository_def,
+            now=datetime.now(UTC),
+            location=origin.location_name if origin else None,
+        )
         voice = Voice(settings.dagster_ui_url, Secrets.of(os.environ))
         if not _ONE_AT_A_TIME.acquire(blocking=False):
             return dg.SkipReason("The tick before this one is still sending.")

@@ -156,7 +156,7 @@ class SnsTopic(Alerts):
 
     def send(self, alert: Alert) -> None:
         """See ``Alerts.send``."""
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - half a second
+        from botocore.exceptions import ClientError  # noqa: PLC0415 - half a second
 
         try:
             self._client("sns").publish(
@@ -174,7 +174,8 @@ class SnsTopic(Alerts):
                 f"SNS refused it ({code}: {error.response['Error']['Message']}).",
                 _REMEDIES.get(code, ""),
             ) from error
-        except BotoCoreError as error:
+        except Exception as error:
+            # Of botocore's own, some share no class: that of a gateway's HTML for one.
             raise self._failure(
                 f"SNS could not be reached: {error}.",
                 "Look at this machine's way to AWS and at its credentials.",
