@@ -13,12 +13,16 @@ import sys
 import threading
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
 from moto.awslambda.exceptions import LambdaClientError
+from moto.awslambda.models import LambdaFunction
 
 LOG_TAIL = 4096
 POLL_SECONDS = 0.05
@@ -81,6 +85,22 @@ class Lambda:
             folder = self._folder / f"environment-{len(self._environments)}-{time.monotonic_ns()}"
             environment = self._environments[code] = _Environment(function, folder)
         return environment
+
+
+@contextmanager
+def running_functions(folder: Path) -> Iterator[Lambda]:
+    """While this lasts, moto's functions really run."""
+    service = Lambda(folder)
+
+    def invoke(self: LambdaFunction, event: Any = None) -> tuple[str, bool, str]:
+        return service.invoke(self, event)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LambdaFunction, "_invoke_lambda", invoke)
+        try:
+            yield service
+        finally:
+            service.stop()
 
 
 class _Environment:

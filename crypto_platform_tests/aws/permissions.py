@@ -72,3 +72,12 @@ def acting(policies: list[dict[str, Any]]) -> Iterator[Callable[[], None]]:
             believe()
     boto3.setup_default_session()
     S3Client(local_cache_dir=cache).set_as_default_client()
+
+
+def platform_policy() -> dict[str, Any]:
+    """What the stack allows to whoever Dagster runs as."""
+    iam = client("iam")
+    (policy,) = iam.list_policies(Scope="Local")["Policies"]
+    version = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])
+    document: dict[str, Any] = version["PolicyVersion"]["Document"]
+    return document
