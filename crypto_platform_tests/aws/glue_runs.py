@@ -20,6 +20,7 @@ from moto.glue.models import FakeJob, FakeJobRun
 from moto.glue.responses import GlueResponse
 
 from crypto_platform_tests.aws.account import client
+from crypto_platform_tests.aws.permissions import credentials_of
 
 LOG_GROUP = "/crypto/glue/output"
 ON_SAIL = """
@@ -115,7 +116,7 @@ class GlueRuns:
             return subprocess.Popen(
                 [sys.executable, "-c", launch, str(library), str(script), *argv],
                 cwd=folder,
-                env={**os.environ, "RUST_LOG": "off"},
+                env={**os.environ, **credentials_of(job.role), "RUST_LOG": "off"},
                 stdout=output,
                 stderr=output,
             )

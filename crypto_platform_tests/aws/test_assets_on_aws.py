@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import dagster as dg
 import pytest
 import requests
 
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream, Window
-from crypto_platform_tests.aws.account import TRANSFORMED_BUCKET, keys
+from crypto_platform_tests.aws.account import TRANSFORMED_BUCKET, client, keys
 from crypto_platform_tests.aws.cloud import Cloud
+from crypto_platform_tests.aws.permissions import acting, platform_policy
+from crypto_platform_tests.conftest import STAGES
 from crypto_platform_tests.test_end_to_end import newest_keys
 
 pytestmark = [
@@ -96,3 +99,35 @@ def test_what_the_market_says_ends_in_snowflake_to_the_last_bit(
     assert len(cloud.jobs.started) == 1
     assert not keys(TRANSFORMED_BUCKET, "work_orders/")
     assert not cloud.home.exists()
+
+
+def test_the_policies_of_the_stack_allow_all_that_a_run_does(
+    build_cloud: Callable[..., Cloud],
+) -> None:
+    cloud = build_cloud()
+    (key,) = newest_keys(HISTORICAL, 1)
+    stages = ("tracked_coins", *STAGES)
+
+    with acting([platform_policy()]):
+        for _ in range(2):
+            result = cloud.platform.materialize(HISTORICAL, key, stages=stages)
+
+    assert result.success
+    assert len(standing(cloud, HISTORICAL)) == 2
+
+
+@pytest.mark.parametrize("role", ["FunctionRole", "GlueRole"])
+def test_without_the_policy_of_its_role_the_work_is_refused(
+    role: str, build_cloud: Callable[..., Cloud]
+) -> None:
+    cloud = build_cloud()
+    (key,) = newest_keys(HISTORICAL, 1)
+    iam = client("iam")
+    (name,) = (one["RoleName"] for one in iam.list_roles()["Roles"] if role in one["RoleName"])
+    (policy,) = iam.list_role_policies(RoleName=name)["PolicyNames"]
+    iam.delete_role_policy(RoleName=name, PolicyName=policy)
+
+    with acting([platform_policy()]), pytest.raises(dg.Failure):
+        cloud.platform.materialize(HISTORICAL, key)
+
+    assert standing(cloud, HISTORICAL) == []

@@ -125,8 +125,6 @@ def losing_snowflake(cloud: Cloud) -> Iterator[None]:
             without_its_secret, PermanentFailure, "put-secret-value", id="a secret that is missing"
         ),
         pytest.param(ending_as("FAILED"), TransformError, "ended as FAILED", id="FAILED"),
-        pytest.param(ending_as("TIMEOUT"), TransformError, "ended as TIMEOUT", id="TIMEOUT"),
-        pytest.param(ending_as("STOPPED"), TransformError, "ended as STOPPED", id="STOPPED"),
         pytest.param(
             without("crypto-raw"),
             LakeRefusedError,
