@@ -46,25 +46,15 @@ def _price_api(preflight: Preflight) -> str:
 
 
 def _bucket(layer: str, preflight: Preflight) -> str:
-    from botocore.exceptions import ClientError  # noqa: PLC0415 - half a second
-
     bucket: Layer = getattr(preflight.lake, layer)
-    path = f".doctor/{uuid4().hex}"
-    try:
-        _write_list_read(bucket, path)
-    except ClientError as error:
-        raise CheckFailedError(f"{bucket.root} cannot be used: {error}") from error
-    return f"{bucket.root} can be written, listed and read"
-
-
-def _write_list_read(bucket: Layer, path: str) -> None:
-    content = b"A doctor's, to be removed at once."
+    path, content = f".doctor/{uuid4().hex}", b"A doctor's, to be removed at once."
     bucket.put(path, content)
     try:
         if path not in bucket.paths(".doctor") or bucket.read(path) != content:
             raise CheckFailedError(f"{bucket.root} does not hold what was just written to it.")
     finally:
         bucket.remove(path)
+    return f"{bucket.root} can be written, listed and read"
 
 
 def _function(preflight: Preflight) -> str:

@@ -17,7 +17,7 @@ from crypto_platform.resources.warehouse_sql import (
 from crypto_platform.snowflake_apply import SCRIPTS
 
 _LOGIN = "Snowflake login"
-_LOGIN_VARIABLES = ("SNOWFLAKE_ACCOUNT", "SNOWFLAKE_USER", "SNOWFLAKE_PRIVATE_KEY_PATH")
+LOGIN_VARIABLES = ("SNOWFLAKE_ACCOUNT", "SNOWFLAKE_USER", "SNOWFLAKE_PRIVATE_KEY_PATH")
 _APPLY = "Run crypto-platform snowflake apply."
 
 # How INFORMATION_SCHEMA names the types of the scripts. Both kinds of timestamp with a zone keep
@@ -74,10 +74,16 @@ def defined_columns() -> dict[str, list[Column]]:
     return defined
 
 
+def defined_pipes() -> dict[str, str]:
+    """The COPY of every pipe that the scripts make, by its name."""
+    texts = (text for script in SCRIPTS for text in script_statements(script))
+    return {found["name"]: found["copy"] for text in texts if (found := _PIPE.match(text))}
+
+
 def _login(preflight: Preflight) -> str:
-    if not any(preflight.environment.get(name) for name in _LOGIN_VARIABLES):
+    if not any(preflight.environment.get(name) for name in LOGIN_VARIABLES):
         raise CheckSkippedError(
-            f"{', '.join(_LOGIN_VARIABLES)} are not set here; where Dagster runs they have to be."
+            f"{', '.join(LOGIN_VARIABLES)} are not set here; where Dagster runs they have to be."
         )
     warehouse = _warehouse(preflight)
     (row,) = _ask(warehouse, "session_facts")
@@ -135,12 +141,7 @@ def _stage(preflight: Preflight) -> str:
 def _pipes(preflight: Preflight) -> str:
     warehouse = _warehouse(preflight)
     shown = {row["name"].lower(): row["definition"] for row in _ask(warehouse, "show_pipes")}
-    defined = {
-        found["name"]: found["copy"]
-        for script in SCRIPTS
-        for text in script_statements(script)
-        if (found := _PIPE.match(text))
-    }
+    defined = defined_pipes()
     faults = []
     for pipe, copy in defined.items():
         if pipe not in shown:

@@ -2,7 +2,7 @@
 
 moto can ask, with three gaps that are filled here: it cannot verify the signatures of all services,
 it names an action by its operation, and outside of S3 it knows no resource, so that only the
-actions are looked at there.
+actions are looked at there. It takes any condition for unmet.
 """
 
 import json
@@ -14,9 +14,11 @@ import boto3
 import pytest
 import requests
 from cloudpathlib import S3Client
+from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
 from moto.iam.access_control import IAMPolicyStatement, IAMRequestBase
+from moto.sts.models import sts_backends
 
-from crypto_platform_tests.aws.account import client
+from crypto_platform_tests.aws.account import REGION, client
 
 USER = "dagster"
 
@@ -25,6 +27,16 @@ _ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction"}
 
 _matches = IAMPolicyStatement._check_element_matches  # noqa: SLF001 - see the head of this module
 _initialize = IAMRequestBase.__init__
+
+
+def credentials_of(role_arn: str) -> dict[str, str]:
+    """The variables by which a process acts as a role, as Lambda and Glue give them to theirs."""
+    role = sts_backends[ACCOUNT_ID]["aws"].assume_role(REGION, "work", role_arn, "", 3600, "")
+    return {
+        "AWS_ACCESS_KEY_ID": role.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": role.secret_access_key,
+        "AWS_SESSION_TOKEN": role.session_token,
+    }
 
 
 def _names_as_iam(self: IAMRequestBase, *arguments: Any, **named: Any) -> None:
@@ -72,3 +84,12 @@ def acting(policies: list[dict[str, Any]]) -> Iterator[Callable[[], None]]:
             believe()
     boto3.setup_default_session()
     S3Client(local_cache_dir=cache).set_as_default_client()
+
+
+def platform_policy() -> dict[str, Any]:
+    """What the stack allows to whoever Dagster runs as."""
+    iam = client("iam")
+    (policy,) = iam.list_policies(Scope="Local")["Policies"]
+    version = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])
+    document: dict[str, Any] = version["PolicyVersion"]["Document"]
+    return document

@@ -1,10 +1,10 @@
 """The stack of the platform in the account on this machine, from its own template."""
 
 import ast
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from crypto_platform_tests.aws.account import account, client
 from crypto_platform_tests.aws.cloudformation import MODELS
@@ -37,12 +37,16 @@ def account_with_code(cache: Path) -> Iterator[tuple[str, Callable[..., None]]]:
         yield address, deploy
 
 
-def role_policy(role: str, policy: str) -> dict[str, Any]:
-    """A policy that a stack gave to a role."""
-    written = client("iam").get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
-    # moto keeps what a template says as Python writes it.
-    document: dict[str, Any] = ast.literal_eval(written)
-    return document
+def _mend_policies() -> None:
+    """moto keeps a role's policy as Python writes it, which its own IAM cannot read."""
+    iam = client("iam")
+    for role in iam.list_roles()["Roles"]:
+        of_role = {"RoleName": role["RoleName"]}
+        for name in iam.list_role_policies(**of_role)["PolicyNames"]:
+            written = iam.get_role_policy(**of_role, PolicyName=name)["PolicyDocument"]
+            if isinstance(written, str):
+                policy = json.dumps(ast.literal_eval(written))
+                iam.put_role_policy(**of_role, PolicyName=name, PolicyDocument=policy)
 
 
 def _change(action: str, stack: str, template: Path, parameters: Mapping[str, str]) -> None:
@@ -54,3 +58,4 @@ def _change(action: str, stack: str, template: Path, parameters: Mapping[str, st
         ],
         Capabilities=["CAPABILITY_NAMED_IAM"],
     )
+    _mend_policies()

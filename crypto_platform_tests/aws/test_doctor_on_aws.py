@@ -4,7 +4,6 @@ import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
@@ -15,14 +14,19 @@ from crypto_platform.doctor import CHECKS, examine
 from crypto_platform.preflight import Finding
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.resources.snowflake_warehouse import SnowflakeWarehouse
-from crypto_platform.resources.warehouse_sql import script_statements
 from crypto_platform.settings import Settings
 from crypto_platform.simulated_market import SimulatedMarket
-from crypto_platform.snowflake_checks import _PIPE, SNOWFLAKE_CHECKS
+from crypto_platform.snowflake_checks import SNOWFLAKE_CHECKS, defined_pipes
 from crypto_platform_tests.aws.account import RAW_BUCKET, TRANSFORMED_BUCKET, client, keys
+from crypto_platform_tests.aws.cloud import (
+    as_documented,
+    configure_function,
+    pipe_status,
+    shown_pipes,
+)
 from crypto_platform_tests.aws.lambda_runtime import Lambda
-from crypto_platform_tests.aws.permissions import acting
-from crypto_platform_tests.aws.stack import CODE_BUCKET, role_policy
+from crypto_platform_tests.aws.permissions import acting, platform_policy
+from crypto_platform_tests.aws.stack import CODE_BUCKET
 from crypto_platform_tests.resources.fakesnow_server import Wire, answering
 from infrastructure.package import zipped
 
@@ -33,33 +37,10 @@ pytestmark = [
 ]
 
 SETTINGS = Settings.from_environment({})
-SCRIPTS = ("2_creating_pipe_for_historical.sql", "3_creating_pipe_for_intra_day.sql")
-PIPES = [
-    found
-    for script in SCRIPTS
-    for text in script_statements(script)
-    if (found := _PIPE.match(text))
-]
+PIPES = defined_pipes()
 
 Deploy = Callable[..., None]
 BuildSnowflake = Callable[..., SnowflakeWarehouse]
-
-
-def shown_pipes(definition: str | None = None, first: int = 0) -> str:
-    """A query that answers as SHOW PIPES does."""
-
-    def quoted(text: str) -> str:
-        return "'" + text.replace("'", "''") + "'"
-
-    return " UNION ALL ".join(
-        f"SELECT {quoted(pipe['name'].upper())} AS name, "
-        f"{quoted(definition or pipe['copy'])} AS definition"
-        for pipe in PIPES[first:]
-    )
-
-
-def pipe_status(state: str) -> str:
-    return f"SELECT '{json.dumps({'executionState': state})}' AS status"
 
 
 @pytest.fixture
@@ -72,16 +53,7 @@ def environment(
 ) -> dict[str, str]:
     """The variables of a platform whose stack is there; Snowflake is not set up yet."""
     stack(CoinGeckoPlan="keyless")
-    client("lambda").update_function_configuration(
-        FunctionName=SETTINGS.ingestion_function,
-        Environment={
-            "Variables": {
-                "COINGECKO_BASE_URL": market.base_url,
-                "COINGECKO_PLAN": "keyless",
-                "COINGECKO_CALLS_A_MINUTE": "1000000",
-            }
-        },
-    )
+    configure_function({"COINGECKO_BASE_URL": market.base_url})
     monkeypatch.chdir(tmp_path)
     variables = {"CRYPTO_PROFILE": "aws", "CRYPTO_HOME": str(tmp_path / "home")}
     for name, text in variables.items():
@@ -100,16 +72,7 @@ def with_snowflake(
     """The same with an account in which the scripts were run."""
     warehouse = build_snowflake(f"s3://{TRANSFORMED_BUCKET}", mirror=tmp_path / "mirror")
     monkeypatch.setitem(PROFILES["aws"].builders, "warehouse", lambda _: warehouse)
-    # What fakesnow cannot say, as Snowflake's documents have it.
-    wire.rewrites += [
-        answering(
-            "CURRENT_USER()",
-            "SELECT 'LOADER' AS user_name, 'CRYPTO_LOADER' AS role, 'CRYPTO_WH' AS warehouse",
-        ),
-        answering("LIST @", "SELECT 1 AS name WHERE FALSE"),
-        answering("SHOW PIPES", shown_pipes()),
-        answering("SYSTEM$PIPE_STATUS", """SELECT '{"executionState":"PAUSED"}' AS status"""),
-    ]
+    wire.rewrites += as_documented()
     variables = {
         "SNOWFLAKE_ACCOUNT": "example",
         "SNOWFLAKE_USER": "loader",
@@ -173,18 +136,9 @@ def test_a_bucket_that_is_missing(environment: dict[str, str]) -> None:
     finding = look("transformed bucket", environment)
 
     assert finding.status == "failed"
-    assert f"s3://{TRANSFORMED_BUCKET} cannot be used" in finding.found
+    assert f"s3://{TRANSFORMED_BUCKET}, may not be used" in finding.found
     assert "does not exist" in finding.found
     assert look("raw bucket", environment).status == "passed"
-
-
-def platform_policy() -> dict[str, Any]:
-    """What the stack allows to whoever Dagster runs as."""
-    iam = client("iam")
-    (policy,) = iam.list_policies(Scope="Local")["Policies"]
-    version = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])
-    document: dict[str, Any] = version["PolicyVersion"]["Document"]
-    return document
 
 
 def test_access_that_is_denied(environment: dict[str, str]) -> None:
@@ -208,7 +162,9 @@ def test_the_stacks_policy_allows_all_that_is_looked_at(environment: dict[str, s
 
 
 def test_the_workflow_may_look_at_all_but_snowflake(environment: dict[str, str]) -> None:
-    with acting([role_policy("crypto-deploy", "deploy")]):
+    role = client("iam").get_role_policy(RoleName="crypto-deploy", PolicyName="deploy")
+
+    with acting([role["PolicyDocument"]]):
         findings = examine(environment)
 
     skipped = {finding.check for finding in findings if finding.status == "skipped"}
@@ -420,8 +376,16 @@ def test_a_stage_over_another_bucket(with_snowflake: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("statement", "answer", "fault"),
     [
-        ("SHOW PIPES", shown_pipes(first=1), "historical_prices_pipe is not there"),
-        ("SHOW PIPES", shown_pipes("COPY INTO other"), "pipe copies otherwise than its script"),
+        (
+            "SHOW PIPES",
+            shown_pipes(dict([*PIPES.items()][1:])),
+            "historical_prices_pipe is not there",
+        ),
+        (
+            "SHOW PIPES",
+            shown_pipes(dict.fromkeys(PIPES, "COPY INTO other")),
+            "pipe copies otherwise than its script",
+        ),
         (
             "SYSTEM$PIPE_STATUS",
             pipe_status("RUNNING"),

@@ -132,7 +132,7 @@ def mirroring(folder: Path, read: Callable[[str], bytes]) -> Callable[[str], str
     """
 
     def rewrite(statement: str) -> str:
-        if not statement.startswith("COPY INTO") or "@transformed_lake" not in statement:
+        if "COPY INTO" not in statement or "@transformed_lake" not in statement:
             return statement
         for name in re.findall(r"'([^']+[.]parquet)'", statement):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
