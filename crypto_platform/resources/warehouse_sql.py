@@ -49,6 +49,11 @@ def statement(name: str, table: str = "") -> str:
     return text.replace("{table}", table)
 
 
+def frame_statement(name: str) -> str:
+    """One of the named statements in ``price_frames.sql``, in Snowflake's dialect."""
+    return _statements("price_frames.sql")[name]
+
+
 def snowflake_statement(name: str, **parts: str) -> str:
     """One of the named statements in ``snowflake_statements.sql``, which only Snowflake has.
 
