@@ -13,6 +13,8 @@ from dotenv import load_dotenv
 from crypto_platform.instance import instance_environment, run_dagster
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from crypto_platform.estimate import Estimate
 
 
@@ -155,6 +157,84 @@ def alerts(*, as_json: bool, limit: int) -> None:
         report(as_json=as_json, limit=limit)
     except (SettingsError, AlertStateUnreadableError) as error:
         raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.argument("coins", nargs=-1, required=True, metavar="COIN...")
+@click.option("--last", help="How far back from now, as 12h, 30d or 8w.")
+@click.option("--start", help="The first day or moment, in UTC or with a zone.")
+@click.option("--end", help="The day or moment before which to stop.")
+@click.option(
+    "--granularity",
+    default="daily",
+    show_default=True,
+    help="daily or hourly: the first price of each; finest: every price.",
+)
+@click.option("--csv", "as_csv", type=click.Path(dir_okay=False), help="Write this CSV file.")
+@click.option("--parquet", "as_parquet", type=click.Path(dir_okay=False), help="Write this one.")
+def prices(  # noqa: PLR0913 - one argument an option
+    *,
+    coins: tuple[str, ...],
+    last: str | None,
+    start: str | None,
+    end: str | None,
+    granularity: str,
+    as_csv: str | None,
+    as_parquet: str | None,
+) -> None:
+    """Print the prices of coins, named by their ids, or write them to a file."""
+    # Dagster and pandas take seconds.
+    from crypto_platform import price_frames  # noqa: PLC0415
+    from crypto_platform.failures import PermanentFailure  # noqa: PLC0415
+    from crypto_platform.resources.snowflake_warehouse import (  # noqa: PLC0415
+        SnowflakeUnavailableError,
+    )
+    from crypto_platform.resources.warehouse import WarehouseBusyError  # noqa: PLC0415
+
+    if last and (start or end):
+        raise click.UsageError("--last reaches from now back: give it, or --start and --end.")
+    try:
+        since = datetime.now(UTC) - price_frames.length(last) if last else start
+        frame = price_frames.read_prices(coins, since, end, granularity)
+    except (
+        ValueError,
+        PermanentFailure,
+        SnowflakeUnavailableError,
+        WarehouseBusyError,
+    ) as error:
+        raise click.ClickException(str(error)) from error
+    if as_csv:
+        frame.to_csv(as_csv, index=False)
+    if as_parquet:
+        frame.to_parquet(as_parquet, index=False)
+    if as_csv or as_parquet:
+        files = " and ".join(file for file in (as_csv, as_parquet) if file)
+        click.echo(f"{len(frame):,} prices of {len(coins)} coin(s) in {files}.")
+    else:
+        _print_prices(frame)
+
+
+def _print_prices(frame: "pd.DataFrame") -> None:
+    from rich.console import Console  # noqa: PLC0415 - only this command needs it
+    from rich.table import Table  # noqa: PLC0415
+
+    from crypto_platform.pictures import compact  # noqa: PLC0415
+
+    simulated = " (simulated)" if "simulated" in set(frame["source"]) else ""
+    table = Table("time (UTC)", "coin", title=f"Prices{simulated}", title_justify="left")
+    for name in ("price", "market cap", "volume 24 h"):
+        table.add_column(name, justify="right")
+    table.add_column("granularity")
+    for row in frame.to_dict("records"):
+        table.add_row(
+            f"{row['time']:%Y-%m-%d %H:%M}",
+            row["coin_id"],
+            f"{row['price']:,.8g}",
+            compact(row["market_cap"]),
+            compact(row["total_volume"]),
+            row["granularity"],
+        )
+    Console(soft_wrap=True).print(table if len(frame) else "No price was seen in that time.")
 
 
 @main.group()

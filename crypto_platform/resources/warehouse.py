@@ -270,6 +270,10 @@ class Warehouse(dg.ConfigurableResource[None]):
         of_span = (span.start, span.end)
         return self.query(sql, [moment, *of_span, stream.name, moment, moment, *of_span])
 
+    def exists(self) -> bool:
+        """Whether there is anything to read, for who must not make it by asking."""
+        return True
+
     @abstractmethod
     def table_uri(self, table: str) -> str:
         """An address of a table that tells a person where it is."""
