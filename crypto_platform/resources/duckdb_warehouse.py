@@ -65,6 +65,10 @@ class DuckDBWarehouse(Warehouse):
         """See ``Warehouse.impatient``."""
         return type(self)(path=self.path, patience=_IMPATIENT)
 
+    def exists(self) -> bool:
+        """See ``Warehouse.exists``."""
+        return Path(self.path).exists()
+
     def table_uri(self, table: str) -> str:
         """See ``Warehouse.table_uri``."""
         return f"duckdb://{self.path}/transformed.{table}"
