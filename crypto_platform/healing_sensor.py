@@ -228,7 +228,8 @@ def _is_on(stream: Stream, run: dg.DagsterRun) -> bool:
 
 
 def _is_about(stream: Stream, backfill: PartitionBackfill) -> bool:
-    return any(key.path[0] == stream.name for key in backfill.asset_selection or ())
+    keys = backfill.asset_selection or ()
+    return backfill.job_name == stream.name or any(key.path[0] == stream.name for key in keys)
 
 
 def _busy(stream: Stream, runs: Sequence[dg.DagsterRun]) -> list[Window]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from crypto_platform.budget import Consumer, MonthBudget
 from crypto_platform.healing import HEAL_TAG, MOST_TRIES, newest_overdue
@@ -279,6 +280,24 @@ def test_windows_of_a_run_that_is_waiting_or_working_are_left_to_it(daemon: Daem
 
     assert daemon.tick() == []
     assert daemon.skipped == "Runs on the same windows of historical are under way."
+
+
+def test_a_stream_that_a_backfill_works_on_is_left_to_it(daemon: Daemon) -> None:
+    keys = overdue(HISTORICAL, 2)
+    daemon.platform.materialize(HISTORICAL, keys[0], instance=daemon.instance)
+    daemon.instance.add_backfill(
+        PartitionBackfill(
+            backfill_id="from-the-ui",
+            status=BulkActionStatus.REQUESTED,
+            from_failure=False,
+            tags={},
+            backfill_timestamp=0.0,
+            asset_selection=[dg.AssetKey(["historical", "raw_prices"])],
+        )
+    )
+
+    assert daemon.tick() == []
+    assert daemon.skipped == "A backfill of historical is under way."
 
 
 def test_the_ledger_is_read_only_when_something_has_happened(daemon: Daemon) -> None:
