@@ -100,7 +100,9 @@ def test_a_row_that_cannot_be_is_found_with_its_partition_and_coin(
     assert fault in finding.fault.lower()
 
 
-def test_a_key_that_comes_twice_is_found(warehouse: Warehouse, lake: TransformedLake) -> None:
+def test_a_key_that_comes_twice_is_found(tmp_path: Path, lake: TransformedLake) -> None:
+    # fakesnow enforces primary keys, which Snowflake does not.
+    warehouse = DuckDBWarehouse(path=str(tmp_path / "crypto_db.duckdb"))
     manifests = days(lake, [usual(n) for n in range(3)])
     warehouse.load(HISTORICAL, manifests, lake.root)
     change(warehouse, "INSERT INTO historical_prices SELECT * FROM historical_prices")
