@@ -19,10 +19,12 @@ from crypto_platform.checks import (
     check_specs,
     judge_load,
     judge_raw,
+    judge_revisions,
     partition_range,
     reconcile,
     stop_if_blocked,
 )
+from crypto_platform.estimate import estimate
 from crypto_platform.freshness import freshness_policy
 from crypto_platform.metadata import (
     PRICE_COLUMNS,
@@ -34,7 +36,7 @@ from crypto_platform.metadata import (
 )
 from crypto_platform.price_api import PriceApi
 from crypto_platform.raw_windows import commit_answer
-from crypto_platform.resources.ingestion import Ingestion, WrittenObject
+from crypto_platform.resources.ingestion import Ingestion, MarketsAnswer, PricesAnswer
 from crypto_platform.resources.lake import Lake
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.resources.transform import Transform
@@ -43,6 +45,7 @@ from crypto_platform.settings import Settings
 from crypto_platform.streams import Stream, Window
 from crypto_platform.tracked_coins import (
     DOCUMENT,
+    chosen_coins,
     current_coins,
     kept_coins,
     refresh_tracked_coins,
@@ -56,6 +59,16 @@ _HEALS_BY_ITSELF = dg.RetryPolicy(
     max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
 _OWNERS = ["team:data-platform"]
+
+
+class RawPricesConfig(dg.Config):
+    """What a run of ``raw_prices`` asks for, where that is not all.
+
+    Attributes:
+        coins: Ask for these tracked coins alone; the others keep what they have. None is all.
+    """
+
+    coins: list[str] = []  # noqa: RUF012 - a Config is a pydantic model, which copies it
 
 
 def build_tracked_coins(settings: Settings) -> dg.AssetsDefinition:
@@ -93,26 +106,41 @@ def build_tracked_coins(settings: Settings) -> dg.AssetsDefinition:
 
 def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDefinition]:
     """The three stages of a stream, from the API to the warehouse."""
-    profile = PROFILES[settings.profile]
+    raw_prices = _build_raw_prices(stream, settings)
+    transformed_prices = _build_transformed_prices(stream, settings, raw_prices)
+    return [
+        raw_prices,
+        transformed_prices,
+        _build_snowflake_prices(stream, settings, transformed_prices),
+    ]
 
-    def stage(
-        name: str, checks: Sequence[Check], **options: Any
-    ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-        key = dg.AssetKey([stream.name, name])
-        decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
-            key=key,
-            check_specs=check_specs(checks, key),
-            group_name=stream.name,
-            freshness_policy=freshness_policy(stream),
-            partitions_def=stream.partitions(settings.first_window(stream)),
-            backfill_policy=dg.BackfillPolicy.single_run(),
-            owners=_OWNERS,
-            tags={"stream": stream.name},
-            **options,
-        )
-        return decorator
 
-    @stage(
+def _stage(
+    stream: Stream,
+    settings: Settings,
+    name: str,
+    checks: Sequence[Check],
+    **options: Any,
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """What all stages of a stream share."""
+    decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
+        key=[stream.name, name],
+        check_specs=check_specs(checks, dg.AssetKey([stream.name, name])),
+        group_name=stream.name,
+        freshness_policy=freshness_policy(stream),
+        partitions_def=stream.partitions(settings.first_window(stream)),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        owners=_OWNERS,
+        tags={"stream": stream.name},
+        **options,
+    )
+    return decorator
+
+
+def _build_raw_prices(stream: Stream, settings: Settings) -> dg.AssetsDefinition:
+    @_stage(
+        stream,
+        settings,
         "raw_prices",
         RAW_CHECKS,
         deps=["tracked_coins"],
@@ -122,26 +150,35 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             f"Asked for: {stream.granularity} prices. A coin that could not be had is absent with "
             "a reason; asking again never makes a window poorer."
         ),
-        kinds=set(profile.ingestion_kinds),
+        kinds=set(PROFILES[settings.profile].ingestion_kinds),
         metadata={"dagster/column_schema": RAW_COLUMNS},
         pool=API_POOL,
         retry_policy=_HEALS_BY_ITSELF,
     )
     def raw_prices(
-        context: dg.AssetExecutionContext, ingestion: Ingestion, lake: Lake
+        context: dg.AssetExecutionContext,
+        config: RawPricesConfig,
+        ingestion: Ingestion,
+        lake: Lake,
     ) -> Iterator[dg.MaterializeResult[None]]:
         run_id = _attempt(context)
         windows = _windows(context, stream)
         api = _price_api(context, settings, ingestion, lake)
         coins = current_coins(api, settings.tracked_coins).ids
-        answer = api.prices(stream, windows, coins)
-        snapshots = _snapshots(context, api, stream, windows, coins)
+        asked = chosen_coins(coins, config.coins)
+        plan = configured_plan(os.environ)
+        expected = estimate(stream, windows, len(asked), plan, datetime.now(UTC))
+        answer = api.prices(stream, windows, asked)
+        # A window has one snapshot, so it is of all coins.
+        snapshot = _snapshot(context, api, stream, windows, coins)
+        answers: list[PricesAnswer | MarketsAnswer] = [answer]
+        answers += [snapshot] if snapshot else []
         committed = commit_answer(
             lake.raw,
             stream,
             windows,
             answer,
-            snapshots=snapshots,
+            snapshots={_newest(windows): snapshot.objects} if snapshot else {},
             vs_currency=settings.vs_currency,
             run_id=run_id,
         )
@@ -152,20 +189,29 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             )
         yield dg.MaterializeResult(
             metadata={
-                "run_api_calls": answer.calls,
-                "run_api_credits": answer.credits,
+                "run_api_calls": sum(one.calls for one in answers),
+                "run_api_credits": sum(one.credits for one in answers),
+                "run_estimate": expected.as_metadata(),
                 "run_unchanged_windows": committed.unchanged,
                 "run_rejected_answers": list(answer.rejected),
                 "source": answer.source,
             },
             check_results=check_results(
                 RAW_CHECKS,
-                judge_raw(stream, committed.manifests, coins),
-                f"{len(windows):,} window(s), {len(coins)} coins",
+                judge_raw(stream, committed.manifests, asked),
+                f"{len(windows):,} window(s), {len(asked)} coins",
             ),
         )
 
-    @stage(
+    return raw_prices
+
+
+def _build_transformed_prices(
+    stream: Stream, settings: Settings, raw_prices: dg.AssetsDefinition
+) -> dg.AssetsDefinition:
+    @_stage(
+        stream,
+        settings,
         "transformed_prices",
         TRANSFORMED_CHECKS,
         deps=[raw_prices],
@@ -173,7 +219,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             f"The raw answers as Parquet, {stream.grain}: arrays joined by their timestamps, what "
             "cannot be a price set aside with its reason."
         ),
-        kinds=set(profile.transform_kinds),
+        kinds=set(PROFILES[settings.profile].transform_kinds),
         metadata={"dagster/column_schema": PRICE_COLUMNS},
         # Of two runs on one window, the later one has to see what the earlier one read and wrote.
         pool=f"transform_{stream.name}",
@@ -214,7 +260,15 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             metadata={"run_engine": ran.ran_on, **ran.metadata}, check_results=results
         )
 
-    @stage(
+    return transformed_prices
+
+
+def _build_snowflake_prices(
+    stream: Stream, settings: Settings, transformed_prices: dg.AssetsDefinition
+) -> dg.AssetsDefinition:
+    @_stage(
+        stream,
+        settings,
         "snowflake_prices",
         WAREHOUSE_CHECKS,
         deps=[transformed_prices],
@@ -222,7 +276,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             f"The warehouse's table {stream.table}, {stream.grain}. A load replaces exactly its "
             "windows in one transaction, and says in the ledger what is missing and why."
         ),
-        kinds=set(profile.warehouse_kinds),
+        kinds=set(PROFILES[settings.profile].warehouse_kinds),
         metadata={"dagster/column_schema": PRICE_COLUMNS, "dagster/table_name": stream.table},
         pool=f"load_{stream.table}",
         retry_policy=_HEALS_BY_ITSELF,
@@ -242,12 +296,14 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         with warehouse.session(read_only=True) as session:
             findings, counts = reconcile(stream, manifests, session)
             findings += judge_load(session, stream, windows, coins, settings.vs_currency)
+        findings += judge_revisions(stream, loaded.revisions)
         for manifest in manifests:
             context.add_asset_metadata(
                 loaded_metadata(
                     manifest,
                     uri=warehouse.table_uri(stream.table),
                     preview=loaded.previews.get(manifest.window.start, ()),
+                    revised=loaded.revisions.by_window.get(manifest.window.start, 0),
                 ),
                 partition_key=stream.partition_key(manifest.window),
             )
@@ -256,6 +312,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
                 "run_rows": loaded.prices,
                 "run_market_snapshots": loaded.snapshots,
                 "run_ledger": dict(loaded.ledger),
+                "run_revised": loaded.revisions.total,
             },
             check_results=check_results(WAREHOUSE_CHECKS, findings, counts),
         )
@@ -267,7 +324,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             "the table as snowflake_scripts/1_creation_tables.sql has it.",
         )
 
-    return [raw_prices, transformed_prices, snowflake_prices]
+    return snowflake_prices
 
 
 def _price_api(
@@ -293,24 +350,26 @@ def _windows(context: dg.AssetExecutionContext, stream: Stream) -> list[Window]:
     return [stream.window(key) for key in context.partition_keys]
 
 
-def _snapshots(
+def _newest(windows: Sequence[Window]) -> Window:
+    return max(windows, key=lambda window: window.end)
+
+
+def _snapshot(
     context: dg.AssetExecutionContext,
     api: PriceApi,
     stream: Stream,
     windows: Sequence[Window],
     coins: Sequence[str],
-) -> dict[Window, tuple[WrittenObject, ...]]:
+) -> MarketsAnswer | None:
     """A snapshot of the market for the newest window, while it is still the newest.
 
     One that cannot be had costs no price: the run goes on without it, and says so.
     """
-    newest = max(windows, key=lambda window: window.end)
-    now = datetime.now(UTC)
-    if stream.snapshot_within is None or now - newest.end > stream.snapshot_within:
-        return {}
+    newest = _newest(windows)
+    if not stream.takes_snapshot(newest, datetime.now(UTC)):
+        return None
     try:
-        answer = api.markets(ids=coins, snapshot=(stream, newest))
+        return api.markets(ids=coins, snapshot=(stream, newest))
     except dg.Failure as failure:
         context.log.warning("No market snapshot was taken. %s", failure.description)
-        return {}
-    return {newest: answer.objects}
+        return None

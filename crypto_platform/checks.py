@@ -17,7 +17,7 @@ import dagster as dg
 from crypto_platform.failures import PermanentFailure
 from crypto_platform.manifests import Manifest
 from crypto_platform.metadata import PRICE_COLUMNS, markdown_table
-from crypto_platform.resources.warehouse import Row, Session
+from crypto_platform.resources.warehouse import Revisions, Row, Session
 from crypto_platform.resources.warehouse_sql import statement
 from crypto_platform.streams import Stream, Window
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 ERROR = dg.AssetCheckSeverity.ERROR
 WARN = dg.AssetCheckSeverity.WARN
+
+PARTITIONS_AT_FAULT = "partitions"
+"""Metadata in which a check names the partitions that failed, as a list of keys."""
 
 LEAST_SHARE_OF_POINTS = 0.8
 """Of the points that the granularity promises, how many a coin's window must have.
@@ -64,6 +67,8 @@ _TYPES = {
     "timestamp": {"TIMESTAMP", "TIMESTAMP_NTZ"},
     "double": {"DOUBLE", "FLOAT"},
 }
+
+_CAN_CHANGE = ("price", "market_cap", "total_volume", "granularity")
 
 _SHOWN = 20
 _NAMED = 5
@@ -170,6 +175,13 @@ STREAMS_AGREE = Check(
     f"error beyond {STREAMS_CONTRADICTION:.0%}, as one of the streams must be wrong.",
     severity=WARN,
 )
+REVISIONS = Check(
+    "revisions",
+    "The load changed no value that stood in the warehouse, and took none out. A warning: sources "
+    "do correct themselves; the values before are in price_revisions, and history can be asked as "
+    "it was known then.",
+    severity=WARN,
+)
 
 RAW_CHECKS = (COINS,)
 TRANSFORMED_CHECKS = (SCHEMA, KEYS, STAMPS, PRICES, CAPS_AND_VOLUMES, POINTS, ROW_COUNTS)
@@ -182,6 +194,7 @@ WAREHOUSE_CHECKS = (
     COINS,
     PRICE_JUMPS,
     STREAMS_AGREE,
+    REVISIONS,
 )
 
 
@@ -223,7 +236,7 @@ def check_result(check: Check, findings: Sequence[Finding], judged: str) -> dg.A
     metadata: dict[str, Any] = {"judged": judged, "faults": len(findings)}
     if findings:
         metadata |= {
-            "partitions": dg.MetadataValue.json(partitions),
+            PARTITIONS_AT_FAULT: dg.MetadataValue.json(partitions),
             "coins": dg.MetadataValue.json(coins),
             "found": markdown_table(
                 [
@@ -349,6 +362,24 @@ def reconcile(
         return [], counts
     windows = [manifest.window for manifest in manifests]
     return [Finding(ROW_COUNTS, partition_range(stream, windows), None, counts)], counts
+
+
+def judge_revisions(stream: Stream, revisions: Revisions) -> list[Finding]:
+    """What a load changed of prices that people may have used already; one finding a window.
+
+    Args:
+        stream: The stream that was loaded.
+        revisions: What the load revised.
+    """
+    examples: dict[str, list[str]] = {}
+    for row in revisions.examples:
+        examples.setdefault(_partition(stream, row["price_at"]), []).append(_change(row))
+    findings = []
+    for start, count in sorted(revisions.by_window.items()):
+        partition = _partition(stream, start)
+        fault = "; ".join([f"{count:,} observation(s) revised", *examples.get(partition, ())])
+        findings.append(Finding(REVISIONS, partition, None, fault))
+    return findings
 
 
 def partition_range(stream: Stream, windows: Sequence[Window]) -> str:
@@ -547,6 +578,19 @@ def _sql(name: str, stream: Stream | None = None) -> str:
 def _partition(stream: Stream, moment: datetime) -> str:
     since = (moment - datetime(1970, 1, 1, tzinfo=UTC)) % stream.window_length
     return stream.partition_key(Window(start=moment - since, end=moment))
+
+
+def _change(row: Row) -> str:
+    """An observation, and all that changed of it."""
+    what = f"{row['coin_id']} at {_moment(row['price_at'])}"
+    if row["new_price"] is None:
+        return f"{what}: gone, its price was {row['old_price']!r}"
+    changes = [
+        f"{name} from {row[f'old_{name}']!r} to {row[f'new_{name}']!r}"
+        for name in _CAN_CHANGE
+        if row[f"old_{name}"] != row[f"new_{name}"]
+    ]
+    return f"{what}: {', '.join(changes)}"
 
 
 def _moment(moment: datetime | None) -> str:

@@ -74,13 +74,14 @@ def transformed_metadata(layer: Layer, window: "TransformedWindow") -> dict[str,
 
 
 def loaded_metadata(
-    manifest: Manifest, uri: str, preview: Sequence[Mapping[str, Any]]
+    manifest: Manifest, uri: str, preview: Sequence[Mapping[str, Any]], revised: int
 ) -> dict[str, Any]:
-    """A loaded window: what now stands in the warehouse for it."""
+    """A loaded window: what now stands in the warehouse for it, and what no longer does."""
     return {
         "coins": manifest.coins,
         "points": manifest.points,
         "absent": len(manifest.absent),
+        "revised": revised,
         "bytes": sum(file.bytes for file in manifest.files),
         "dagster/row_count": manifest.points,
         "dagster/uri": uri,

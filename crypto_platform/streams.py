@@ -25,6 +25,27 @@ class Window(BaseModel, frozen=True):
 
 
 @dataclass(frozen=True)
+class LedgerCell:
+    """A cell of the ledger's heat map.
+
+    Attributes:
+        unit: The calendar unit that a cell is.
+        shown: How many of them the map shows, up to now.
+    """
+
+    unit: Literal["month", "day"]
+    shown: int
+
+    def first(self, now: datetime) -> datetime:
+        """Start of the oldest cell that is shown."""
+        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        if self.unit == "day":
+            return day - timedelta(days=self.shown - 1)
+        months = day.year * 12 + day.month - self.shown
+        return day.replace(year=months // 12, month=months % 12 + 1, day=1)
+
+
+@dataclass(frozen=True)
 class Stream:
     """A way prices flow from the API to the warehouse.
 
@@ -46,6 +67,10 @@ class Stream:
         schedule_cron: When the newest closed window is materialized, in UTC.
         late_after: How long after its close a window has to stand in the warehouse.
         scheduled_by_default: Whether that schedule runs without being switched on.
+        overdue_after: How long after its close a window counts as overdue: the API has it, and the
+            schedule has had its turn.
+        may_come_within: How long after its close the API may yet have a price that it lacked.
+        ledger_cell: How the ledger's heat map cuts the stream.
         snapshot_within: How long after its close the newest window may still take a market
             snapshot; ``None`` for a stream that takes none.
     """
@@ -67,6 +92,9 @@ class Stream:
     schedule_cron: str
     late_after: timedelta
     scheduled_by_default: bool
+    overdue_after: timedelta
+    may_come_within: timedelta
+    ledger_cell: LedgerCell
     snapshot_within: timedelta | None = None
 
     @property
@@ -91,6 +119,10 @@ class Stream:
     def partition_key(self, window: Window) -> str:
         """The partition key of a window; the inverse of ``window``."""
         return window.start.strftime(self.key_format)
+
+    def takes_snapshot(self, newest: Window, now: datetime) -> bool:
+        """Whether a run at a time takes a snapshot of the market for its newest window."""
+        return self.snapshot_within is not None and now - newest.end <= self.snapshot_within
 
     def dataset_folder(self, dataset: Dataset) -> str:
         """Where a dataset's windows are, relative to the root of the transformed lake."""
@@ -123,6 +155,9 @@ HISTORICAL = Stream(
     schedule_cron="45 0 * * *",
     late_after=timedelta(hours=6),
     scheduled_by_default=False,
+    overdue_after=timedelta(hours=2),
+    may_come_within=timedelta(days=7),
+    ledger_cell=LedgerCell("month", shown=120),
 )
 
 INTRA_DAY = Stream(
@@ -143,6 +178,9 @@ INTRA_DAY = Stream(
     schedule_cron="10 */6 * * *",
     late_after=timedelta(hours=2),
     scheduled_by_default=True,
+    overdue_after=timedelta(hours=1),
+    may_come_within=timedelta(days=1),
+    ledger_cell=LedgerCell("day", shown=60),
     snapshot_within=timedelta(hours=1),
 )
 
