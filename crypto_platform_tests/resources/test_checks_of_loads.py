@@ -36,6 +36,12 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path, lake: TransformedL
     return build(lake.root)
 
 
+@pytest.fixture
+def duckdb(tmp_path: Path) -> Warehouse:
+    """The quick engine, for many examples of what one statement says on both."""
+    return DuckDBWarehouse(path=str(tmp_path / "crypto_db.duckdb"))
+
+
 def day(number: int) -> str:
     return f"{FIRST + timedelta(days=number):%Y-%m-%d}"
 
@@ -70,11 +76,11 @@ def names(findings: Sequence[Finding]) -> set[str]:
     return {finding.check.name for finding in findings}
 
 
-def test_a_load_without_a_fault_passes(warehouse: Warehouse, lake: TransformedLake) -> None:
+def test_a_load_without_a_fault_passes(duckdb: Warehouse, lake: TransformedLake) -> None:
     manifests = days(lake, [usual(n) for n in range(40)])
-    warehouse.load(HISTORICAL, manifests, lake.root)
+    duckdb.load(HISTORICAL, manifests, lake.root)
 
-    assert judged(warehouse, manifests) == []
+    assert judged(duckdb, manifests) == []
 
 
 @pytest.mark.parametrize(
@@ -100,14 +106,13 @@ def test_a_row_that_cannot_be_is_found_with_its_partition_and_coin(
     assert fault in finding.fault.lower()
 
 
-def test_a_key_that_comes_twice_is_found(tmp_path: Path, lake: TransformedLake) -> None:
+def test_a_key_that_comes_twice_is_found(duckdb: Warehouse, lake: TransformedLake) -> None:
     # fakesnow enforces primary keys, which Snowflake does not.
-    warehouse = DuckDBWarehouse(path=str(tmp_path / "crypto_db.duckdb"))
     manifests = days(lake, [usual(n) for n in range(3)])
-    warehouse.load(HISTORICAL, manifests, lake.root)
-    change(warehouse, "INSERT INTO historical_prices SELECT * FROM historical_prices")
+    duckdb.load(HISTORICAL, manifests, lake.root)
+    change(duckdb, "INSERT INTO historical_prices SELECT * FROM historical_prices")
 
-    findings = judged(warehouse, manifests)
+    findings = judged(duckdb, manifests)
 
     assert names(findings) == {"keys"}
     assert [finding.partition for finding in findings] == [day(0), day(1), day(2)]
@@ -115,22 +120,21 @@ def test_a_key_that_comes_twice_is_found(tmp_path: Path, lake: TransformedLake) 
 
 
 def test_rows_outside_the_windows_of_the_load_are_not_judged(
-    warehouse: Warehouse, lake: TransformedLake
+    duckdb: Warehouse, lake: TransformedLake
 ) -> None:
     manifests = days(lake, [usual(n) for n in range(3)])
-    warehouse.load(HISTORICAL, manifests, lake.root)
-    change(warehouse, "UPDATE historical_prices SET price = -1 WHERE price_at = ?", FIRST)
+    duckdb.load(HISTORICAL, manifests, lake.root)
+    change(duckdb, "UPDATE historical_prices SET price = -1 WHERE price_at = ?", FIRST)
 
-    assert judged(warehouse, manifests[1:]) == []
+    assert judged(duckdb, manifests[1:]) == []
 
 
-def test_a_column_of_another_type_is_found(tmp_path: Path, lake: TransformedLake) -> None:
-    warehouse = DuckDBWarehouse(path=str(tmp_path / "crypto_db.duckdb"))
+def test_a_column_of_another_type_is_found(duckdb: Warehouse, lake: TransformedLake) -> None:
     manifests = days(lake, [1.5])
-    warehouse.load(HISTORICAL, manifests, lake.root)
-    change(warehouse, "ALTER TABLE historical_prices ALTER COLUMN price TYPE DECIMAL(18, 2)")
+    duckdb.load(HISTORICAL, manifests, lake.root)
+    change(duckdb, "ALTER TABLE historical_prices ALTER COLUMN price TYPE DECIMAL(18, 2)")
 
-    (finding,) = judged(warehouse, manifests)
+    (finding,) = judged(duckdb, manifests)
 
     assert finding.check.name == "schema"
     assert finding.fault == "historical_prices: price is DECIMAL(18,2), not double"
@@ -169,12 +173,12 @@ def test_a_tracked_coin_without_prices_or_reason_is_an_error_in_each_of_its_wind
 
 
 def test_a_coin_that_failed_is_a_warning_with_its_reason(
-    warehouse: Warehouse, lake: TransformedLake
+    duckdb: Warehouse, lake: TransformedLake
 ) -> None:
     manifests = [lake.day(day(0), price("bitcoin", day(0)), absent=[absence("ethereum", "failed")])]
-    warehouse.load(HISTORICAL, manifests, lake.root)
+    duckdb.load(HISTORICAL, manifests, lake.root)
 
-    (finding,) = judged(warehouse, manifests, coins=["bitcoin", "ethereum"])
+    (finding,) = judged(duckdb, manifests, coins=["bitcoin", "ethereum"])
 
     assert (finding.partition, finding.coin_id, finding.severity) == (day(0), "ethereum", WARN)
     assert finding.fault == "failed: the price API has no price of ethereum"
@@ -200,12 +204,12 @@ def test_a_price_jump_is_found_with_coin_stamps_and_values(
 
 
 def test_a_jump_is_seen_against_the_days_before_the_load(
-    warehouse: Warehouse, lake: TransformedLake
+    duckdb: Warehouse, lake: TransformedLake
 ) -> None:
     manifests = days(lake, [*(usual(n) for n in range(30)), 500.0])
-    warehouse.load(HISTORICAL, manifests, lake.root)
+    duckdb.load(HISTORICAL, manifests, lake.root)
 
-    (finding,) = judged(warehouse, manifests[-1:])
+    (finding,) = judged(duckdb, manifests[-1:])
 
     assert (finding.check.name, finding.partition) == ("price_jumps", day(30))
 
@@ -220,25 +224,25 @@ def test_a_jump_is_seen_against_the_days_before_the_load(
     ],
 )
 def test_what_is_usual_for_a_coin_is_no_jump(
-    values: Sequence[float], warehouse: Warehouse, lake: TransformedLake
+    values: Sequence[float], duckdb: Warehouse, lake: TransformedLake
 ) -> None:
     manifests = days(lake, values)
-    warehouse.load(HISTORICAL, manifests, lake.root)
+    duckdb.load(HISTORICAL, manifests, lake.root)
 
-    assert judged(warehouse, manifests) == []
+    assert judged(duckdb, manifests) == []
 
 
 def test_a_move_over_a_hole_in_the_series_is_no_jump(
-    warehouse: Warehouse, lake: TransformedLake
+    duckdb: Warehouse, lake: TransformedLake
 ) -> None:
     numbers = [*range(25), *range(40, 55)]
     manifests = [
         lake.day(day(n), price("bitcoin", day(n), usual(n, 100.0 if n < 30 else 300.0)))
         for n in numbers
     ]
-    warehouse.load(HISTORICAL, manifests, lake.root)
+    duckdb.load(HISTORICAL, manifests, lake.root)
 
-    assert judged(warehouse, manifests) == []
+    assert judged(duckdb, manifests) == []
 
 
 def at_midnight(value: float, at: str = f"{day(1)}T00:03:00") -> Row:
@@ -251,7 +255,7 @@ def at_midnight(value: float, at: str = f"{day(1)}T00:03:00") -> Row:
 def test_streams_that_disagree_at_midnight_are_found_from_both_sides(
     value: float,
     severity: object,
-    warehouse: Warehouse,
+    duckdb: Warehouse,
     lake: TransformedLake,
 ) -> None:
     daily = [lake.day(day(1), price("bitcoin", day(1), 100.0))]
@@ -260,11 +264,11 @@ def test_streams_that_disagree_at_midnight_are_found_from_both_sides(
             f"{day(1)}-00:00", at_midnight(value), at_midnight(100.0, f"{day(1)}T00:08:00")
         )
     ]
-    warehouse.load(HISTORICAL, daily, lake.root)
-    warehouse.load(INTRA_DAY, intra_day, lake.root)
+    duckdb.load(HISTORICAL, daily, lake.root)
+    duckdb.load(INTRA_DAY, intra_day, lake.root)
 
-    (of_the_day,) = judged(warehouse, daily)
-    (of_the_window,) = judged(warehouse, intra_day, INTRA_DAY)
+    (of_the_day,) = judged(duckdb, daily)
+    (of_the_window,) = judged(duckdb, intra_day, INTRA_DAY)
 
     assert (of_the_day.partition, of_the_window.partition) == (day(1), f"{day(1)}-00:00")
     for finding in (of_the_day, of_the_window):
@@ -274,15 +278,28 @@ def test_streams_that_disagree_at_midnight_are_found_from_both_sides(
         assert f"{value} in intra_day_prices at {day(1)} 00:03:00" in finding.fault
 
 
-def test_the_last_point_before_midnight_is_compared_with_the_day_it_opens(
+def test_streams_that_contradict_each_other_are_an_error(
     warehouse: Warehouse, lake: TransformedLake
 ) -> None:
     daily = [lake.day(day(1), price("bitcoin", day(1), 100.0))]
-    evening = [lake.six_hours(f"{day(0)}-18:00", at_midnight(50.0, f"{day(0)}T23:58:00"))]
     warehouse.load(HISTORICAL, daily, lake.root)
-    warehouse.load(INTRA_DAY, evening, lake.root)
+    intra_day = [lake.six_hours(f"{day(1)}-00:00", at_midnight(1000.0))]
+    warehouse.load(INTRA_DAY, intra_day, lake.root)
 
-    (finding,) = judged(warehouse, evening, INTRA_DAY)
+    (finding,) = judged(warehouse, daily)
+
+    assert (finding.check.name, finding.severity) == ("streams_agree", ERROR)
+
+
+def test_the_last_point_before_midnight_is_compared_with_the_day_it_opens(
+    duckdb: Warehouse, lake: TransformedLake
+) -> None:
+    daily = [lake.day(day(1), price("bitcoin", day(1), 100.0))]
+    evening = [lake.six_hours(f"{day(0)}-18:00", at_midnight(50.0, f"{day(0)}T23:58:00"))]
+    duckdb.load(HISTORICAL, daily, lake.root)
+    duckdb.load(INTRA_DAY, evening, lake.root)
+
+    (finding,) = judged(duckdb, evening, INTRA_DAY)
 
     assert (finding.check.name, finding.partition) == ("streams_agree", f"{day(0)}-18:00")
 
@@ -295,12 +312,12 @@ def test_the_last_point_before_midnight_is_compared_with_the_day_it_opens(
     ],
 )
 def test_streams_that_agree_or_have_no_common_moment_pass(
-    other: Row, warehouse: Warehouse, lake: TransformedLake
+    other: Row, duckdb: Warehouse, lake: TransformedLake
 ) -> None:
     daily = [lake.day(day(1), price("bitcoin", day(1), 100.0))]
     intra_day = [lake.six_hours(f"{day(1)}-00:00", other)]
-    warehouse.load(HISTORICAL, daily, lake.root)
-    warehouse.load(INTRA_DAY, intra_day, lake.root)
+    duckdb.load(HISTORICAL, daily, lake.root)
+    duckdb.load(INTRA_DAY, intra_day, lake.root)
 
-    assert judged(warehouse, daily) == []
-    assert judged(warehouse, intra_day, INTRA_DAY) == []
+    assert judged(duckdb, daily) == []
+    assert judged(duckdb, intra_day, INTRA_DAY) == []
