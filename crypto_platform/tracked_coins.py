@@ -43,6 +43,10 @@ class UnknownCoinError(PermanentFailure):
         )
 
 
+class UntrackedCoinError(PermanentFailure):
+    """A run is restricted to coins that are not tracked."""
+
+
 class TrackedCoin(BaseModel, frozen=True):
     """A coin of the list.
 
@@ -139,8 +143,23 @@ def current_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins:
     return _keep(api.layer, before.updated(spec, listings, datetime.now(UTC)))
 
 
+def chosen_coins(tracked: Sequence[str], only: Sequence[str]) -> Sequence[str]:
+    """The coins that a run asks for: those it names, or all.
+
+    Raises:
+        UntrackedCoinError: It names a coin that is not tracked.
+    """
+    untracked = sorted(set(only) - set(tracked))
+    if untracked:
+        raise UntrackedCoinError(
+            f"The run names coins that are not tracked: {', '.join(untracked)}. Nothing was asked; "
+            "add them to TRACKED_COINS, or take them out of the run's configuration."
+        )
+    return only or tracked
+
+
 def kept_coins(layer: Layer) -> TrackedCoins:
-    """The list as it is kept in the raw lake; empty before it was first made."""
+    """The list as the raw lake has it, without asking the API; empty where none was ever made."""
     content = layer.read(DOCUMENT)
     return TrackedCoins.model_validate_json(content) if content else TrackedCoins()
 

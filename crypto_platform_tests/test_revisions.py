@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
+from crypto_platform.checks import REVISIONS, check_result, judge_revisions
 from crypto_platform.resources.warehouse import Revisions
-from crypto_platform.revisions import revisions_result
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.streams import HISTORICAL, INTRA_DAY
 from crypto_platform_tests.conftest import Platform
@@ -16,32 +16,21 @@ BuildPlatform = Callable[[str, Mapping[str, str]], Platform]
 DAY = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-def test_a_load_that_changes_nothing_passes() -> None:
-    result = revisions_result(HISTORICAL, Revisions(by_window={}, examples=[]))
-
-    assert result.passed
-    assert result.metadata["revised"] == dg.IntMetadataValue(0)
+def test_a_load_that_changes_nothing_has_no_finding() -> None:
+    assert judge_revisions(HISTORICAL, Revisions(by_window={}, examples=[])) == []
 
 
-def test_revised_values_warn_and_name_the_partitions_in_the_order_of_time() -> None:
+def test_revised_windows_are_named_in_the_order_of_time() -> None:
     later = DAY + timedelta(hours=18)
 
-    result = revisions_result(INTRA_DAY, Revisions(by_window={later: 2, DAY: 1}, examples=[]))
+    findings = judge_revisions(INTRA_DAY, Revisions(by_window={later: 2, DAY: 1}, examples=[]))
 
+    assert [str(finding) for finding in findings] == [
+        "2026-11-22-00:00: 1 observation(s) revised",
+        "2026-11-22-18:00: 2 observation(s) revised",
+    ]
+    result = check_result(REVISIONS, findings, "a load")
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert result.description == (
-        "The load revised 3 observations of 2 partitions: 2026-11-22-00:00, 2026-11-22-18:00. "
-        "The values before are in price_revisions."
-    )
-
-
-def test_many_partitions_are_counted_in_words_and_all_in_the_metadata() -> None:
-    days = {DAY + timedelta(days=number): 1 for number in range(12)}
-
-    result = revisions_result(HISTORICAL, Revisions(by_window=days, examples=[]))
-
-    assert "2026-12-01 and 2 more." in str(result.description)
-    assert len(result.metadata["partitions"].value) == 12  # type: ignore[arg-type]
 
 
 @pytest.mark.integration
@@ -59,8 +48,8 @@ def test_a_run_that_revises_prices_succeeds_and_warns_with_examples(
     (check,) = (one for one in result.get_asset_check_evaluations() if "revis" in one.check_name)
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert check.metadata["partitions"] == dg.JsonMetadataValue([keys[1]])
-    assert "| bitcoin |" in str(check.metadata["examples"].value)
-    assert "price " in str(check.metadata["examples"].value)
+    assert "bitcoin at " in str(check.metadata["found"].value)
+    assert "price from " in str(check.metadata["found"].value)
     (event,) = result.asset_materializations_for_node("historical__snowflake_prices")
     assert event.metadata["revised"] == dg.IntMetadataValue(2)
     assert all(

@@ -86,7 +86,9 @@ SELECT source FROM historical_prices
 UNION
 SELECT source FROM intra_day_prices
 UNION
-SELECT source FROM market_snapshots;
+SELECT source FROM market_snapshots
+UNION
+SELECT source FROM fear_and_greed;
 
 -- name: staged_faults
 -- Rows that would break a table's key, and rows that no later load of their window would replace.

@@ -6,6 +6,7 @@ session, and how files and rows get into a session's temporary tables.
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import dagster as dg
 
 from crypto_platform.failures import PermanentFailure
 from crypto_platform.manifests import Manifest
+from crypto_platform.resources.ingestion import SIMULATED
 from crypto_platform.resources.warehouse_sql import (
     only_reads,
     statement,
@@ -268,6 +270,10 @@ class Warehouse(dg.ConfigurableResource[None]):
         of_span = (span.start, span.end)
         return self.query(sql, [moment, *of_span, stream.name, moment, moment, *of_span])
 
+    def exists(self) -> bool:
+        """Whether there is anything to read, for who must not make it by asking."""
+        return True
+
     @abstractmethod
     def table_uri(self, table: str) -> str:
         """An address of a table that tells a person where it is."""
@@ -344,7 +350,20 @@ def _absences(stream: Stream, manifests: Iterable[Manifest]) -> Iterator[Row]:
 def _refuse_mixed_sources(session: Session) -> None:
     staged = {row["source"] for row in session.execute(statement("staged_sources"))}
     standing = {row["source"] for row in session.execute(statement("standing_sources"))}
-    if len(staged | standing) > 1:
+    refuse_mixed_sources(staged, standing)
+
+
+def refuse_mixed_sources(staged: AbstractSet[str], standing: AbstractSet[str]) -> None:
+    """Refuse to put simulated values beside real ones, whichever of them came first.
+
+    Args:
+        staged: The sources of what is to be loaded.
+        standing: The sources of what stands in the warehouse.
+
+    Raises:
+        MixedSourcesError: Some are simulated, and some are not.
+    """
+    if len({source == SIMULATED for source in staged | standing}) > 1:
         raise MixedSourcesError(
             f"The files hold prices from {_listed(staged)}, the warehouse holds prices from "
             f"{_listed(standing)}: simulated prices and real ones are never mixed. "
