@@ -82,7 +82,7 @@ def _duckdb(preflight: Preflight) -> str:
     if missing or different:
         faults = [f"no {name}" for name in missing] + [f"another {name}" for name in different]
         raise CheckFailedError(
-            f"{warehouse.path} is not what snowflake_scripts/1_creation_tables.sql makes: it has "
+            f"{warehouse.path} is not what the scripts 1 and 5 of snowflake_scripts make: it has "
             f"{', '.join(sorted(faults))}."
         )
     return f"{warehouse.path} is as the scripts define it"

@@ -93,6 +93,7 @@ def build_platform(
         environment = {
             "CRYPTO_HOME": str(tmp_path / "home"),
             "COINGECKO_BASE_URL": base_url,
+            "FEAR_AND_GREED_BASE_URL": base_url,
             "COINGECKO_PLAN": "pro",
             "COINGECKO_CALLS_A_MINUTE": "1000000",
             **variables,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crypto_platform.resources.alerts import LocalOutbox, SnsTopic
 from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.glue_transform import GlueTransform
 from crypto_platform.resources.ingestion import LambdaIngestion, LocalIngestion
@@ -47,6 +48,10 @@ def _home(settings: Settings) -> Path:
 PROFILES = {
     "local": Profile(
         builders={
+            "alerts": lambda settings: LocalOutbox(
+                path=str(_home(settings) / "alerts" / "outbox.jsonl"),
+                state_root=str(_home(settings) / "alerts"),
+            ),
             "ingestion": lambda _: LocalIngestion(),
             "lake": lambda settings: Lake(
                 raw_root=str(_home(settings) / "raw"),
@@ -65,6 +70,11 @@ PROFILES = {
     ),
     "aws": Profile(
         builders={
+            "alerts": lambda settings: SnsTopic(
+                topic=settings.alerts_topic,
+                region=settings.aws_region,
+                state_root=f"s3://{settings.raw_bucket}/alerts",
+            ),
             "ingestion": lambda settings: LambdaIngestion(
                 function_name=settings.ingestion_function, region=settings.aws_region
             ),

@@ -38,6 +38,7 @@ _SCRIPTS = [
     "1_creation_tables.sql",
     "2_creating_pipe_for_historical.sql",
     "3_creating_pipe_for_intra_day.sql",
+    "5_creation_models.sql",
 ]
 
 _Message = MutableMapping[str, Any]
