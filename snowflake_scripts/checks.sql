@@ -158,7 +158,7 @@ WHERE
     AND deviations.seconds <= 3 * deviations.usual_seconds
     AND deviations.returns >= ?
     AND ABS(deviations.log_return) > ?
-    AND deviations.deviation > ? * 1.4826 * usual.usual_deviation
+    AND deviations.deviation > CAST(? AS DOUBLE) * 1.4826 * usual.usual_deviation
 ORDER BY deviations.deviation DESC, deviations.price_at, deviations.coin_id
 LIMIT 1000;
 
@@ -202,7 +202,7 @@ SELECT
     seen_at,
     intra_day_price
 FROM nearest
-WHERE ABS(intra_day_price - daily_price) > ? * daily_price
+WHERE ABS(intra_day_price - daily_price) > CAST(? AS DOUBLE) * daily_price
 ORDER BY ABS(intra_day_price - daily_price) / NULLIF(daily_price, 0) DESC, midnight, coin_id
 LIMIT 1000;
 
