@@ -1,7 +1,6 @@
 """The local Dagster instance: where it keeps its runs, and how its UI and daemon are started."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,12 +9,23 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
 
+# What an instance in a folder adds to the settings that all instances share.
+_STORAGE = """
+storage:
+  custom:
+    module: crypto_platform.run_records
+    class: BatchingStorage
+    config:
+      base_dir: {env: DAGSTER_HOME}
+"""
+
 
 def instance_environment(home: Path) -> dict[str, str]:
     """Make the instance's folder below ``home``; returns the variables that point to it."""
     folder = home.absolute() / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(_ROOT / "dagster.yaml", folder / "dagster.yaml")
+    settings = (_ROOT / "dagster.yaml").read_text(encoding="utf-8")
+    (folder / "dagster.yaml").write_text(settings + _STORAGE, encoding="utf-8")
     return {"CRYPTO_HOME": str(home.absolute()), "DAGSTER_HOME": str(folder)}
 
 
@@ -33,7 +43,7 @@ def run_dagster(environment: Mapping[str, str], port: int) -> int:
     command = [sys.executable, "-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1"]
     with subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
         [*command, "-p", str(port)],
-        env={**os.environ, **environment},
+        env={"DAGSTER_UI_URL": f"http://127.0.0.1:{port}", **os.environ, **environment},
         # Dagster lets a .env in its working folder override all that is set here.
         cwd=environment["DAGSTER_HOME"],
     ) as dagster:

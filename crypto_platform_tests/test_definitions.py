@@ -46,6 +46,7 @@ def test_the_graph_has_the_tracked_coins_three_stages_a_stream_and_the_models(
         "price_moves": {"daily_prices", "intra_day/snowflake_prices"},
         "trading_volumes": {"daily_prices"},
         "market_sentiment": {"daily_prices", "price_moves", "fear_and_greed"},
+        "ingestion_ledger": {f"{stream.name}/snowflake_prices" for stream in STREAMS},
     }
 
 
@@ -58,7 +59,7 @@ def test_the_stages_of_a_stream_are_a_group(definitions: dg.Definitions) -> None
 
     groups = {node.key.to_user_string(): node.group_name for node in graph.asset_nodes}
 
-    assert groups["tracked_coins"] == "coins"
+    assert groups["tracked_coins"] == groups["ingestion_ledger"] == "coins"
     staged = {key: group for key, group in groups.items() if "/" in key}
     assert len(staged) == 3 * len(STREAMS)
     assert all(key.startswith(f"{group}/") for key, group in staged.items())

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
+from crypto_platform.estimate import PRICES
 from crypto_platform.resources.transform import Transform, TransformError, TransformResult
 
 LOG_LINES = 40
@@ -40,7 +41,7 @@ class GlueTransform(Transform):
     poll_seconds: float = 10
     patience: float = 3 * 3600
     log_group: str = "/crypto/glue/output"
-    dpu_hour_price: float = 0.44
+    dpu_hour_price: float = PRICES.dpu_hour
 
     def run(self, job: str, arguments: Mapping[str, str]) -> TransformResult:
         """See ``Transform.run``."""

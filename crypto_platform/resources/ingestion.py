@@ -23,6 +23,10 @@ class IngestionFailure(dg.Failure):
     """The price API could not be asked now; a later try may succeed."""
 
 
+class FunctionBusy(IngestionFailure):
+    """The function was doing other work all the while that was waited for it."""
+
+
 class WrittenObject(BaseModel, frozen=True):
     """A file that ingestion wrote.
 
@@ -338,7 +342,7 @@ class LambdaIngestion(Ingestion):
             f"{error.response['Error']['Message']}"
         )
         if _is_throttled(error):
-            return IngestionFailure(
+            return FunctionBusy(
                 description=f"{refused} It was busy for {self.patience:g} s; try again when the "
                 "runs that use it have ended."
             )

@@ -42,18 +42,19 @@ class Creation(NamedTuple):
     relations: frozenset[str]
 
 
-def statement(name: str, table: str = "") -> str:
-    """One of the named statements in ``statements.sql``, in Snowflake's dialect.
+def statement(name: str, table: str = "", *, file: str = "statements.sql") -> str:
+    """One of the named statements of a file, in Snowflake's dialect.
 
     Args:
         name: The name it has there.
         table: The table of prices it is about, for those that are about one.
+        file: The file in ``snowflake_scripts``.
 
     Raises:
         ValueError: If ``table`` is not a stream's table: an identifier cannot be bound as a value
             can, so only known ones reach the text.
     """
-    text = _statements("statements.sql")[name]
+    text = _statements(file)[name]
     if "{table}" not in text:
         return text
     if table not in PRICE_TABLES:
@@ -98,6 +99,11 @@ def described_columns(table: str) -> tuple[Column, ...]:
     return tuple(Column(name, kind, text.replace("''", "'")) for name, kind, text in columns)
 
 
+def frame_statement(name: str) -> str:
+    """One of the named statements in ``price_frames.sql``, in Snowflake's dialect."""
+    return _statements("price_frames.sql")[name]
+
+
 def snowflake_statement(name: str, **parts: str) -> str:
     """One of the named statements in ``snowflake_statements.sql``, which only Snowflake has.
 
@@ -107,6 +113,11 @@ def snowflake_statement(name: str, **parts: str) -> str:
             none of these can be bound as a value.
     """
     return _statements("snowflake_statements.sql")[name].format_map(parts)
+
+
+def ledger_statement(name: str) -> str:
+    """One of the named statements in ``ledger.sql``, in Snowflake's dialect."""
+    return _statements("ledger.sql")[name]
 
 
 def identifier(name: str) -> str:

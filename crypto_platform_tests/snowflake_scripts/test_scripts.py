@@ -60,7 +60,7 @@ def inspect(warehouse: DuckDBWarehouse, question: str) -> list[dict[str, object]
     return warehouse.query(next(query for query in QUERIES if query in after.split(";")[0]))
 
 
-def test_duckdb_gets_every_table_and_the_view(warehouse: DuckDBWarehouse) -> None:
+def test_duckdb_gets_every_table_and_view(warehouse: DuckDBWarehouse) -> None:
     rows = warehouse.query(statement("relations"))
 
     assert {row["relation"] for row in rows} == {
@@ -69,7 +69,11 @@ def test_duckdb_gets_every_table_and_the_view(warehouse: DuckDBWarehouse) -> Non
         "market_snapshots",
         "coins",
         "ingestion_ledger",
+        "price_revisions",
+        "streams",
         "prices",
+        "coin_windows",
+        "completeness",
         "fear_and_greed",
         "daily_prices",
         "price_moves",
@@ -87,7 +91,8 @@ def test_every_table_the_view_and_every_column_say_in_duckdb_what_they_mean(
         "UNION ALL SELECT view_name FROM duckdb_views() "
         "WHERE schema_name = 'transformed' AND comment IS NULL "
         "UNION ALL SELECT table_name || '.' || column_name FROM duckdb_columns() "
-        "WHERE schema_name = 'transformed' AND table_name <> 'prices' AND comment IS NULL"
+        "WHERE schema_name = 'transformed' AND comment IS NULL "
+        "AND table_name NOT IN ('prices', 'coin_windows', 'completeness')"
     )
 
     assert uncommented == []
@@ -268,7 +273,7 @@ def test_the_inspection_counts_rows_a_day_and_a_load(
     warehouse.load(INTRA_DAY, [six_hours], lake.root)
 
     (day,) = inspect(warehouse, "How many rows has a day")
-    loads = inspect(warehouse, "What did each load leave?")
+    loads = inspect(warehouse, "What did each load bring?")
 
     assert (day["historical_rows"], day["intra_day_rows"], day["coins"]) == (1, 2, 1)
     assert [(row["stream"], row["prices"]) for row in loads] == [
@@ -293,3 +298,19 @@ def test_a_semicolon_in_a_comment_does_not_end_a_statement() -> None:
 
     assert "The API''s id of the coin; symbols are not unique" in table
     assert table.endswith("COMMENT = 'Daily history: one row a coin a day'")
+
+
+def test_the_inspection_shows_what_was_revised_and_what_was_known_before(
+    warehouse: DuckDBWarehouse, lake: TransformedLake
+) -> None:
+    for value in (1.0, 1.5):
+        manifest = lake.day("2026-11-22", price("bitcoin", "2026-11-22", value))
+        warehouse.load(HISTORICAL, [manifest], lake.root)
+    with warehouse.session(read_only=False) as session:
+        session.execute("UPDATE price_revisions SET known_from = DATEADD('day', -2, known_from)")
+
+    (revised,) = inspect(warehouse, "What was revised?")
+    (known,) = inspect(warehouse, "What was known a day ago?")
+
+    assert (revised["old_price"], revised["new_price"], revised["price_change"]) == (1.0, 1.5, 0.5)
+    assert known["price"] == 1.0

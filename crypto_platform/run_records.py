@@ -1,0 +1,75 @@
+"""Where a laptop's Dagster keeps its runs: SQLite, as by default, with events written in batches.
+
+A range run logs two events a partition an asset. Dagster's own SQLite storage gives each of them a
+connection, a statement compiled anew and a commit in each of two files; it takes batches of events
+from Dagster, and then writes them one by one.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from dagster import DagsterEventType, EventLogEntry
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClassData
+
+EVENTS_A_BATCH = 500
+"""How many events of one step, all of them logged after its work is done, wait for each other."""
+
+_PARTITION_EVENTS = {
+    DagsterEventType.ASSET_MATERIALIZATION,
+    DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+}
+
+
+class BatchingEventLog(SqliteEventLogStorage):
+    """Dagster's SQLite event log, which writes a batch of events in one transaction a file."""
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Store events that Dagster logged together; the same rows as one by one.
+
+        Where this raises, Dagster stores the events one by one.
+
+        Args:
+            events: Events of one run.
+        """
+        together = [event for event in events if event.dagster_event_type in _PARTITION_EVENTS]
+        if together:
+            self._store_together(together)
+        # What checks plan comes in between, a few in all, and has tables of its own.
+        super().store_event_batch(
+            [event for event in events if event.dagster_event_type not in _PARTITION_EVENTS]
+        )
+
+    def _store_together(self, events: Sequence[EventLogEntry]) -> None:
+        rows = [self._event_to_row(event) for event in events]
+        insert = SqlEventLogStorageTable.insert()
+        # First what other processes may hold: where it fails, nothing was stored yet.
+        with self.index_transaction() as index:
+            ids = [index.execute(insert, row).lastrowid for row in rows]
+            self._store_asset_event_tags(index, events, ids)
+            # What an asset's own row says is its last event.
+            newest = {row["asset_key"]: place for place, row in enumerate(rows)}
+            for place in newest.values():
+                self._store_asset_event(index, events[place], ids[place])
+        with self.run_connection(events[0].run_id) as log:
+            log.execute(insert, rows)
+
+
+class BatchingStorage(DagsterSqliteStorage):
+    """Dagster's SQLite storage of runs, events and schedules, with the event log above."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        """As Dagster's; whoever opens the instance, in whichever process, logs in batches."""
+        super().__init__(base_dir, inst_data)
+        self._event_log_storage = BatchingEventLog(self._event_log_storage._base_dir)  # noqa: SLF001
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(EVENTS_A_BATCH))
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> Self:
+        """How Dagster makes it of what stands in ``dagster.yaml``."""
+        return cls(inst_data=inst_data, **config_value)
