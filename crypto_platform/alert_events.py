@@ -57,9 +57,6 @@ RUNS_A_TICK = 40
 OTHER_EVENTS_A_TICK = 200
 TIMES_A_TICK = 500
 
-WHAT_TO_DO = "what_to_do"
-"""Metadata in which a check says what a person does about its failure."""
-
 _WRAPPERS = ("DagsterExecutionStepExecutionError",)
 
 
@@ -221,7 +218,6 @@ class EventReader:
             else self._partitions(found.asset_key, tags)
         )
         name = f"{_name(found.asset_key)}:{found.check_name}"
-        what_to_do = found.metadata.get(WHAT_TO_DO)
         return CheckEvaluated(
             identity=f"{name}/{found.partition or ''}/{identity}",
             at=_time(entry.timestamp),
@@ -231,7 +227,6 @@ class EventReader:
             partitions=partitions,
             at_fault=_at_fault(found.metadata) & partitions,
             description=found.description or "",
-            what_to_do=str(what_to_do.value) if what_to_do else "",
             run_id=run.run_id if run else None,
             backfill=tags.get(BACKFILL_ID_TAG),
         )

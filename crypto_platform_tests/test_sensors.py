@@ -29,12 +29,16 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from crypto_platform import alert_events
 from crypto_platform.alert_events import EventReader
 from crypto_platform.alerts import Alert, AlertState, Secrets, Voice
+from crypto_platform.checks import PARTITIONS_AT_FAULT
 from crypto_platform.definitions import build_definitions
 from crypto_platform.resources.alerts import AlertNotSentError, Alerts, LocalOutbox
 from crypto_platform.sensors import watch_instance
 from crypto_platform.settings import Settings
+from crypto_platform_tests.test_compose import Host, host, needs_postgres, postgres
 
 pytestmark = pytest.mark.integration
+
+__all__ = ["host", "postgres"]
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 DAYS = dg.DailyPartitionsDefinition("2026-01-01", timezone="UTC")
@@ -74,7 +78,7 @@ def loaded() -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster wants
                 passed=not PLAN.get("twice"),
                 severity=PLAN.get("severity", dg.AssetCheckSeverity.ERROR),
                 description="bitcoin is there twice",
-                metadata={"partitions_at_fault": PLAN.get("twice") or []},
+                metadata={PARTITIONS_AT_FAULT: PLAN.get("twice") or []},
             ),
             dg.AssetCheckResult(check_name="complete", passed=not PLAN.get("incomplete")),
         ]
@@ -706,3 +710,44 @@ def test_the_sensor_runs_by_default_and_says_what_it_did(world: World, tmp_path:
     assert "0 alert(s) sent to the file" in str(reason.skip_message)
     assert context.cursor is not None
     assert "run_events" in context.cursor
+
+
+@needs_postgres
+def test_all_kinds_of_alert_come_from_an_instance_on_postgres(
+    host: Host, postgres: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert postgres
+    PLAN.clear()
+    for name, text in host.environment("code_location").items():
+        if name.startswith("DAGSTER_POSTGRES_"):
+            monkeypatch.setenv(name, text)
+    with dg.DagsterInstance.from_config(str(host.folder / "dagster")) as instance:
+        world = World(tmp_path, instance)
+        world.on(MIDNIGHT)
+        world.tick(now=MIDNIGHT)
+        PLAN["raise"] = "reset by peer"
+        world.run("2026-01-02")
+        PLAN.clear()
+        PLAN["twice"] = ["2026-01-02"]
+        world.run("2026-01-02")
+        PLAN.clear()
+        world.run("2026-01-02")
+        instance._report_runless_asset_event(  # noqa: SLF001 - as Dagster's daemon does
+            FreshnessStateChange(
+                key=loaded.key,
+                new_state=FreshnessState.FAIL,
+                previous_state=FreshnessState.PASS,
+                state_change_timestamp=0.0,
+            )
+        )
+        for _ in range(2):
+            world.tick()
+
+        assert world.told == [
+            ("run_failed", "opened"),
+            ("run_failed", "recovered"),
+            ("check_failed", "opened"),
+            ("check_failed", "recovered"),
+            ("freshness_failed", "opened"),
+            ("schedule_missed", "opened"),
+        ]
