@@ -44,7 +44,7 @@ from crypto_platform.alerts import (
     ScheduleMark,
     stream_of,
 )
-from crypto_platform.checks import PARTITIONS_AT_FAULT
+from crypto_platform.checks import BY_THE_CLOCK, PARTITIONS_AT_FAULT, WHAT_TO_DO
 
 SETTLED_AFTER = timedelta(seconds=10)
 """Age from which an event counts: by then, what was written at the same time can be read too, and
@@ -212,12 +212,14 @@ class EventReader:
     ) -> CheckEvaluated:
         found = entry.get_dagster_event().asset_check_evaluation_data
         tags = run.tags if run else {}
-        partitions = (
-            frozenset({found.partition})
-            if found.partition
-            else self._partitions(found.asset_key, tags)
-        )
+        if found.partition:
+            partitions = frozenset({found.partition})
+        elif BY_THE_CLOCK in found.metadata:
+            partitions = frozenset({UNPARTITIONED})
+        else:
+            partitions = self._partitions(found.asset_key, tags)
         name = f"{_name(found.asset_key)}:{found.check_name}"
+        what_to_do = found.metadata.get(WHAT_TO_DO)
         return CheckEvaluated(
             identity=f"{name}/{found.partition or ''}/{identity}",
             at=_time(entry.timestamp),
@@ -227,6 +229,7 @@ class EventReader:
             partitions=partitions,
             at_fault=_at_fault(found.metadata) & partitions,
             description=found.description or "",
+            what_to_do=str(what_to_do.value) if what_to_do else "",
             run_id=run.run_id if run else None,
             backfill=tags.get(BACKFILL_ID_TAG),
         )

@@ -25,8 +25,8 @@ RUNBOOK: Mapping[Kind, str] = {
         "partitions again, which is safe at any time."
     ),
     "check_failed": (
-        "Open the asset's Checks tab: the result names partitions and coins at fault, and its "
-        "description what is wrong. The README's table of checks says what to do about each."
+        "Open the asset's Checks tab: the result names partitions and coins at fault. The README's "
+        "table of checks says what to do about each."
     ),
     "freshness_failed": (
         "Look whether its schedule runs and whether its last runs failed, then materialize the "
@@ -74,6 +74,7 @@ class CheckEvaluated(BaseModel, frozen=True):
         partitions: The partitions that it looked at.
         at_fault: Those of them that failed.
         description: What it found.
+        what_to_do: What it says to do about it, where it says that.
         run_id: The run that it was part of, if of any.
         backfill: The backfill that the run was part of.
     """
@@ -86,6 +87,7 @@ class CheckEvaluated(BaseModel, frozen=True):
     partitions: Partitions
     at_fault: Partitions = frozenset()
     description: str = ""
+    what_to_do: str = ""
     run_id: str | None = None
     backfill: str | None = None
 
@@ -554,7 +556,7 @@ def _of_check(check: CheckEvaluated) -> list[Trouble | Mended]:
                 "Partitions": where or "none",
                 "Cause": check.description or "The check gives no description; see its metadata.",
             },
-            what_to_do=RUNBOOK["check_failed"],
+            what_to_do=check.what_to_do or RUNBOOK["check_failed"],
             path=path,
         )
     )

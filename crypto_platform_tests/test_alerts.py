@@ -282,7 +282,7 @@ def test_a_range_is_told_by_its_ends() -> None:
 )
 def test_no_secret_stands_in_a_message(text: str, secret: str) -> None:
     run = failed("1", "A", cause=text, failed=(text,))
-    checked = check("1", passed=False, description=text)
+    checked = check("1", passed=False, description=text, what_to_do=text)
 
     for alert in fold([run, checked, succeeded("2", "A")])[1]:
         assert secret not in alert.subject + alert.body
