@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from crypto_platform.preflight import Check, CheckFailedError, CheckSkippedError, Preflight
+from crypto_platform.resources.alerts import SnsTopic
 from crypto_platform.resources.ingestion import FunctionBusy, LambdaIngestion
 from crypto_platform.resources.lake import Layer
 from crypto_platform.streams import STREAMS, Stream
@@ -107,7 +108,8 @@ def _object(preflight: Preflight, uri: str) -> bytes:
 
 def _topic(preflight: Preflight) -> str:
     sns = _client(preflight, "sns")
-    arn = preflight.resource("alerts").arn
+    topic: SnsTopic = preflight.resource("alerts")
+    arn = topic.arn
     attributes = sns.get_topic_attributes(TopicArn=arn)["Attributes"]
     subscribed = int(attributes.get("SubscriptionsConfirmed", 0))
     told = f"{subscribed} confirmed subscription(s)" if subscribed else "nobody subscribed to it"

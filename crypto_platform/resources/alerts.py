@@ -183,7 +183,7 @@ class SnsTopic(Alerts):
 
     @cached_property
     def arn(self) -> str:
-        """The topic's ARN; of a bare name, in the account of the credentials."""
+        """The topic's ARN, also where the setting has its name alone."""
         if self.topic.startswith("arn:"):
             return self.topic
         # Needs no permission, unlike a list of topics.
