@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from dagster._core.scheduler.instigation import (
     TickStatus,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from sqlalchemy.exc import OperationalError
 
 from crypto_platform import alert_events
 from crypto_platform.alert_events import EventReader
@@ -379,6 +381,48 @@ def test_a_deleted_run_disturbs_nothing(world: World) -> None:
     world.tick()
 
     assert world.told == [OPENED]
+
+
+def test_a_run_that_cannot_be_read_is_told_and_silences_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.tick()
+    PLAN["raise"] = "reset by peer"
+    odd = world.run("2026-01-02")
+    world.run("2026-01-03")
+    read = dg.DagsterInstance.get_asset_keys_for_run
+
+    def read_all_but_one(self: dg.DagsterInstance, run_id: str, **options: Any) -> Any:
+        if run_id == odd:
+            raise KeyError("an event of another version")
+        return read(self, run_id, **options)
+
+    monkeypatch.setattr(dg.DagsterInstance, "get_asset_keys_for_run", read_all_but_one)
+    world.tick()
+
+    assert world.told == [OPENED, OPENED]
+    assert "an event of another version" in world.outbox.sent()[0].body
+
+
+def test_a_storage_that_is_away_costs_no_message(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.tick()
+    PLAN["raise"] = "reset by peer"
+    world.run("2026-01-02")
+
+    def away(*_: object, **__: object) -> None:
+        raise OperationalError("SELECT", {}, sqlite3.OperationalError("database is locked"))
+
+    with monkeypatch.context() as busy:
+        busy.setattr(dg.DagsterInstance, "get_asset_keys_for_run", away)
+        with pytest.raises(OperationalError):
+            world.tick()
+    world.tick()
+
+    assert [alert.subject for alert in world.outbox.sent()] == [
+        "[ERROR] historical/raw_prices failed: 2026-01-02"
+    ]
 
 
 def test_a_failed_error_check_of_a_successful_run_is_told_until_it_passes(any_world: World) -> None:
