@@ -46,6 +46,7 @@ from crypto_platform.alerts import (
     stream_of,
 )
 from crypto_platform.checks import BY_THE_CLOCK, PARTITIONS_AT_FAULT, WHAT_TO_DO
+from crypto_platform.healing import HEAL_TAG
 
 SETTLED_AFTER = timedelta(seconds=10)
 """Age from which an event counts: by then, what was written at the same time can be read too, and
@@ -202,6 +203,7 @@ class EventReader:
             job=_job(run.job_name, planned),
             succeeded=succeeded,
             will_retry=run.tags.get(WILL_RETRY_TAG) == "true",
+            heals=HEAL_TAG in run.tags,
             root_run=run.root_run_id,
             backfill=run.tags.get(BACKFILL_ID_TAG),
             partitions=frozenset().union(*wanted.values(), _tagged(run.tags)) - {UNPARTITIONED},

@@ -354,6 +354,15 @@ def test_a_promised_retry_that_cannot_be_launched_is_a_failure_after_all(world: 
     assert world.told == [OPENED]
 
 
+def test_a_run_of_healing_that_fails_is_no_message(world: World) -> None:
+    world.tick()
+    PLAN["op"] = True
+    world.run(None, "watch", crypto_platform__heal="1")
+    world.tick()
+
+    assert world.told == []
+
+
 def test_a_canceled_run_is_no_message(world: World) -> None:
     world.tick()
     run = world.instance.create_run_for_job(DEFINITIONS.resolve_job_def("watch"))
