@@ -667,6 +667,18 @@ def test_a_message_that_cannot_be_sent_is_kept_and_sent_by_a_later_tick(world: W
     assert world.told == [OPENED, RECOVERED]
 
 
+def test_what_was_seen_once_is_told_though_it_cannot_be_seen_any_more(world: World) -> None:
+    refusing = Refusing(path=world.outbox.path, state_root=world.outbox.state_root)
+    world.on(MIDNIGHT)
+    world.tick(now=MIDNIGHT)
+    with pytest.raises(AlertNotSentError):
+        world.tick(refusing, now=MIDNIGHT + timedelta(hours=1))
+    world.instance.update_instigator_state(world.schedule.with_status(InstigatorStatus.STOPPED))
+    world.tick(now=MIDNIGHT + timedelta(hours=2))
+
+    assert world.told == [("schedule_missed", "opened"), ("schedule_missed", "recovered")]
+
+
 class Deadly(LocalOutbox):
     """Ends its process at a chosen step of a tick."""
 
