@@ -44,7 +44,7 @@ from crypto_platform.alerts import (
     ScheduleMark,
     stream_of,
 )
-from crypto_platform.checks import PARTITIONS_AT_FAULT
+from crypto_platform.checks import BY_THE_CLOCK, PARTITIONS_AT_FAULT, WHAT_TO_DO
 
 SETTLED_AFTER = timedelta(seconds=10)
 """Age from which an event counts: by then, what was written at the same time can be read too, and
@@ -56,9 +56,6 @@ TICK_GRACE = timedelta(minutes=10)
 RUNS_A_TICK = 40
 OTHER_EVENTS_A_TICK = 200
 TIMES_A_TICK = 500
-
-WHAT_TO_DO = "what_to_do"
-"""Metadata in which a check says what a person does about its failure."""
 
 _WRAPPERS = ("DagsterExecutionStepExecutionError",)
 
@@ -215,11 +212,12 @@ class EventReader:
     ) -> CheckEvaluated:
         found = entry.get_dagster_event().asset_check_evaluation_data
         tags = run.tags if run else {}
-        partitions = (
-            frozenset({found.partition})
-            if found.partition
-            else self._partitions(found.asset_key, tags)
-        )
+        if found.partition:
+            partitions = frozenset({found.partition})
+        elif BY_THE_CLOCK in found.metadata:
+            partitions = frozenset({UNPARTITIONED})
+        else:
+            partitions = self._partitions(found.asset_key, tags)
         name = f"{_name(found.asset_key)}:{found.check_name}"
         what_to_do = found.metadata.get(WHAT_TO_DO)
         return CheckEvaluated(

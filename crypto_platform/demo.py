@@ -27,7 +27,7 @@ from crypto_platform.market_report import LATEST
 from crypto_platform.price_api import usage_of_month
 from crypto_platform.settings import Settings
 from crypto_platform.simulated_market import SimulatedMarket
-from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
+from crypto_platform.streams import HISTORICAL, INTRA_DAY
 
 _COINS = 10
 _DAYS = 90
@@ -39,14 +39,19 @@ _RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 @dataclass(frozen=True)
 class _Backfill:
-    stream: Stream
+    job: str
     windows: int
     text: str
 
 
 _BACKFILLS = (
-    _Backfill(HISTORICAL, _DAYS, f"{_DAYS} days of history, {_COINS} coins, one range backfill"),
-    _Backfill(INTRA_DAY, _SIX_HOURLY_WINDOWS, f"the last {_SIX_HOURLY_WINDOWS} six-hourly windows"),
+    _Backfill(SENTIMENT, 0, "the Fear & Greed index"),
+    _Backfill(
+        HISTORICAL.name, _DAYS, f"{_DAYS} days of history, {_COINS} coins, one range backfill"
+    ),
+    _Backfill(
+        INTRA_DAY.name, _SIX_HOURLY_WINDOWS, f"the last {_SIX_HOURLY_WINDOWS} six-hourly windows"
+    ),
 )
 
 
@@ -116,9 +121,11 @@ def _simulated_platform(home: Path) -> Iterator[tuple[SimulatedMarket, Mapping[s
 def _run(
     console: Console, definitions: dg.Definitions, instance: dg.DagsterInstance, backfill: _Backfill
 ) -> bool:
-    job = definitions.resolve_job_def(backfill.stream.name)
-    assert job.partitions_def is not None  # noqa: S101 - both jobs are partitioned
-    keys = job.partitions_def.get_partition_keys()[-backfill.windows :]
+    job = definitions.resolve_job_def(backfill.job)
+    tags = {}
+    if job.partitions_def is not None:
+        keys = job.partitions_def.get_partition_keys()[-backfill.windows :]
+        tags = {_RANGE_START_TAG: keys[0], _RANGE_END_TAG: keys[-1]}
     run_id = str(uuid4())
     spinner = Progress(
         SpinnerColumn(finished_text="[green]✓[/]"),
@@ -134,7 +141,7 @@ def _run(
             instance=instance,
             run_id=run_id,
             raise_on_error=False,
-            tags={_RANGE_START_TAG: keys[0], _RANGE_END_TAG: keys[-1]},
+            tags=tags,
         )
         while not running.done():
             time.sleep(0.2)

@@ -50,6 +50,9 @@ def freshness_rule(stream: Stream) -> Check:
         "(the stream is stale), or one coin lacks it and asking again may bring it. A warning for "
         "a dead coin, of which the ledger says that the source has nothing: take it out of "
         f"TRACKED_COINS.{judged}",
+        f"Look under Runs and Automation why {stream.name} does not keep up, then materialize the "
+        "partition named; take a coin that is dead out of TRACKED_COINS.",
+        by_the_clock=True,
     )
 
 

@@ -199,6 +199,7 @@ def test_a_result_names_every_partition_and_coin_at_fault_and_shows_the_first_fe
     assert result.metadata["partitions"] == dg.JsonMetadataValue(days)
     assert result.metadata["coins"] == dg.JsonMetadataValue(["bitcoin"])
     assert result.metadata["faults"] == dg.IntMetadataValue(30)
+    assert result.metadata["what_to_do"] == dg.TextMetadataValue(PRICES.way_out)
     assert result.description is not None
     assert result.description.startswith(
         "30 faults in 30 partitions, 2026-11-01 to 2026-11-30: bitcoin 2026-11-01: price -1.0;"

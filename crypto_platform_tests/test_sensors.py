@@ -29,6 +29,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from crypto_platform import alert_events
 from crypto_platform.alert_events import EventReader
 from crypto_platform.alerts import Alert, AlertState, Secrets, Voice
+from crypto_platform.checks import BY_THE_CLOCK, PARTITIONS_AT_FAULT
 from crypto_platform.definitions import build_definitions
 from crypto_platform.resources.alerts import AlertNotSentError, Alerts, LocalOutbox
 from crypto_platform.sensors import watch_instance
@@ -64,6 +65,7 @@ def raw_prices(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     check_specs=[
         dg.AssetCheckSpec("unique_key", asset=["historical", "loaded"]),
         dg.AssetCheckSpec("complete", asset=["historical", "loaded"], blocking=True),
+        dg.AssetCheckSpec("fresh", asset=["historical", "loaded"]),
     ],
 )
 def loaded() -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster wants it bare here
@@ -74,9 +76,12 @@ def loaded() -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster wants
                 passed=not PLAN.get("twice"),
                 severity=PLAN.get("severity", dg.AssetCheckSeverity.ERROR),
                 description="bitcoin is there twice",
-                metadata={"partitions_at_fault": PLAN.get("twice") or []},
+                metadata={PARTITIONS_AT_FAULT: PLAN.get("twice") or []},
             ),
             dg.AssetCheckResult(check_name="complete", passed=not PLAN.get("incomplete")),
+            dg.AssetCheckResult(
+                check_name="fresh", passed=not PLAN.get("stale"), metadata={BY_THE_CLOCK: True}
+            ),
         ]
     )
 
@@ -415,6 +420,20 @@ def test_a_failed_blocking_check_fails_the_run_and_is_one_message(world: World) 
 
     assert world.told == [OPENED, RECOVERED]
     assert "historical/loaded:complete" in world.outbox.sent()[0].body
+
+
+def test_a_check_by_the_clock_is_over_once_it_passes_in_a_run_of_any_partition(
+    world: World,
+) -> None:
+    world.tick()
+    PLAN["stale"] = True
+    world.run("2026-01-02")
+    world.tick()
+    PLAN.clear()
+    world.run("2026-01-05")
+    world.tick()
+
+    assert world.told == [("check_failed", "opened"), ("check_failed", "recovered")]
 
 
 def test_a_check_that_is_evaluated_outside_of_a_run_is_seen(any_world: World) -> None:

@@ -160,7 +160,7 @@ class SnsTopic(Alerts):
 
         try:
             self._client("sns").publish(
-                TopicArn=self._arn,
+                TopicArn=self.arn,
                 Subject=alert.subject,
                 Message=alert.body,
                 MessageAttributes={
@@ -182,7 +182,8 @@ class SnsTopic(Alerts):
             ) from error
 
     @cached_property
-    def _arn(self) -> str:
+    def arn(self) -> str:
+        """The topic's ARN, also where the setting has its name alone."""
         if self.topic.startswith("arn:"):
             return self.topic
         # Needs no permission, unlike a list of topics.

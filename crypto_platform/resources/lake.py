@@ -204,9 +204,9 @@ class Layer:
                 raise
             raise LakeRefusedError(
                 f"The {self.name} lake, {self.root}, may not be used: {error} Nothing was "
-                f"committed. Correct {self.name.upper()}_BUCKET or the credentials, or attach the "
-                "policy crypto-platform to whoever Dagster runs as; crypto-platform doctor looks "
-                "at all of it."
+                "committed. Correct RAW_BUCKET, TRANSFORMED_BUCKET or the credentials, or attach "
+                "the policy crypto-platform to whoever Dagster runs as; crypto-platform doctor "
+                "looks at all of it."
             ) from error
 
     def _at(self, path: str) -> Any:

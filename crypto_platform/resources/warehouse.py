@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import dagster as dg
 
@@ -273,6 +273,10 @@ class Warehouse(dg.ConfigurableResource[None]):
     def exists(self) -> bool:
         """Whether there is anything to read, for who must not make it by asking."""
         return True
+
+    def impatient(self) -> Self:
+        """The same warehouse, for who would rather come back later than wait long for it."""
+        return self
 
     @abstractmethod
     def table_uri(self, table: str) -> str:

@@ -108,6 +108,27 @@ def test_daily_prices_do_not_show_how_high_or_low_a_day_went(warehouse: Warehous
     assert column(warehouse, "range_24h", "price_moves") == {0: None, 1: None}
 
 
+def test_hourly_prices_of_a_whole_day_show_its_range_however_their_stamps_wander(
+    warehouse: Warehouse,
+) -> None:
+    midnight = datetime.combine(FIRST_DAY, datetime.min.time(), UTC)
+    wandering = [
+        midnight + timedelta(hours=hour, minutes=2 if hour % 2 == 0 else -2) for hour in range(25)
+    ]
+    seen = {f"{at:%Y-%m-%dT%H:%M}": 100.0 + place for place, at in enumerate(wandering)}
+    fill(warehouse, "intra_day_prices", intra_day("bitcoin", seen))
+
+    assert column(made(warehouse), "hours_observed", "daily_prices")[0] == 24
+    assert column(warehouse, "range_24h", "price_moves")[0] == pytest.approx(0.24)
+
+
+def test_a_range_is_not_known_of_a_day_that_was_seen_in_part(warehouse: Warehouse) -> None:
+    seen = {f"2026-01-01T{hour:02}:00": 100.0 + hour for hour in range(19)}
+    fill(warehouse, "intra_day_prices", intra_day("bitcoin", seen))
+
+    assert column(made(warehouse), "range_24h", "price_moves") == {0: None}
+
+
 def test_the_newest_daily_price_opens_a_day_whose_close_is_not_known(warehouse: Warehouse) -> None:
     history(warehouse, "bitcoin", [10.0, 11.0])
 
@@ -448,7 +469,8 @@ def test_days_of_recorded_hourly_prices_are_what_pandas_computes(warehouse: Ware
         assert (day["high"], day["low"]) == (whole.max(), whole.min())
         assert day["close"] == whole.iloc[-1]
         assert day["observations"] == len(of_day)
-        assert day["hours_observed"] == of_day.index.hour.nunique()
+        nearest = (of_day.index + pd.Timedelta(minutes=30)).floor("h")
+        assert day["hours_observed"] == min(24, nearest.nunique())
         assert day["granularity"] == "hourly"
     assert not found
 
