@@ -8,7 +8,7 @@ import dagster as dg
 
 from crypto_platform.manifests import Absence, Manifest
 from crypto_platform.resources.lake import Layer, from_json_lines
-from crypto_platform.transformed_windows import TransformedWindow
+from crypto_platform.transformed_windows import PREVIEW_COLUMNS, TransformedWindow
 
 _PREVIEW_ROWS = 5
 
@@ -121,8 +121,7 @@ def _absences(absent: Sequence[Absence]) -> dict[str, Any]:
 
 
 def _price_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    shown = ("coin_id", "price_at", "price", "market_cap", "total_volume", "granularity")
-    return [{name: row[name] for name in shown} for row in rows]
+    return [{name: row[name] for name in PREVIEW_COLUMNS} for row in rows]
 
 
 def _cell(value: object) -> str:

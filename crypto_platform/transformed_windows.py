@@ -12,6 +12,12 @@ from crypto_platform.resources.lake import Lake, describe, in_parallel
 from crypto_platform.streams import DATASETS, Dataset, Stream
 
 _PREVIEW_ROWS = 5
+_COIN = ("coin_id", "vs_currency")
+
+_REJECTED_COLUMNS = (*_COIN, "reason", "run_id", "fetched_at")
+
+PREVIEW_COLUMNS = ("coin_id", "price_at", "price", "market_cap", "total_volume", "granularity")
+"""What a preview of prices shows of them."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +40,9 @@ class TransformedWindow:
 @dataclass(frozen=True)
 class _Output:
     file: LakeFile
-    # The last row of each coin.
-    coins: dict[tuple[str, str], dict[str, Any]]
-    preview: list[dict[str, Any]]
+    coins: set[tuple[str, str]]
+    # The first few rows; of what was rejected all, as the ledger wants the reason of each coin.
+    rows: list[dict[str, Any]]
 
 
 class LostCoinsError(PermanentFailure):
@@ -126,7 +132,9 @@ def _transformed_window(
     rejected = [output for output in outputs if output.file.dataset == "rejected"]
     present = {coin for output in prices for coin in output.coins}
     absent = {(absence.coin_id, absence.vs_currency) for absence in raw.absent}
-    refused = {coin: row for output in rejected for coin, row in output.coins.items()}
+    refused = {
+        (row["coin_id"], row["vs_currency"]): row for output in rejected for row in output.rows
+    }
     quarantined = tuple(
         Absence(
             coin_id=row["coin_id"],
@@ -152,7 +160,7 @@ def _transformed_window(
         ),
         coins=len(present | refused.keys()),
         rejected=sum(output.file.rows for output in rejected),
-        preview=[row for output in prices for row in output.preview][:_PREVIEW_ROWS],
+        preview=[row for output in prices for row in output.rows][:_PREVIEW_ROWS],
     )
 
 
@@ -162,10 +170,18 @@ def _read_output(lake: Lake, dataset: Dataset, path: str) -> _Output:
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     content = lake.transformed.read(path) or b""
-    table = pq.ParquetFile(pa.BufferReader(content)).read()
-    rows = table.to_pylist()
+    file = pq.ParquetFile(pa.BufferReader(content))
+    count = file.metadata.num_rows
+    # Windows are read side by side; threads within one only get into each other's way.
+    coins = file.read(columns=list(_COIN), use_threads=False)
+    kept = {"prices": (_PREVIEW_ROWS, PREVIEW_COLUMNS), "rejected": (count, _REJECTED_COLUMNS)}
+    rows: list[dict[str, Any]] = []
+    if count and dataset in kept:
+        size, columns = kept[dataset]
+        batches = file.iter_batches(size, columns=list(columns), use_threads=False)
+        rows = next(batches).to_pylist()
     return _Output(
-        file=lake.transformed.describe_file(dataset, path, len(rows), content),
-        coins={(row["coin_id"], row["vs_currency"]): row for row in rows},
-        preview=rows[:_PREVIEW_ROWS],
+        file=lake.transformed.describe_file(dataset, path, count, content),
+        coins=set(zip(*(coins[name].to_pylist() for name in _COIN), strict=True)),
+        rows=rows,
     )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -169,10 +170,7 @@ class Layer:
                     file.unlink(missing_ok=True)
 
     def _at(self, path: str) -> Any:
-        # Takes most of a second to import, which loading the definitions must not pay.
-        from cloudpathlib import AnyPath  # noqa: PLC0415
-
-        return AnyPath(self.uri(path))
+        return at(self.uri(path))
 
 
 class Lake(dg.ConfigurableResource[None]):
@@ -195,6 +193,16 @@ class Lake(dg.ConfigurableResource[None]):
     def transformed(self) -> Layer:
         """What the transformation wrote: Parquet."""
         return Layer(self.transformed_root, "transformed", "transformed_prices")
+
+
+def at(uri: str) -> Any:
+    """The path, on disk or in a bucket, that an address names."""
+    if "://" not in uri:
+        return Path(uri)
+    # Takes a quarter of a second to import, which what stays on this disk must not pay.
+    from cloudpathlib import AnyPath  # noqa: PLC0415
+
+    return AnyPath(uri)
 
 
 def sha256(content: bytes) -> str:
