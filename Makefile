@@ -31,10 +31,10 @@ doctor: $(VENV)/.installed ## Check that all is there that the platform needs, a
 	@$(BIN)/crypto-platform doctor
 
 test: $(VENV)/.tests-installed lint types ## Check style and types, and run all tests.
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 test-fast: $(VENV)/.tests-installed ## Run the tests that start no JVM.
-	$(BIN)/pytest -m "not spark"
+	$(BIN)/pytest -n auto --dist loadfile -m "not spark"
 
 lint: $(VENV)/.tests-installed ## Check style.
 	$(BIN)/ruff check .

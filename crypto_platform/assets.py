@@ -1,13 +1,31 @@
 """The asset graph: the tracked coins, and the three stages, declared once and built per stream."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
+from crypto_platform.checks import (
+    RAW_CHECKS,
+    ROW_COUNTS,
+    TRANSFORMED_CHECKS,
+    WAREHOUSE_CHECKS,
+    Check,
+    Finding,
+    check_result,
+    check_results,
+    check_specs,
+    judge_load,
+    judge_raw,
+    judge_revisions,
+    partition_range,
+    reconcile,
+    stop_if_blocked,
+)
 from crypto_platform.estimate import estimate
+from crypto_platform.freshness import freshness_policy
 from crypto_platform.metadata import (
     PRICE_COLUMNS,
     RAW_COLUMNS,
@@ -22,10 +40,16 @@ from crypto_platform.resources.ingestion import Ingestion, MarketsAnswer, Prices
 from crypto_platform.resources.lake import Lake
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.resources.transform import Transform
-from crypto_platform.resources.warehouse import Warehouse
+from crypto_platform.resources.warehouse import LoadMismatchError, Warehouse
 from crypto_platform.settings import Settings
 from crypto_platform.streams import Stream, Window
-from crypto_platform.tracked_coins import DOCUMENT, current_coins, refresh_tracked_coins
+from crypto_platform.tracked_coins import (
+    DOCUMENT,
+    chosen_coins,
+    current_coins,
+    kept_coins,
+    refresh_tracked_coins,
+)
 from crypto_platform.transformed_windows import collect, job_arguments, write_work_order
 from lambda_function.plans import configured_plan
 
@@ -35,6 +59,16 @@ _HEALS_BY_ITSELF = dg.RetryPolicy(
     max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
 _OWNERS = ["team:data-platform"]
+
+
+class RawPricesConfig(dg.Config):
+    """What a run of ``raw_prices`` asks for, where that is not all.
+
+    Attributes:
+        coins: Ask for these tracked coins alone; the others keep what they have. None is all.
+    """
+
+    coins: list[str] = []  # noqa: RUF012 - a Config is a pydantic model, which copies it
 
 
 def build_tracked_coins(settings: Settings) -> dg.AssetsDefinition:
@@ -72,21 +106,43 @@ def build_tracked_coins(settings: Settings) -> dg.AssetsDefinition:
 
 def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDefinition]:
     """The three stages of a stream, from the API to the warehouse."""
-    profile = PROFILES[settings.profile]
+    raw_prices = _build_raw_prices(stream, settings)
+    transformed_prices = _build_transformed_prices(stream, settings, raw_prices)
+    return [
+        raw_prices,
+        transformed_prices,
+        _build_snowflake_prices(stream, settings, transformed_prices),
+    ]
 
-    def stage(**options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-        decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
-            key_prefix=stream.name,
-            group_name=stream.name,
-            partitions_def=stream.partitions(settings.first_window(stream)),
-            backfill_policy=dg.BackfillPolicy.single_run(),
-            owners=_OWNERS,
-            tags={"stream": stream.name},
-            **options,
-        )
-        return decorator
 
-    @stage(
+def _stage(
+    stream: Stream,
+    settings: Settings,
+    name: str,
+    checks: Sequence[Check],
+    **options: Any,
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """What all stages of a stream share."""
+    decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
+        key=[stream.name, name],
+        check_specs=check_specs(checks, dg.AssetKey([stream.name, name])),
+        group_name=stream.name,
+        freshness_policy=freshness_policy(stream),
+        partitions_def=stream.partitions(settings.first_window(stream)),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        owners=_OWNERS,
+        tags={"stream": stream.name},
+        **options,
+    )
+    return decorator
+
+
+def _build_raw_prices(stream: Stream, settings: Settings) -> dg.AssetsDefinition:
+    @_stage(
+        stream,
+        settings,
+        "raw_prices",
+        RAW_CHECKS,
         deps=["tracked_coins"],
         description=(
             "What the price API said of each window, in gzip-compressed JSON lines, one line a "
@@ -94,21 +150,26 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             f"Asked for: {stream.granularity} prices. A coin that could not be had is absent with "
             "a reason; asking again never makes a window poorer."
         ),
-        kinds=set(profile.ingestion_kinds),
+        kinds=set(PROFILES[settings.profile].ingestion_kinds),
         metadata={"dagster/column_schema": RAW_COLUMNS},
         pool=API_POOL,
         retry_policy=_HEALS_BY_ITSELF,
     )
     def raw_prices(
-        context: dg.AssetExecutionContext, ingestion: Ingestion, lake: Lake
-    ) -> dg.MaterializeResult[None]:
+        context: dg.AssetExecutionContext,
+        config: RawPricesConfig,
+        ingestion: Ingestion,
+        lake: Lake,
+    ) -> Iterator[dg.MaterializeResult[None]]:
         run_id = _attempt(context)
         windows = _windows(context, stream)
         api = _price_api(context, settings, ingestion, lake)
         coins = current_coins(api, settings.tracked_coins).ids
+        asked = chosen_coins(coins, config.coins)
         plan = configured_plan(os.environ)
-        expected = estimate(stream, windows, len(coins), plan, datetime.now(UTC))
-        answer = api.prices(stream, windows, coins)
+        expected = estimate(stream, windows, len(asked), plan, datetime.now(UTC))
+        answer = api.prices(stream, windows, asked)
+        # A window has one snapshot, so it is of all coins.
         snapshot = _snapshot(context, api, stream, windows, coins)
         answers: list[PricesAnswer | MarketsAnswer] = [answer]
         answers += [snapshot] if snapshot else []
@@ -126,7 +187,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
                 raw_metadata(lake.raw, manifest),
                 partition_key=stream.partition_key(manifest.window),
             )
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             metadata={
                 "run_api_calls": sum(one.calls for one in answers),
                 "run_api_credits": sum(one.credits for one in answers),
@@ -134,29 +195,60 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
                 "run_unchanged_windows": committed.unchanged,
                 "run_rejected_answers": list(answer.rejected),
                 "source": answer.source,
-            }
+            },
+            check_results=check_results(
+                RAW_CHECKS,
+                judge_raw(stream, committed.manifests, asked),
+                f"{len(windows):,} window(s), {len(asked)} coins",
+            ),
         )
 
-    @stage(
+    return raw_prices
+
+
+def _build_transformed_prices(
+    stream: Stream, settings: Settings, raw_prices: dg.AssetsDefinition
+) -> dg.AssetsDefinition:
+    @_stage(
+        stream,
+        settings,
+        "transformed_prices",
+        TRANSFORMED_CHECKS,
         deps=[raw_prices],
         description=(
             f"The raw answers as Parquet, {stream.grain}: arrays joined by their timestamps, what "
             "cannot be a price set aside with its reason."
         ),
-        kinds=set(profile.transform_kinds),
+        kinds=set(PROFILES[settings.profile].transform_kinds),
         metadata={"dagster/column_schema": PRICE_COLUMNS},
         # Of two runs on one window, the later one has to see what the earlier one read and wrote.
         pool=f"transform_{stream.name}",
     )
     def transformed_prices(
         context: dg.AssetExecutionContext, lake: Lake, transform: Transform
-    ) -> dg.MaterializeResult[None]:
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         run_id = _attempt(context)
         raw = lake.raw.manifests(stream, _windows(context, stream))
         lake.raw.check(stream, raw)
         work_order = write_work_order(lake, stream, raw, run_id)
         ran = transform.run(stream.job, job_arguments(lake, stream, work_order, run_id))
         windows = collect(lake, stream, raw, run_id)
+        findings = [finding for window in windows for finding in window.findings]
+        prices = sum(window.manifest.points for window in windows)
+        rejected = sum(window.rejected for window in windows)
+        results = check_results(
+            TRANSFORMED_CHECKS,
+            findings,
+            f"{len(windows):,} window(s), {prices:,} prices, {rejected:,} rejected points",
+        )
+        if any(finding.check.blocking for finding in findings):
+            yield from results
+        stop_if_blocked(
+            f"{stream.name}/transformed_prices",
+            findings,
+            consequence="Nothing was committed: lake and warehouse stay as they were.",
+            way_out="Materialize it again for these partitions; if that does not help, report it.",
+        )
         lake.transformed.commit(stream, [window.manifest for window in windows])
         lake.transformed.remove(work_order)
         for window in windows:
@@ -164,42 +256,75 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
                 transformed_metadata(lake.transformed, window),
                 partition_key=stream.partition_key(window.manifest.window),
             )
-        return dg.MaterializeResult(metadata={"run_engine": ran.ran_on, **ran.metadata})
+        yield dg.MaterializeResult(
+            metadata={"run_engine": ran.ran_on, **ran.metadata}, check_results=results
+        )
 
-    @stage(
+    return transformed_prices
+
+
+def _build_snowflake_prices(
+    stream: Stream, settings: Settings, transformed_prices: dg.AssetsDefinition
+) -> dg.AssetsDefinition:
+    @_stage(
+        stream,
+        settings,
+        "snowflake_prices",
+        WAREHOUSE_CHECKS,
         deps=[transformed_prices],
         description=(
             f"The warehouse's table {stream.table}, {stream.grain}. A load replaces exactly its "
             "windows in one transaction, and says in the ledger what is missing and why."
         ),
-        kinds=set(profile.warehouse_kinds),
+        kinds=set(PROFILES[settings.profile].warehouse_kinds),
         metadata={"dagster/column_schema": PRICE_COLUMNS, "dagster/table_name": stream.table},
         pool=f"load_{stream.table}",
         retry_policy=_HEALS_BY_ITSELF,
     )
     def snowflake_prices(
         context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
-    ) -> dg.MaterializeResult[None]:
-        manifests = lake.transformed.manifests(stream, _windows(context, stream))
-        loaded = warehouse.load(stream, manifests, lake.transformed.root)
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        windows = _windows(context, stream)
+        manifests = lake.transformed.manifests(stream, windows)
+        try:
+            loaded = warehouse.load(stream, manifests, lake.transformed.root)
+        except LoadMismatchError as refused:
+            refusal = Finding(ROW_COUNTS, partition_range(stream, windows), None, str(refused))
+            yield check_result(ROW_COUNTS, [refusal], "what was to be loaded")
+            raise
+        coins = kept_coins(lake.raw).ids
+        with warehouse.session(read_only=True) as session:
+            findings, counts = reconcile(stream, manifests, session)
+            findings += judge_load(session, stream, windows, coins, settings.vs_currency)
+        findings += judge_revisions(stream, loaded.revisions)
         for manifest in manifests:
             context.add_asset_metadata(
                 loaded_metadata(
                     manifest,
                     uri=warehouse.table_uri(stream.table),
                     preview=loaded.previews.get(manifest.window.start, ()),
+                    revised=loaded.revisions.by_window.get(manifest.window.start, 0),
                 ),
                 partition_key=stream.partition_key(manifest.window),
             )
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             metadata={
                 "run_rows": loaded.prices,
                 "run_market_snapshots": loaded.snapshots,
                 "run_ledger": dict(loaded.ledger),
-            }
+                "run_revised": loaded.revisions.total,
+            },
+            check_results=check_results(WAREHOUSE_CHECKS, findings, counts),
+        )
+        stop_if_blocked(
+            f"{stream.name}/snowflake_prices",
+            findings,
+            consequence="It stands in the warehouse, and nothing downstream was run.",
+            way_out="Materialize it again for these partitions; if the schema is at fault, make "
+            "the table as snowflake_scripts/1_creation_tables.sql has it.",
         )
 
-    return [raw_prices, transformed_prices, snowflake_prices]
+    return snowflake_prices
 
 
 def _price_api(

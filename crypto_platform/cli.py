@@ -1,4 +1,4 @@
-"""The command line: the UI, the preflight, Snowflake's set-up, and a demo without an account."""
+"""The command line: the UI, the preflight, alerts, Snowflake's set-up, a demo without account."""
 
 import json
 import os
@@ -13,6 +13,8 @@ from dotenv import load_dotenv
 from crypto_platform.instance import instance_environment, run_dagster
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from crypto_platform.estimate import Estimate
 
 
@@ -55,11 +57,12 @@ def simulate(host: str, port: int, seed: int) -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
-def doctor(*, as_json: bool) -> None:
+@click.option("--send", is_flag=True, help="Really send a message to the alerts' topic.")
+def doctor(*, as_json: bool, send: bool) -> None:
     """Check that all is there that the profile needs, and works; exit with 1 where it is not."""
     from crypto_platform.doctor import report  # noqa: PLC0415 - Dagster takes a second
 
-    sys.exit(report(as_json=as_json))
+    sys.exit(report(as_json=as_json, send=send))
 
 
 @main.command()
@@ -124,6 +127,114 @@ def _print_estimate(estimated: "Estimate") -> None:
     )
     for remark in estimated.remarks():
         console.print(f"[yellow]{remark}[/]")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
+def budget(*, as_json: bool) -> None:
+    """Show the month's API credits by stream, with a forecast; exit with 1 if they run out."""
+    from crypto_platform.budget import report  # noqa: PLC0415 - Dagster takes a second
+    from crypto_platform.settings import SettingsError  # noqa: PLC0415
+    from lambda_function.errors import InvalidSettings  # noqa: PLC0415
+
+    try:
+        sys.exit(report(as_json=as_json))
+    except (SettingsError, InvalidSettings) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
+@click.option("--limit", default=20, show_default=True, help="How many of the newest to print.")
+def alerts(*, as_json: bool, limit: int) -> None:
+    """Show where alerts go, those that were sent, and the incidents that are open."""
+    # Dagster takes a second.
+    from crypto_platform.outbox import report  # noqa: PLC0415
+    from crypto_platform.resources.alerts import AlertStateUnreadableError  # noqa: PLC0415
+    from crypto_platform.settings import SettingsError  # noqa: PLC0415
+
+    try:
+        report(as_json=as_json, limit=limit)
+    except (SettingsError, AlertStateUnreadableError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.argument("coins", nargs=-1, required=True, metavar="COIN...")
+@click.option("--last", help="How far back from now, as 12h, 30d or 8w.")
+@click.option("--start", help="The first day or moment, in UTC or with a zone.")
+@click.option("--end", help="The day or moment before which to stop.")
+@click.option(
+    "--granularity",
+    default="daily",
+    show_default=True,
+    help="daily or hourly: the first price of each; finest: every price.",
+)
+@click.option("--csv", "as_csv", type=click.Path(dir_okay=False), help="Write this CSV file.")
+@click.option("--parquet", "as_parquet", type=click.Path(dir_okay=False), help="Write this one.")
+def prices(  # noqa: PLR0913 - one argument an option
+    *,
+    coins: tuple[str, ...],
+    last: str | None,
+    start: str | None,
+    end: str | None,
+    granularity: str,
+    as_csv: str | None,
+    as_parquet: str | None,
+) -> None:
+    """Print the prices of coins, named by their ids, or write them to a file."""
+    # Dagster and pandas take seconds.
+    from crypto_platform import price_frames  # noqa: PLC0415
+    from crypto_platform.failures import PermanentFailure  # noqa: PLC0415
+    from crypto_platform.resources.snowflake_warehouse import (  # noqa: PLC0415
+        SnowflakeUnavailableError,
+    )
+    from crypto_platform.resources.warehouse import WarehouseBusyError  # noqa: PLC0415
+
+    if last and (start or end):
+        raise click.UsageError("--last reaches from now back: give it, or --start and --end.")
+    try:
+        since = datetime.now(UTC) - price_frames.length(last) if last else start
+        frame = price_frames.read_prices(coins, since, end, granularity)
+    except (
+        ValueError,
+        PermanentFailure,
+        SnowflakeUnavailableError,
+        WarehouseBusyError,
+    ) as error:
+        raise click.ClickException(str(error)) from error
+    if as_csv:
+        frame.to_csv(as_csv, index=False)
+    if as_parquet:
+        frame.to_parquet(as_parquet, index=False)
+    if as_csv or as_parquet:
+        files = " and ".join(file for file in (as_csv, as_parquet) if file)
+        click.echo(f"{len(frame):,} prices of {len(coins)} coin(s) in {files}.")
+    else:
+        _print_prices(frame)
+
+
+def _print_prices(frame: "pd.DataFrame") -> None:
+    from rich.console import Console  # noqa: PLC0415 - only this command needs it
+    from rich.table import Table  # noqa: PLC0415
+
+    from crypto_platform.pictures import compact  # noqa: PLC0415
+
+    simulated = " (simulated)" if "simulated" in set(frame["source"]) else ""
+    table = Table("time (UTC)", "coin", title=f"Prices{simulated}", title_justify="left")
+    for name in ("price", "market cap", "volume 24 h"):
+        table.add_column(name, justify="right")
+    table.add_column("granularity")
+    for row in frame.to_dict("records"):
+        table.add_row(
+            f"{row['time']:%Y-%m-%d %H:%M}",
+            row["coin_id"],
+            f"{row['price']:,.8g}",
+            compact(row["market_cap"]),
+            compact(row["total_volume"]),
+            row["granularity"],
+        )
+    Console(soft_wrap=True).print(table if len(frame) else "No price was seen in that time.")
 
 
 @main.group()

@@ -7,8 +7,15 @@ from collections.abc import Sequence
 import dagster as dg
 
 from crypto_platform.assets import build_stream_assets, build_tracked_coins
+from crypto_platform.budget import build_month_budget_check
+from crypto_platform.fear_and_greed import build_fear_and_greed, build_fear_and_greed_job
+from crypto_platform.freshness import build_freshness_check
+from crypto_platform.ledger import build_ledger
+from crypto_platform.models import GROUP as MODELS_GROUP
+from crypto_platform.models import build_models, build_models_sensor
 from crypto_platform.resources.profiles import PROFILES
-from crypto_platform.schedules import build_schedule
+from crypto_platform.schedules import build_schedule, build_watch
+from crypto_platform.sensors import build_alerts_sensor
 from crypto_platform.settings import Settings
 from crypto_platform.streams import STREAMS, Stream
 
@@ -25,20 +32,34 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
         warnings.simplefilter("ignore", dg.BetaWarning)
         tracked_coins = build_tracked_coins(settings)
         stages = [asset for stream in streams for asset in build_stream_assets(stream, settings)]
-        assets = dg.with_source_code_references([tracked_coins, *stages])
+        ledger = build_ledger(settings, streams)
+        models = [build_fear_and_greed(settings), build_models(settings)]
+        assets = dg.with_source_code_references([tracked_coins, *stages, ledger, *models])
+    watched = [
+        *(build_freshness_check(stream, settings) for stream in streams),
+        build_month_budget_check(settings, streams),
+    ]
     return dg.Definitions(
         assets=assets,
+        asset_checks=watched,
         jobs=[
             dg.define_asset_job(
                 stream.name,
                 description=stream.description,
                 selection=dg.AssetSelection.groups(stream.name)
-                | dg.AssetSelection.assets(tracked_coins),
+                | dg.AssetSelection.assets(tracked_coins)
+                # They follow the load within the run.
+                | dg.AssetSelection.groups(MODELS_GROUP),
                 tags={"stream": stream.name},
             )
             for stream in streams
         ],
-        schedules=[build_schedule(stream, settings.first_window(stream)) for stream in streams],
+        schedules=[
+            *(build_schedule(stream, settings.first_window(stream)) for stream in streams),
+            build_watch(assets=[ledger], checks=watched),
+            build_fear_and_greed_job(),
+        ],
+        sensors=[build_alerts_sensor(settings), build_models_sensor()],
         resources=PROFILES[settings.profile].resources(settings),
         # One run is one process, with one Spark session.
         executor=dg.in_process_executor,

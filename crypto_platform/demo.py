@@ -92,6 +92,7 @@ def _simulated_platform(home: Path) -> Iterator[tuple[SimulatedMarket, Mapping[s
             **instance_environment(home),
             "CRYPTO_PROFILE": "local",
             "COINGECKO_BASE_URL": market.base_url,
+            "FEAR_AND_GREED_BASE_URL": market.base_url,
             "COINGECKO_API_KEY": "",
             "COINGECKO_PLAN": "pro",
             "COINGECKO_CALLS_A_MINUTE": "",

@@ -2,11 +2,10 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, Self
 from uuid import uuid4
 
 import dagster as dg
@@ -14,107 +13,37 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from crypto_platform.aws_checks import AWS_CHECKS
+from crypto_platform.preflight import (
+    Check,
+    CheckFailedError,
+    CheckSkippedError,
+    Finding,
+    Preflight,
+    Status,
+)
 from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
-from crypto_platform.resources.lake import Lake, Layer
-from crypto_platform.resources.profiles import PROFILES
+from crypto_platform.resources.lake import Layer
 from crypto_platform.resources.warehouse import Warehouse
 from crypto_platform.resources.warehouse_sql import statement
-from crypto_platform.settings import Settings, SettingsError
-
-Status = Literal["passed", "failed", "skipped"]
+from crypto_platform.settings import SettingsError
+from crypto_platform.snowflake_checks import SNOWFLAKE_CHECKS
 
 _COLORS: Mapping[Status, str] = {"passed": "green", "failed": "red", "skipped": "yellow"}
 
 _SETTINGS = "settings"
 
-
-class CheckSkippedError(Exception):
-    """A check has nothing to look at here; the message says why."""
-
-
-class CheckFailedError(Exception):
-    """What a check looked at is not as it should be; the message says what was found."""
-
-
-@dataclass(frozen=True)
-class Preflight:
-    """What there is to look at.
-
-    Attributes:
-        settings: The platform's settings.
-        environment: The variables that they are from.
-        resources: What the assets reach the world through, by name.
-    """
-
-    settings: Settings
-    environment: Mapping[str, str]
-    resources: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Self:
-        """What there is in an environment.
-
-        Raises:
-            SettingsError: One or more variables are malformed; the message has a line for each.
-        """
-        settings = Settings.from_environment(environment)
-        return cls(settings, environment, PROFILES[settings.profile].resources(settings))
-
-    @property
-    def lake(self) -> Lake:
-        """The profile's lake."""
-        lake: Lake = self.resources["lake"]
-        return lake
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What came of a check.
-
-    Attributes:
-        check: The check's name.
-        status: ``skipped`` where there was nothing to look at.
-        found: What was found, or why nothing was looked at, in a sentence.
-        what_to_do: How to mend a failure; ``None`` where nothing failed.
-    """
-
-    check: str
-    status: Status
-    found: str
-    what_to_do: str | None = None
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that has to work.
-
-    Attributes:
-        name: What it is, in a word or two.
-        look: Looks at it and says in a few words what it found; raises where it does not work.
-        what_to_do: What a person does about a failure, beside what the error says.
-    """
-
-    name: str
-    look: Callable[[Preflight], str]
-    what_to_do: str
-
-    def finding(self, preflight: Preflight) -> Finding:
-        """Look, and tell the outcome whatever it is."""
-        try:
-            return Finding(self.name, "passed", self.look(preflight))
-        except CheckSkippedError as reason:
-            return Finding(self.name, "skipped", str(reason))
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong is what was found
-            return Finding(self.name, "failed", _described(error), self.what_to_do)
-
-
-def _described(error: Exception) -> str:
-    # An error of a library may be without words, and then its kind is all there is to tell.
-    return str(error) or type(error).__name__
+# No error of ours holds one of these; a library's might.
+_SECRETS = {
+    "COINGECKO_API_KEY": "[key]",
+    "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE": "[passphrase]",
+    "AWS_SECRET_ACCESS_KEY": "[secret access key]",
+    "AWS_SESSION_TOKEN": "[session token]",
+}
 
 
 def _price_api(preflight: Preflight) -> str:
-    answer = preflight.resources["ingestion"].invoke({"action": "ping"})
+    answer = preflight.resource("ingestion").invoke({"action": "ping"})
     return f"{answer['base_url']} answers on the plan {answer['plan']} ({answer['source']})"
 
 
@@ -130,7 +59,7 @@ def _read_and_write(layer: Layer) -> str:
 
 
 def _spark(preflight: Preflight) -> str:
-    return f"{preflight.resources['transform'].try_engine()} runs"
+    return f"{preflight.resource('transform').try_engine()} runs"
 
 
 def _relations(warehouse: Warehouse) -> dict[str, str]:
@@ -144,7 +73,7 @@ def _relations(warehouse: Warehouse) -> dict[str, str]:
 
 
 def _duckdb(preflight: Preflight) -> str:
-    warehouse: DuckDBWarehouse = preflight.resources["warehouse"]
+    warehouse: DuckDBWarehouse = preflight.resource("warehouse")
     there = _relations(warehouse)
     with TemporaryDirectory() as folder:
         expected = _relations(DuckDBWarehouse(path=str(Path(folder) / "crypto_db.duckdb")))
@@ -153,7 +82,7 @@ def _duckdb(preflight: Preflight) -> str:
     if missing or different:
         faults = [f"no {name}" for name in missing] + [f"another {name}" for name in different]
         raise CheckFailedError(
-            f"{warehouse.path} is not what snowflake_scripts/1_creation_tables.sql makes: it has "
+            f"{warehouse.path} is not what the scripts 1 and 5 of snowflake_scripts make: it has "
             f"{', '.join(sorted(faults))}."
         )
     return f"{warehouse.path} is as the scripts define it"
@@ -176,6 +105,13 @@ def _dagster_instance(preflight: Preflight) -> str:
         )
     return f"{folder} opens, with {runs} runs"
 
+
+_DAGSTER_INSTANCE = Check(
+    "Dagster instance",
+    _dagster_instance,
+    "Start Dagster with make dev, which puts dagster.yaml there, or set DAGSTER_HOME to the "
+    "absolute path of a folder that has it.",
+)
 
 LOCAL_CHECKS = (
     Check(
@@ -205,28 +141,30 @@ LOCAL_CHECKS = (
         "If another program has the file open, close it. Else move the file away and materialize "
         "snowflake_prices for all partitions: that loads the lake again and asks no API.",
     ),
-    Check(
-        "Dagster instance",
-        _dagster_instance,
-        "Start Dagster with make dev, which puts dagster.yaml there, or set DAGSTER_HOME to the "
-        "absolute path of a folder that has it.",
-    ),
+    _DAGSTER_INSTANCE,
 )
 """What the local profile needs."""
 
-CHECKS: Mapping[str, Sequence[Check]] = {"local": LOCAL_CHECKS}
+CHECKS: Mapping[str, Sequence[Check]] = {
+    "local": LOCAL_CHECKS,
+    "aws": (*AWS_CHECKS, *SNOWFLAKE_CHECKS, _DAGSTER_INSTANCE),
+}
 """What each profile needs, in the order in which it is looked at."""
 
 
-def examine(environment: Mapping[str, str]) -> list[Finding]:
+def examine(environment: Mapping[str, str], *, send: bool = False) -> list[Finding]:
     """Run all checks of the profile that an environment chooses.
 
+    Args:
+        environment: The variables.
+        send: Whether a message may really be sent.
+
     Returns:
-        A finding for each check; none holds the key of the price API.
+        A finding for each check; none holds a secret of the environment.
     """
     checks = CHECKS.get(environment.get("CRYPTO_PROFILE") or "local", LOCAL_CHECKS)
     try:
-        preflight = Preflight.of(environment)
+        preflight = Preflight.of(environment, send=send)
     except SettingsError as error:
         what_to_do = "Correct these variables in the environment or in .env."
         findings = [Finding(_SETTINGS, "failed", str(error), what_to_do)]
@@ -235,31 +173,38 @@ def examine(environment: Mapping[str, str]) -> list[Finding]:
     else:
         found = f"well-formed, for the profile {preflight.settings.profile}"
         findings = [Finding(_SETTINGS, "passed", found)]
-        findings += [check.finding(preflight) for check in checks]
-    return [_without_key(finding, environment) for finding in findings]
+        for check in checks:
+            findings.append(_finding(check, preflight, findings))
+    return [_without_secrets(finding, environment) for finding in findings]
 
 
-def _without_key(finding: Finding, environment: Mapping[str, str]) -> Finding:
-    # No error of ours holds it; a library's might.
-    key = environment.get("COINGECKO_API_KEY", "").strip()
-    return Finding(
-        finding.check,
-        finding.status,
-        finding.found.replace(key, "[key]") if key else finding.found,
-        finding.what_to_do,
-    )
+def _finding(check: Check, preflight: Preflight, before: Sequence[Finding]) -> Finding:
+    for earlier in before:
+        if earlier.check == check.needs and earlier.status != "passed":
+            reason = f"Not looked at: {earlier.check} {earlier.status}."
+            return Finding(check.name, "skipped", reason)
+    return check.finding(preflight)
 
 
-def report(*, as_json: bool) -> int:
+def _without_secrets(finding: Finding, environment: Mapping[str, str]) -> Finding:
+    found = finding.found
+    for variable, place in _SECRETS.items():
+        if secret := environment.get(variable, "").strip():
+            found = found.replace(secret, place)
+    return replace(finding, found=found)
+
+
+def report(*, as_json: bool, send: bool = False) -> int:
     """Examine this environment and print the findings.
 
     Args:
         as_json: As JSON, not as a table.
+        send: Whether a message may really be sent.
 
     Returns:
         The exit code: 0 where nothing failed.
     """
-    findings = examine(os.environ)
+    findings = examine(os.environ, send=send)
     healthy = all(finding.status != "failed" for finding in findings)
     if as_json:
         checks = [asdict(finding) for finding in findings]

@@ -43,7 +43,7 @@ def run_dagster(environment: Mapping[str, str], port: int) -> int:
     command = [sys.executable, "-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1"]
     with subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
         [*command, "-p", str(port)],
-        env={**os.environ, **environment},
+        env={"DAGSTER_UI_URL": f"http://127.0.0.1:{port}", **os.environ, **environment},
         # Dagster lets a .env in its working folder override all that is set here.
         cwd=environment["DAGSTER_HOME"],
     ) as dagster:

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from crypto_platform.manifests import Absence, Manifest
 from crypto_platform.resources.lake import Layer, from_json_lines
-from crypto_platform.transformed_windows import PREVIEW_COLUMNS, TransformedWindow
+
+if TYPE_CHECKING:
+    from crypto_platform.transformed_windows import TransformedWindow
 
 _PREVIEW_ROWS = 5
 
@@ -62,7 +64,7 @@ def raw_metadata(layer: Layer, manifest: Manifest) -> dict[str, Any]:
     return {**_window_metadata(layer, manifest, preview), "dagster/row_count": manifest.coins}
 
 
-def transformed_metadata(layer: Layer, window: TransformedWindow) -> dict[str, Any]:
+def transformed_metadata(layer: Layer, window: "TransformedWindow") -> dict[str, Any]:
     """A transformed window: as the raw one, and how many stamps were rejected."""
     return {
         **_window_metadata(layer, window.manifest, _price_rows(window.preview)),
@@ -72,13 +74,14 @@ def transformed_metadata(layer: Layer, window: TransformedWindow) -> dict[str, A
 
 
 def loaded_metadata(
-    manifest: Manifest, uri: str, preview: Sequence[Mapping[str, Any]]
+    manifest: Manifest, uri: str, preview: Sequence[Mapping[str, Any]], revised: int
 ) -> dict[str, Any]:
-    """A loaded window: what now stands in the warehouse for it."""
+    """A loaded window: what now stands in the warehouse for it, and what no longer does."""
     return {
         "coins": manifest.coins,
         "points": manifest.points,
         "absent": len(manifest.absent),
+        "revised": revised,
         "bytes": sum(file.bytes for file in manifest.files),
         "dagster/row_count": manifest.points,
         "dagster/uri": uri,
@@ -121,7 +124,8 @@ def _absences(absent: Sequence[Absence]) -> dict[str, Any]:
 
 
 def _price_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: row[name] for name in PREVIEW_COLUMNS} for row in rows]
+    shown = ("coin_id", "price_at", "price", "market_cap", "total_volume", "granularity")
+    return [{name: row[name] for name in shown} for row in rows]
 
 
 def _cell(value: object) -> str:

@@ -11,7 +11,12 @@ from datetime import UTC, datetime
 from pydantic import AwareDatetime, BaseModel
 
 from crypto_platform.failures import PermanentFailure
-from crypto_platform.resources.ingestion import Ingestion, MarketsAnswer, PricesAnswer
+from crypto_platform.resources.ingestion import (
+    SIMULATED,
+    Ingestion,
+    MarketsAnswer,
+    PricesAnswer,
+)
 from crypto_platform.resources.lake import Layer, in_parallel
 from crypto_platform.streams import Stream, Window
 
@@ -117,15 +122,7 @@ class PriceApi:
         if not answer.credits:
             # Nobody answered, so nobody said who they are.
             return
-        held = self.layer.read(_SOURCE)
-        if held is None:
-            self.layer.put(_SOURCE, answer.source.encode())
-        elif held.decode() != answer.source:
-            raise MixedSourcesError(
-                f"The API at COINGECKO_BASE_URL is {answer.source}, and {self.layer.root} holds "
-                f"prices from {held.decode()}: simulated prices and real ones are never mixed. "
-                "Nothing was committed; set CRYPTO_HOME to another folder for one of them."
-            )
+        refuse_other_source(self.layer, answer.source, "COINGECKO_BASE_URL")
 
     def _record(self, answer: PricesAnswer | MarketsAnswer) -> None:
         usage = ApiUsage(
@@ -137,6 +134,33 @@ class PriceApi:
         )
         name = f"{self.asset.replace('/', '.')}-{self.run_id}-{usage.at:%d%H%M%S%f}.json"
         self.layer.put(f"{_month_folder(usage.at)}/{name}", usage.model_dump_json().encode())
+
+
+def refuse_other_source(
+    layer: Layer, source: str, variable: str, unless_kept: str | None = None
+) -> None:
+    """Refuse what is simulated in a lake that holds real data, and the reverse.
+
+    Args:
+        layer: The raw lake; the first source that it is given decides.
+        source: Where new data is from.
+        variable: The variable that holds the address which was asked.
+        unless_kept: A file of the new data that counts by being there: it is deleted.
+
+    Raises:
+        MixedSourcesError: The lake holds the other kind.
+    """
+    held = (layer.read(_SOURCE) or b"").decode()
+    if not held:
+        layer.put(_SOURCE, source.encode())
+    elif (held == SIMULATED) != (source == SIMULATED):
+        if unless_kept:
+            layer.remove(unless_kept)
+        raise MixedSourcesError(
+            f"The API at {variable} is {source}, and {layer.root} holds prices from {held}: "
+            "simulated prices and real ones are never mixed. Nothing was committed; set "
+            "CRYPTO_HOME to another folder for one of them."
+        )
 
 
 def usage_of_month(layer: Layer, day: datetime) -> list[ApiUsage]:

@@ -1,5 +1,6 @@
-"""When streams are materialized by themselves: the newest closed window, soon after its close."""
+"""What runs by the clock: each stream's newest closed window, and the checks that watch."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import dagster as dg
@@ -16,7 +17,7 @@ def build_schedule(stream: Stream, first_window: datetime) -> dg.ScheduleDefinit
     partitions = stream.partitions(first_window)
 
     @dg.schedule(
-        name=f"{stream.name}_schedule",
+        name=stream.schedule_name,
         job_name=stream.name,
         cron_schedule=stream.schedule_cron,
         execution_timezone="UTC",
@@ -35,3 +36,28 @@ def build_schedule(stream: Stream, first_window: datetime) -> dg.ScheduleDefinit
         return dg.RunRequest(run_key=key, partition_key=key)
 
     return newest_window
+
+
+def build_watch(
+    assets: Sequence[dg.AssetsDefinition], checks: Sequence[dg.AssetChecksDefinition]
+) -> dg.ScheduleDefinition:
+    """The job ``watch`` and its schedule: what is judged by the clock rather than by a load.
+
+    Args:
+        assets: What to materialize, such as a view of the state of things.
+        checks: The asset checks to run.
+    """
+    job = dg.define_asset_job(
+        "watch",
+        description="Judges by the clock what no load would notice: whether prices are fresh.",
+        selection=dg.AssetSelection.assets(*assets) | dg.AssetSelection.checks(*checks),
+    )
+    return dg.ScheduleDefinition(
+        name="watch_schedule",
+        job=job,
+        # Between the streams' ticks, when their loads have had time to end.
+        cron_schedule="40 * * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Runs the checks that are judged by the clock, hourly.",
+    )

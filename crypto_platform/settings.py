@@ -95,6 +95,7 @@ class Settings(BaseModel):
     )
     history_start: date = Field(date(2025, 1, 1), alias="HISTORY_START")
     intra_day_start: date = Field(date(2026, 1, 1), alias="INTRA_DAY_START")
+    dagster_ui_url: str = Field("http://127.0.0.1:3000", alias="DAGSTER_UI_URL")
     aws_region: str = Field("us-east-2", alias="AWS_REGION")
     raw_bucket: str = Field("crypto-raw-data-0704", alias="RAW_BUCKET")
     transformed_bucket: str = Field("crypto-transformed-data-0704", alias="TRANSFORMED_BUCKET")

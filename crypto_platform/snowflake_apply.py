@@ -13,6 +13,7 @@ SCRIPTS = (
     "1_creation_tables.sql",
     "2_creating_pipe_for_historical.sql",
     "3_creating_pipe_for_intra_day.sql",
+    "5_creation_models.sql",
 )
 
 # The names in the scripts, which qualify everything with them.

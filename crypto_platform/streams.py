@@ -25,6 +25,27 @@ class Window(BaseModel, frozen=True):
 
 
 @dataclass(frozen=True)
+class LedgerCell:
+    """A cell of the ledger's heat map.
+
+    Attributes:
+        unit: The calendar unit that a cell is.
+        shown: How many of them the map shows, up to now.
+    """
+
+    unit: Literal["month", "day"]
+    shown: int
+
+    def first(self, now: datetime) -> datetime:
+        """Start of the oldest cell that is shown."""
+        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        if self.unit == "day":
+            return day - timedelta(days=self.shown - 1)
+        months = day.year * 12 + day.month - self.shown
+        return day.replace(year=months // 12, month=months % 12 + 1, day=1)
+
+
+@dataclass(frozen=True)
 class Stream:
     """A way prices flow from the API to the warehouse.
 
@@ -36,6 +57,7 @@ class Stream:
         partition_cron: When a window ends and the next begins, in UTC.
         key_format: A partition key, as a format of its window's start.
         start_setting: The field of ``Settings`` that says where the partitions begin.
+        floored_to: What the transformation floors ``price_at`` to.
         granularity: What ingestion asks the API for: ``daily`` points, or the ``finest`` it has.
         folder: Top folder of the stream in both the raw and the transformed lake.
         folder_format: A window's folder below that, as a format of its start.
@@ -43,7 +65,12 @@ class Stream:
         table: The warehouse's table of prices.
         job: The transformation, named as its script in ``glue_jobs`` is.
         schedule_cron: When the newest closed window is materialized, in UTC.
+        late_after: How long after its close a window has to stand in the warehouse.
         scheduled_by_default: Whether that schedule runs without being switched on.
+        overdue_after: How long after its close a window counts as overdue: the API has it, and the
+            schedule has had its turn.
+        may_come_within: How long after its close the API may yet have a price that it lacked.
+        ledger_cell: How the ledger's heat map cuts the stream.
         snapshot_within: How long after its close the newest window may still take a market
             snapshot; ``None`` for a stream that takes none.
     """
@@ -55,6 +82,7 @@ class Stream:
     partition_cron: str
     key_format: str
     start_setting: str
+    floored_to: timedelta
     granularity: Literal["daily", "finest"]
     folder: str
     folder_format: str
@@ -62,8 +90,17 @@ class Stream:
     table: str
     job: str
     schedule_cron: str
+    late_after: timedelta
     scheduled_by_default: bool
+    overdue_after: timedelta
+    may_come_within: timedelta
+    ledger_cell: LedgerCell
     snapshot_within: timedelta | None = None
+
+    @property
+    def schedule_name(self) -> str:
+        """Name of the schedule that materializes the newest closed window."""
+        return f"{self.name}_schedule"
 
     def partitions(self, first: datetime) -> dg.TimeWindowPartitionsDefinition:
         """Partitions from the window that starts at ``first`` to the newest closed one."""
@@ -107,6 +144,7 @@ HISTORICAL = Stream(
     partition_cron="0 0 * * *",
     key_format="%Y-%m-%d",
     start_setting="history_start",
+    floored_to=timedelta(days=1),
     granularity="daily",
     folder="historical_data",
     folder_format="date=%Y-%m-%d",
@@ -115,7 +153,11 @@ HISTORICAL = Stream(
     job="historical_data_transformation",
     # The API has a finished day from 00:35 UTC and caches its answers until 00:40.
     schedule_cron="45 0 * * *",
+    late_after=timedelta(hours=6),
     scheduled_by_default=False,
+    overdue_after=timedelta(hours=2),
+    may_come_within=timedelta(days=7),
+    ledger_cell=LedgerCell("month", shown=120),
 )
 
 INTRA_DAY = Stream(
@@ -126,6 +168,7 @@ INTRA_DAY = Stream(
     partition_cron="0 */6 * * *",
     key_format="%Y-%m-%d-%H:%M",
     start_setting="intra_day_start",
+    floored_to=timedelta(milliseconds=1),
     granularity="finest",
     folder="intra_day",
     folder_format="date=%Y-%m-%d/hour=%H",
@@ -133,7 +176,11 @@ INTRA_DAY = Stream(
     table="intra_day_prices",
     job="intra_day_transformation",
     schedule_cron="10 */6 * * *",
+    late_after=timedelta(hours=2),
     scheduled_by_default=True,
+    overdue_after=timedelta(hours=1),
+    may_come_within=timedelta(days=1),
+    ledger_cell=LedgerCell("day", shown=60),
     snapshot_within=timedelta(hours=1),
 )
 

@@ -43,6 +43,10 @@ class UnknownCoinError(PermanentFailure):
         )
 
 
+class UntrackedCoinError(PermanentFailure):
+    """A run is restricted to coins that are not tracked."""
+
+
 class TrackedCoin(BaseModel, frozen=True):
     """A coin of the list.
 
@@ -116,7 +120,7 @@ def refresh_tracked_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins
     Raises:
         UnknownCoinError: ``spec`` names a new coin that the API does not have.
     """
-    before = _kept(api.layer)
+    before = kept_coins(api.layer)
     ids = dict.fromkeys([*before.ids, *spec.named])
     listings = api.markets(top=spec.top, ids=list(ids)).coins
     known = {listing.coin_id for listing in listings}.union(coin.coin_id for coin in before.coins)
@@ -132,14 +136,30 @@ def current_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins:
     Coins that are named join the list as they are; one that the API does not have shows as failed
     in the ledger, and does not stop the others.
     """
-    before = _kept(api.layer)
+    before = kept_coins(api.layer)
     if before.satisfies(spec):
         return before
     listings = api.markets(top=spec.top).coins if spec.top > before.resolved_top else ()
     return _keep(api.layer, before.updated(spec, listings, datetime.now(UTC)))
 
 
-def _kept(layer: Layer) -> TrackedCoins:
+def chosen_coins(tracked: Sequence[str], only: Sequence[str]) -> Sequence[str]:
+    """The coins that a run asks for: those it names, or all.
+
+    Raises:
+        UntrackedCoinError: It names a coin that is not tracked.
+    """
+    untracked = sorted(set(only) - set(tracked))
+    if untracked:
+        raise UntrackedCoinError(
+            f"The run names coins that are not tracked: {', '.join(untracked)}. Nothing was asked; "
+            "add them to TRACKED_COINS, or take them out of the run's configuration."
+        )
+    return only or tracked
+
+
+def kept_coins(layer: Layer) -> TrackedCoins:
+    """The list as the raw lake has it, without asking the API; empty where none was ever made."""
     content = layer.read(DOCUMENT)
     return TrackedCoins.model_validate_json(content) if content else TrackedCoins()
 

@@ -1,23 +1,21 @@
 """What a transformation is told to do, and what it turns out to have done."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from crypto_platform.failures import PermanentFailure
+from crypto_platform.checks import ROW_COUNTS, Finding, judge_parquet
 from crypto_platform.manifests import Absence, LakeFile, Manifest
-from crypto_platform.resources.lake import Lake, describe, in_parallel
-from crypto_platform.streams import DATASETS, Dataset, Stream
+from crypto_platform.resources.lake import Lake, from_json_lines, in_parallel
+from crypto_platform.streams import DATASETS, Dataset, Stream, Window
 
 _PREVIEW_ROWS = 5
 _COIN = ("coin_id", "vs_currency")
 
-_REJECTED_COLUMNS = (*_COIN, "reason", "run_id", "fetched_at")
-
-PREVIEW_COLUMNS = ("coin_id", "price_at", "price", "market_cap", "total_volume", "granularity")
-"""What a preview of prices shows of them."""
+_Coin = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True)
@@ -26,27 +24,25 @@ class TransformedWindow:
 
     Attributes:
         manifest: The files written, and who is absent.
-        coins: How many coins its outputs have, with a price or only rejected.
         rejected: How many stamps were rejected, with a reason each, in the rejected dataset.
         preview: A few of its rows.
+        findings: What is wrong with it.
     """
 
     manifest: Manifest
-    coins: int
     rejected: int
     preview: list[dict[str, Any]]
+    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True)
 class _Output:
     file: LakeFile
-    coins: set[tuple[str, str]]
+    # How many rows each coin has.
+    coins: Counter[_Coin]
     # The first few rows; of what was rejected all, as the ledger wants the reason of each coin.
     rows: list[dict[str, Any]]
-
-
-class LostCoinsError(PermanentFailure):
-    """A coin that stands in the raw files is in none of the transformation's outputs."""
+    findings: list[Finding]
 
 
 def write_work_order(lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str) -> str:
@@ -87,30 +83,15 @@ def job_arguments(lake: Lake, stream: Stream, work_order: str, run_id: str) -> d
 def collect(
     lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str
 ) -> list[TransformedWindow]:
-    """Read back what a run of the transformation wrote, window by window.
+    """Read back what a run of the transformation wrote, window by window, and judge it.
 
     Rows are counted in the files themselves, not taken from the job's word.
-
-    Raises:
-        LostCoinsError: A coin of a raw window is neither among its prices nor rejected.
     """
 
     def collect_window(manifest: Manifest) -> TransformedWindow:
         return _transformed_window(lake, stream, manifest, run_id)
 
-    windows = in_parallel(collect_window, raw)
-    lost = [
-        manifest.window
-        for manifest, window in zip(raw, windows, strict=True)
-        if manifest.coins != window.coins
-    ]
-    if lost:
-        raise LostCoinsError(
-            f"The transformation lost coins of {describe(stream, lost)}: their raw files hold more "
-            "coins than its outputs. Nothing was committed; materialize "
-            f"{stream.name}/transformed_prices again, and report it if it happens again."
-        )
-    return windows
+    return in_parallel(collect_window, raw)
 
 
 def _transformed_window(
@@ -118,7 +99,7 @@ def _transformed_window(
 ) -> TransformedWindow:
     outputs = (
         [
-            _read_output(lake, dataset, path)
+            _read_output(lake, dataset, path, stream, raw.window)
             for dataset in DATASETS
             for path in lake.transformed.paths(
                 f"{stream.window_folder(raw.window, dataset)}/run={run_id}"
@@ -158,30 +139,87 @@ def _transformed_window(
             files=tuple(output.file for output in outputs),
             absent=(*raw.absent, *quarantined),
         ),
-        coins=len(present | refused.keys()),
         rejected=sum(output.file.rows for output in rejected),
         preview=[row for output in prices for row in output.rows][:_PREVIEW_ROWS],
+        findings=(
+            *(finding for output in prices for finding in output.findings),
+            *_count_findings(lake, stream, raw, prices, rejected),
+        ),
     )
 
 
-def _read_output(lake: Lake, dataset: Dataset, path: str) -> _Output:
+def _count_findings(
+    lake: Lake,
+    stream: Stream,
+    raw: Manifest,
+    prices: Sequence[_Output],
+    rejected: Sequence[_Output],
+) -> list[Finding]:
+    """Where what was written is not what the raw files give, coin by coin."""
+    rows = sum((output.coins for output in prices), Counter[_Coin]())
+    refused = sum((output.coins for output in rejected), Counter[_Coin]())
+    # As many rows as points, all in sight: nothing was folded, rejected or lost.
+    if not refused and rows.total() == raw.points and len(rows) == raw.coins:
+        return []
+    given: dict[_Coin, tuple[int, int]] = {}
+    for file in raw.files_of("prices"):
+        for record in from_json_lines(lake.raw.read(file.path) or b""):
+            given[record["coin_id"], record["vs_currency"]] = _counts_of(record, stream, raw.window)
+    findings = []
+    # A key may lack a part, which is another check's finding.
+    for coin in sorted(given.keys() | rows.keys() | refused.keys(), key=str):
+        expected, found = given.get(coin, (0, 0)), (rows[coin], refused[coin])
+        if expected != found:
+            fault = (
+                f"its raw answer gives {expected[0]} prices and {expected[1]} rejected points, the "
+                f"transformation wrote {found[0]} and {found[1]}"
+            )
+            partition = stream.partition_key(raw.window)
+            findings.append(Finding(ROW_COUNTS, partition, coin[0], fault))
+    return findings
+
+
+def _counts_of(record: Mapping[str, Any], stream: Stream, window: Window) -> tuple[int, int]:
+    """How many prices and how many rejected points a raw record has to become."""
+    millisecond = timedelta(milliseconds=1)
+    start, end = (
+        (at - datetime.fromtimestamp(0, UTC)) // millisecond for at in (window.start, window.end)
+    )
+    stamps = {
+        point[0] if point else None
+        for series in ("prices", "market_caps", "total_volumes")
+        for point in record[series] or ()
+    }
+    good = {
+        point[0]
+        for point in record["prices"] or ()
+        if len(point) > 1 and None not in point[:2] and start <= point[0] < end
+    }
+    grain = stream.floored_to // millisecond
+    return len({stamp // grain for stamp in good}), len(stamps - good)
+
+
+def _read_output(
+    lake: Lake, dataset: Dataset, path: str, stream: Stream, window: Window
+) -> _Output:
     # Loading the definitions must not pay for it.
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     content = lake.transformed.read(path) or b""
-    file = pq.ParquetFile(pa.BufferReader(content))
-    count = file.metadata.num_rows
     # Windows are read side by side; threads within one only get into each other's way.
-    coins = file.read(columns=list(_COIN), use_threads=False)
-    kept = {"prices": (_PREVIEW_ROWS, PREVIEW_COLUMNS), "rejected": (count, _REJECTED_COLUMNS)}
-    rows: list[dict[str, Any]] = []
-    if count and dataset in kept:
-        size, columns = kept[dataset]
-        batches = file.iter_batches(size, columns=list(columns), use_threads=False)
-        rows = next(batches).to_pylist()
+    table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+    # A column of the key may be missing, which the schema's check tells.
+    coin = (
+        table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
+        for name in _COIN
+    )
+    shown = table if dataset == "rejected" else table.slice(0, _PREVIEW_ROWS)
     return _Output(
-        file=lake.transformed.describe_file(dataset, path, count, content),
-        coins=set(zip(*(coins[name].to_pylist() for name in _COIN), strict=True)),
-        rows=rows,
+        file=lake.transformed.describe_file(dataset, path, table.num_rows, content),
+        coins=Counter(zip(*coin, strict=True)),
+        rows=shown.to_pylist(),
+        findings=judge_parquet(table, window, stream.partition_key(window))
+        if dataset == "prices"
+        else [],
     )

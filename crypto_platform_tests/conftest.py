@@ -1,7 +1,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import hypothesis
@@ -10,9 +10,13 @@ import pytest
 from crypto_platform.definitions import build_definitions
 from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.lake import Lake
+from crypto_platform.resources.snowflake_warehouse import SnowflakeWarehouse
 from crypto_platform.settings import Settings
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.streams import Stream
+
+if TYPE_CHECKING:
+    from crypto_platform_tests.resources.fakesnow_server import Wire
 
 # How long an example takes says something of the machine, and nothing of the law.
 hypothesis.settings.register_profile(
@@ -89,6 +93,7 @@ def build_platform(
         environment = {
             "CRYPTO_HOME": str(tmp_path / "home"),
             "COINGECKO_BASE_URL": base_url,
+            "FEAR_AND_GREED_BASE_URL": base_url,
             "COINGECKO_PLAN": "pro",
             "COINGECKO_CALLS_A_MINUTE": "1000000",
             **variables,
@@ -97,5 +102,45 @@ def build_platform(
             monkeypatch.setenv(name, text)
         settings = Settings.from_environment(environment)
         return Platform(definitions=build_definitions(settings), home=settings.home)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def snowflake_server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[dict[str, Any], "Wire", Path]]:
+    """Snowflake on loopback: how to connect, the wire to it, and a private key."""
+    pytest.importorskip("fakesnow", reason="fakesnow is not installed")
+    from crypto_platform_tests.resources.fakesnow_server import (  # noqa: PLC0415
+        fakesnow_server,
+        write_private_key,
+    )
+
+    private_key = tmp_path_factory.mktemp("key") / "snowflake.p8"
+    write_private_key(private_key)
+    with fakesnow_server() as (options, wire):
+        yield options, wire, private_key
+
+
+@pytest.fixture
+def wire(snowflake_server: tuple[dict[str, Any], "Wire", Path]) -> "Wire":
+    return snowflake_server[1]
+
+
+@pytest.fixture
+def build_snowflake(
+    snowflake_server: tuple[dict[str, Any], "Wire", Path],
+) -> Callable[..., SnowflakeWarehouse]:
+    """Make a warehouse in an account of its own, over a lake's root."""
+    from crypto_platform_tests.resources.fakesnow_server import fakesnow_warehouse  # noqa: PLC0415
+
+    connection, wire, private_key = snowflake_server
+    wire.statements.clear()
+    wire.logins.clear()
+    wire.rewrites.clear()
+
+    def build(lake_root: str, **options: Any) -> SnowflakeWarehouse:
+        return fakesnow_warehouse(connection, private_key, lake_root, **options)
 
     return build

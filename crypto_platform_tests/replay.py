@@ -85,6 +85,12 @@ class RecordedMarket:
             for name, series in self._charts[coin_id].items()
         }
 
+    def fear_and_greed(self, now: int) -> Sequence[tuple[int, int]]:
+        del now
+        (recording,) = (RECORDED / "fng").glob("fng_full_*.json")
+        days = json.loads(recording.read_text())["data"]
+        return [(int(day["timestamp"]), int(day["value"])) for day in reversed(days)]
+
 
 def replay(charts: Mapping[str, Path], markets: Path | None = None) -> MarketServer:
     """A server of recorded price charts by coin, and of one recorded page of markets."""

@@ -48,6 +48,7 @@ def variables(market: SimulatedMarket, tmp_path: Path) -> dict[str, str]:
     return {
         **instance_environment(tmp_path / "home"),
         "COINGECKO_BASE_URL": market.base_url,
+        "FEAR_AND_GREED_BASE_URL": market.base_url,
         "COINGECKO_PLAN": "pro",
         "TRACKED_COINS": "bitcoin,ethereum",
     }

@@ -21,7 +21,7 @@ def definitions() -> dg.Definitions:
     return build_definitions(Settings.from_environment({}))
 
 
-def test_the_graph_has_the_tracked_coins_and_three_stages_a_stream(
+def test_the_graph_has_the_tracked_coins_three_stages_a_stream_and_the_models(
     definitions: dg.Definitions,
 ) -> None:
     graph = definitions.resolve_asset_graph()
@@ -41,7 +41,17 @@ def test_the_graph_has_the_tracked_coins_and_three_stages_a_stream(
             f"{stream.name}/snowflake_prices": {f"{stream.name}/transformed_prices"}
             for stream in STREAMS
         },
+        "fear_and_greed": set(),
+        "daily_prices": {"historical/snowflake_prices", "intra_day/snowflake_prices"},
+        "price_moves": {"daily_prices", "intra_day/snowflake_prices"},
+        "trading_volumes": {"daily_prices"},
+        "market_sentiment": {"daily_prices", "price_moves", "fear_and_greed"},
+        "ingestion_ledger": {f"{stream.name}/snowflake_prices" for stream in STREAMS},
     }
+
+
+def test_all_jobs_load_together_as_a_code_location_loads_them(definitions: dg.Definitions) -> None:
+    definitions.get_repository_def().load_all_definitions()
 
 
 def test_the_stages_of_a_stream_are_a_group(definitions: dg.Definitions) -> None:
@@ -49,8 +59,10 @@ def test_the_stages_of_a_stream_are_a_group(definitions: dg.Definitions) -> None
 
     groups = {node.key.to_user_string(): node.group_name for node in graph.asset_nodes}
 
-    assert groups.pop("tracked_coins") == "coins"
-    assert all(key.startswith(f"{group}/") for key, group in groups.items())
+    assert groups["tracked_coins"] == groups["ingestion_ledger"] == "coins"
+    staged = {key: group for key, group in groups.items() if "/" in key}
+    assert len(staged) == 3 * len(STREAMS)
+    assert all(key.startswith(f"{group}/") for key, group in staged.items())
 
 
 def test_a_range_of_partitions_is_one_run(definitions: dg.Definitions) -> None:

@@ -9,7 +9,8 @@ from click.testing import CliRunner, Result
 
 from crypto_platform import doctor
 from crypto_platform.cli import main
-from crypto_platform.doctor import CHECKS, LOCAL_CHECKS, Check, Finding, Preflight, examine
+from crypto_platform.doctor import CHECKS, LOCAL_CHECKS, examine
+from crypto_platform.preflight import Check, Finding, Preflight
 from crypto_platform.simulated_market import SimulatedMarket
 
 ROOT = Path(__file__).parents[1]

@@ -193,12 +193,16 @@ class CoinGecko:
             query["ids"] = ",".join(ids)
         return self._get("/coins/markets", lambda _: query, _markets)
 
+    def fear_and_greed(self) -> Answer[dict[str, Any]]:
+        """All days of the Fear & Greed index, where the settings are of an API that has it."""
+        return self._get("/fng/", lambda _: {"limit": "0"}, _fear_and_greed)
+
     def _get(
         self,
         path: str,
         query: Callable[[datetime], Mapping[str, str]],
         parse: Callable[[Any], T],
-        advice_on_404: str = "Check COINGECKO_BASE_URL.",
+        advice_on_404: str | None = None,
     ) -> Answer[T]:
         attempt = 1
         while True:
@@ -220,12 +224,16 @@ class CoinGecko:
         if isinstance(problem, NoAnswer) and not self._answered:
             raise Unreachable(
                 f"{self.settings.base_url} cannot be reached: {problem} "
-                "Check the network and COINGECKO_BASE_URL."
+                f"Check the network and {self.settings.url_variable}."
             ) from problem
         raise problem
 
     def _ask(
-        self, path: str, query: Mapping[str, str], parse: Callable[[Any], T], advice_on_404: str
+        self,
+        path: str,
+        query: Mapping[str, str],
+        parse: Callable[[Any], T],
+        advice_on_404: str | None,
     ) -> Answer[T]:
         response = self._send(path, query)
         now = self.clock.now()
@@ -279,7 +287,7 @@ def _classify(
     flaw: Exception | None,
     now: datetime,
     settings: ApiSettings,
-    advice_on_404: str,
+    advice_on_404: str | None,
 ) -> Exception:
     """What an answer that is not data means: by its status first, then by its body."""
     code, words = _error_in(settings.redact(response.content.decode(errors="replace")))
@@ -298,20 +306,24 @@ def _classify(
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
         kind = RateLimited if status == HTTPStatus.TOO_MANY_REQUESTS else RequestProblem
         return kind(said, transient=True, retry_after=_retry_after(response, now))
-    return _refusal(status, code, said, advice_on_404)
+    return _refusal(status, code, said, settings, advice_on_404)
 
 
-def _refusal(status: int, code: int | None, said: str, advice_on_404: str) -> Exception:
+def _refusal(
+    status: int, code: int | None, said: str, settings: ApiSettings, advice_on_404: str | None
+) -> Exception:
     """What an answer means that would be the same if it was asked for again."""
     if code == _OUT_OF_PLAN:
         return OutOfPlan(said)
     if code in _ADVICE_ON_CODE or status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        advice = _ADVICE_ON_CODE.get(code or 0, "Check COINGECKO_API_KEY and COINGECKO_PLAN.")
+        advice = _ADVICE_ON_CODE.get(code or 0, settings.advice)
         return Unauthorized(f"{said} {advice}")
     if status < HTTPStatus.BAD_REQUEST:
-        return InvalidSettings(f"{said} COINGECKO_BASE_URL must be the address of the API itself.")
+        return InvalidSettings(
+            f"{said} {settings.url_variable} must be the address of the API itself."
+        )
     if status == HTTPStatus.NOT_FOUND:
-        return RequestProblem(f"{said} {advice_on_404}")
+        return RequestProblem(f"{said} {advice_on_404 or f'Check {settings.url_variable}.'}")
     if "vs_currency" in said:
         return InvalidRequest(f"{said} Set VS_CURRENCY to a currency that the API has.")
     return RequestProblem(said)
@@ -392,6 +404,12 @@ def _is_point(point: Any) -> bool:
         and type(point[0]) is int
         and (point[1] is None or (type(point[1]) in _NUMBERS and -math.inf < point[1] < math.inf))
     )
+
+
+def _fear_and_greed(body: Any) -> dict[str, Any]:
+    if not isinstance(_object(body).get("data"), list):
+        raise ValueError("it has no list of days")  # noqa: TRY004 (bad data, not a bad call)
+    return _object(body)
 
 
 def _markets(body: Any) -> list[dict[str, Any]]:

@@ -111,6 +111,28 @@ class MarketsRequest:
         )
 
 
+@dataclass(frozen=True)
+class FearAndGreedRequest:
+    """What an event of the action ``fear_and_greed`` asks for.
+
+    Attributes:
+        run_id: The run it is for.
+        uri: The file that the answer goes to.
+    """
+
+    run_id: str
+    uri: str
+
+    @classmethod
+    def parse(cls, event: Event) -> Self:
+        """Reads the event.
+
+        Raises:
+            InvalidRequest: Something is missing or malformed.
+        """
+        return cls(run_id=_required(event, "run_id", str), uri=_required(event, "uri", str))
+
+
 def _snapshot_window(snapshot: Event, now: datetime) -> Window:
     return _window(0, {**_required(snapshot, "window", dict), "uri": snapshot.get("uri")}, now)
 

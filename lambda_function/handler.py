@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from lambda_function.api_key import with_api_key
 from lambda_function.coingecko import CoinGecko
@@ -15,6 +15,7 @@ from lambda_function.errors import (
     RequestProblem,
 )
 from lambda_function.events import Event
+from lambda_function.fear_and_greed import fear_and_greed_settings, ingest_fear_and_greed
 from lambda_function.markets import ingest_markets
 from lambda_function.pace import SYSTEM_CLOCK, Clock, Pace
 from lambda_function.plans import ApiSettings
@@ -40,18 +41,18 @@ def handle(
     event: Event, context: Any, environment: Mapping[str, str], clock: Clock
 ) -> dict[str, Any]:
     """As ``lambda_handler``, in an environment and at a time of the caller's choice."""
-    act = ACTIONS.get(str(event.get("action")))
-    if act is None:
+    action = ACTIONS.get(str(event.get("action")))
+    if action is None:
         raise InvalidRequest(
             f"The event's action is {event.get('action')!r}: it must be one of "
             f"{', '.join(ACTIONS)}."
         )
-    settings = ApiSettings.from_environment(with_api_key(environment))
+    settings = action.settings(environment)
     pace = _pace(settings.base_url, settings.plan.calls_a_minute, clock)
     seconds = math.inf if context is None else context.get_remaining_time_in_millis() / 1000
     with CoinGecko(settings, pace, clock, clock.monotonic() + seconds) as api:
         try:
-            return act(event, api)
+            return action.act(event, api)
         except RequestProblem as problem:
             kind = NothingFetchedYet if problem.transient else NothingFetched
             raise kind(f"The action {event['action']} got nothing. {problem}") from problem
@@ -68,10 +69,27 @@ def _ping(_: Event, api: CoinGecko) -> dict[str, Any]:
     }
 
 
-ACTIONS: Mapping[str, Callable[[Event, CoinGecko], dict[str, Any]]] = {
-    "prices": ingest_prices,
-    "markets": ingest_markets,
-    "ping": _ping,
+def _price_api_settings(environment: Mapping[str, str]) -> ApiSettings:
+    return ApiSettings.from_environment(with_api_key(environment))
+
+
+class Action(NamedTuple):
+    """Something that the function does.
+
+    Attributes:
+        act: Does it.
+        settings: How the API that it asks is called.
+    """
+
+    act: Callable[[Event, CoinGecko], dict[str, Any]]
+    settings: Callable[[Mapping[str, str]], ApiSettings] = _price_api_settings
+
+
+ACTIONS: Mapping[str, Action] = {
+    "prices": Action(ingest_prices),
+    "markets": Action(ingest_markets),
+    "ping": Action(_ping),
+    "fear_and_greed": Action(ingest_fear_and_greed, fear_and_greed_settings),
 }
 
 

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from lambda_function.errors import InvalidSettings
 
+_BASE_URL = "COINGECKO_BASE_URL"
+
 PUBLIC_URL = "https://api.coingecko.com/api/v3"
 PAID_URL = "https://pro-api.coingecko.com/api/v3"
 
@@ -60,11 +62,15 @@ class ApiSettings:
         plan: The plan, with the installation's overrides applied.
         base_url: Where the API is, without a slash at its end.
         api_key: The key, or ``None``.
+        url_variable: The variable that overrides the address.
+        advice: What to do where the API refuses to answer this installation.
     """
 
     plan: Plan
     base_url: str
     api_key: str | None = field(default=None, repr=False)
+    url_variable: str = _BASE_URL
+    advice: str = "Check COINGECKO_API_KEY and COINGECKO_PLAN."
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -75,9 +81,9 @@ class ApiSettings:
         """
         plan = configured_plan(environment)
         key = _key(environment)
-        override = _text(environment, "COINGECKO_BASE_URL").rstrip("/")
+        override = _text(environment, _BASE_URL).rstrip("/")
         if override:
-            _check_base_url(override)
+            _check_base_url(override, _BASE_URL)
             _check_host(override, plan)
         if key and plan.key_header is None:
             raise InvalidSettings(
@@ -90,6 +96,24 @@ class ApiSettings:
                 "set: set it, or set COINGECKO_PLAN to keyless."
             )
         return cls(plan, override or plan.base_url, key)
+
+    @classmethod
+    def without_key(cls, plan: Plan, url_variable: str, environment: Mapping[str, str]) -> Self:
+        """How an API is called that takes no key.
+
+        Args:
+            plan: Its address and limits.
+            url_variable: The variable that overrides the address.
+            environment: The environment.
+
+        Raises:
+            InvalidSettings: The variable is malformed.
+        """
+        override = _text(environment, url_variable).rstrip("/")
+        if override:
+            _check_base_url(override, url_variable)
+        advice = f"It may pass; else check {url_variable}."
+        return cls(plan, override or plan.base_url, url_variable=url_variable, advice=advice)
 
     def headers(self) -> dict[str, str]:
         """The headers that identify this installation to the API."""
@@ -146,7 +170,7 @@ def _key(environment: Mapping[str, str]) -> str | None:
     return key or None
 
 
-def _check_base_url(url: str) -> None:
+def _check_base_url(url: str, variable: str) -> None:
     try:
         parts = urlsplit(url)
         sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -155,7 +179,7 @@ def _check_base_url(url: str) -> None:
     if not sound or not re.fullmatch(r"[!-~]+", url) or set(url) & set("@?#"):
         # Not quoted: what stands before an @ or after a ? may be a secret.
         raise InvalidSettings(
-            "COINGECKO_BASE_URL must be like https://api.coingecko.com/api/v3: http or https, a "
+            f"{variable} must be like https://api.coingecko.com/api/v3: http or https, a "
             "host and a path, with no user, query or fragment."
         )
 

@@ -3,7 +3,7 @@
 -- Run it as ACCOUNTADMIN, or as a role that may create databases, warehouses and roles. It is safe
 -- to run again: nothing that holds data is ever replaced.
 --
--- This script is the one home of the tables. The local warehouse, DuckDB, is made from it too: the
+-- This script is the one home of these tables. The local warehouse, DuckDB, is made from it too: the
 -- statements that create a schema, a table or a view are transpiled, the others (database, warehouse,
 -- roles, grants) name things that a file on a laptop does not have. Names are therefore qualified by
 -- their schema and never by their database, which in DuckDB is the name of the file.
@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS transformed.historical_prices (
     total_volume DOUBLE COMMENT 'Volume traded in the 24 hours before, in vs_currency; null or zero where the API says so',
     granularity VARCHAR NOT NULL COMMENT 'Spacing of the points in the API''s answer: daily, hourly or 5-minute',
     fetched_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the API was asked, UTC',
-    loaded_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the row was loaded, UTC; one moment a load',
+    loaded_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'Since when the row stands with these values: when the load was that brought them, UTC',
     source VARCHAR NOT NULL COMMENT 'Where the price is from: coingecko, or simulated',
     PRIMARY KEY (coin_id, vs_currency, price_at)
 ) COMMENT = 'Daily history: one row a coin a day';
@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS transformed.intra_day_prices (
     total_volume DOUBLE COMMENT 'Volume traded in the 24 hours before, in vs_currency; null or zero where the API says so',
     granularity VARCHAR NOT NULL COMMENT 'Spacing of the points in the API''s answer: daily, hourly or 5-minute',
     fetched_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the API was asked, UTC',
-    loaded_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the row was loaded, UTC; one moment a load',
+    loaded_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'Since when the row stands with these values: when the load was that brought them, UTC',
     source VARCHAR NOT NULL COMMENT 'Where the price is from: coingecko, or simulated',
     PRIMARY KEY (coin_id, vs_currency, price_at)
 ) COMMENT = 'Intra-day prices: one row a coin an observation';
@@ -105,6 +105,36 @@ CREATE TABLE IF NOT EXISTS transformed.ingestion_ledger (
     PRIMARY KEY (stream, coin_id, vs_currency, window_start)
 ) COMMENT = 'What became of every coin in every window: one row a coin a window';
 
+CREATE TABLE IF NOT EXISTS transformed.price_revisions (
+    stream VARCHAR NOT NULL COMMENT 'historical or intra_day: in whose table of prices the row stood',
+    coin_id VARCHAR NOT NULL COMMENT 'The API''s id of the coin',
+    vs_currency VARCHAR NOT NULL COMMENT 'Currency of all prices, caps and volumes of the row, as in usd',
+    price_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'UTC moment of the observation that changed',
+    window_start TIMESTAMP_NTZ(6) NOT NULL COMMENT 'Start of the window that was loaded again, UTC',
+    known_from TIMESTAMP_NTZ(6) NOT NULL COMMENT 'Since when the old values stood in the table: their loaded_at, UTC',
+    revised_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When a load replaced them, UTC; the loaded_at of the new values',
+    old_price DOUBLE NOT NULL COMMENT 'Price that stood in the table',
+    old_market_cap DOUBLE COMMENT 'Market capitalization that stood in the table',
+    old_total_volume DOUBLE COMMENT 'Volume that stood in the table',
+    old_granularity VARCHAR NOT NULL COMMENT 'Spacing of the points that the old values came with',
+    old_fetched_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the API was asked for the old values, UTC',
+    new_price DOUBLE COMMENT 'Price since then; null where the window no longer has this moment',
+    new_market_cap DOUBLE COMMENT 'Market capitalization since then',
+    new_total_volume DOUBLE COMMENT 'Volume since then',
+    new_granularity VARCHAR COMMENT 'Spacing of the new points; null where the window no longer has this moment',
+    new_fetched_at TIMESTAMP_NTZ(6) COMMENT 'When the API was asked for the new values, UTC; null where there are none',
+    source VARCHAR NOT NULL COMMENT 'Where the old values are from: coingecko, or simulated',
+    PRIMARY KEY (stream, coin_id, vs_currency, price_at, revised_at)
+) COMMENT = 'Values that stood in a table of prices and no longer do: one row a coin a moment a change';
+
+CREATE TABLE IF NOT EXISTS transformed.streams (
+    stream VARCHAR NOT NULL COMMENT 'historical or intra_day',
+    vs_currency VARCHAR NOT NULL COMMENT 'Currency that the stream asks for',
+    first_window TIMESTAMP_NTZ(6) NOT NULL COMMENT 'Start of the stream''s first window, UTC',
+    window_minutes INTEGER NOT NULL COMMENT 'Length of a window',
+    PRIMARY KEY (stream)
+) COMMENT = 'Which windows a stream has, as the settings say: one row a stream';
+
 CREATE OR REPLACE VIEW transformed.prices COPY GRANTS
     COMMENT = 'Both streams as one series: one row a coin a moment, of the finest granularity there is'
 AS
@@ -141,6 +171,70 @@ SELECT
     finest.source
 FROM finest
 LEFT JOIN transformed.coins ON coins.coin_id = finest.coin_id;
+
+-- GENERATOR takes a constant: 65,536 windows are 44 years of six hours.
+CREATE OR REPLACE VIEW transformed.coin_windows COPY GRANTS
+    COMMENT = 'Every tracked coin in every closed window: one row a coin a window, pending where the ledger has none'
+AS
+WITH numbers AS (
+    SELECT ROW_NUMBER() OVER (ORDER BY SEQ4()) - 1 AS window_number
+    FROM TABLE(GENERATOR(ROWCOUNT => 65536))
+),
+
+windows AS (
+    SELECT
+        streams.stream,
+        streams.vs_currency,
+        numbers.window_number,
+        DATEADD(
+            'minute', numbers.window_number * streams.window_minutes, streams.first_window
+        ) AS window_start
+    FROM transformed.streams
+    INNER JOIN numbers
+        ON
+            (numbers.window_number + 1) * streams.window_minutes
+            <= DATEDIFF('minute', streams.first_window, SYSDATE())
+)
+
+SELECT
+    windows.stream,
+    coins.coin_id,
+    windows.vs_currency,
+    windows.window_number,
+    windows.window_start,
+    COALESCE(ledger.status, 'pending') AS status,
+    ledger.reason,
+    COALESCE(ledger.points, 0) AS points,
+    ledger.run_id,
+    ledger.updated_at
+FROM windows
+CROSS JOIN transformed.coins
+LEFT JOIN transformed.ingestion_ledger AS ledger
+    ON
+        ledger.stream = windows.stream
+        AND ledger.coin_id = coins.coin_id
+        AND ledger.vs_currency = windows.vs_currency
+        AND ledger.window_start = windows.window_start
+WHERE coins.tracked;
+
+CREATE OR REPLACE VIEW transformed.completeness COPY GRANTS
+    COMMENT = 'How complete each tracked coin is: one row a stream a coin a month, counted in windows'
+AS
+SELECT
+    stream,
+    coin_id,
+    vs_currency,
+    DATE_TRUNC('month', window_start) AS month,
+    COUNT(*) AS expected,
+    COUNT_IF(status = 'present') AS present,
+    COUNT_IF(status = 'missing_at_source') AS missing_at_source,
+    COUNT_IF(status = 'out_of_plan') AS out_of_plan,
+    COUNT_IF(status = 'quarantined') AS quarantined,
+    COUNT_IF(status = 'failed') AS failed,
+    COUNT_IF(status = 'pending') AS pending,
+    CAST(COUNT_IF(status = 'present') AS DOUBLE) / COUNT(*) AS ratio
+FROM transformed.coin_windows
+GROUP BY stream, coin_id, vs_currency, DATE_TRUNC('month', window_start);
 
 -- XSMALL, asleep after a minute: a load of ten years of daily prices is seconds of work.
 CREATE WAREHOUSE IF NOT EXISTS crypto_wh

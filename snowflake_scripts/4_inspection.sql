@@ -77,7 +77,7 @@ GROUP BY day
 ORDER BY day DESC
 LIMIT 100;
 
--- What did each load leave? Rows that a later load replaced count with the later one.
+-- What did each load bring? A row counts with the load that its values stand since.
 SELECT
     stream,
     loaded_at,
@@ -96,6 +96,55 @@ FROM (
 GROUP BY stream, loaded_at
 ORDER BY loaded_at DESC
 LIMIT 50;
+
+-- What was revised? Values that stood in a table of prices and no longer do, the latest first. Without
+-- a new price the window no longer has that moment, as when finer points took its place.
+SELECT
+    stream,
+    revised_at,
+    coin_id,
+    vs_currency,
+    price_at,
+    old_price,
+    new_price,
+    (new_price - old_price) / NULLIF(old_price, 0) AS price_change,
+    old_granularity,
+    new_granularity,
+    old_fetched_at,
+    new_fetched_at
+FROM transformed.price_revisions
+ORDER BY revised_at DESC, stream, price_at DESC, coin_id
+LIMIT 200;
+
+-- What was known a day ago? The daily prices as they stood then. Any moment can be put in its place.
+WITH asked AS (SELECT DATEADD('day', -1, SYSDATE()) AS known_at)
+
+SELECT
+    coin_id,
+    vs_currency,
+    price_at,
+    price,
+    market_cap,
+    total_volume,
+    granularity,
+    loaded_at AS known_from
+FROM transformed.historical_prices
+CROSS JOIN asked
+WHERE loaded_at <= known_at
+UNION ALL
+SELECT
+    coin_id,
+    vs_currency,
+    price_at,
+    old_price,
+    old_market_cap,
+    old_total_volume,
+    old_granularity,
+    known_from
+FROM transformed.price_revisions
+CROSS JOIN asked
+WHERE stream = 'historical' AND known_from <= known_at AND revised_at > known_at
+ORDER BY price_at DESC, coin_id, vs_currency;
 
 -- Which coins are tracked, since when, and how do they stand in the latest snapshot of the market?
 SELECT

@@ -60,3 +60,19 @@ DESCRIBE INTEGRATION crypto_lake;
 
 -- name: show_pipes
 SHOW PIPES IN SCHEMA crypto_db.transformed;
+
+-- name: session_facts
+-- A warehouse that does not exist, or is not for the role, is no error of the login.
+SELECT
+    CURRENT_USER() AS user_name,
+    CURRENT_ROLE() AS role,
+    CURRENT_WAREHOUSE() AS warehouse;
+
+-- name: show_stages
+SHOW STAGES IN SCHEMA crypto_db.transformed;
+
+-- name: list_nothing
+LIST @crypto_db.transformed.transformed_lake/nothing/;
+
+-- name: pipe_status
+SELECT SYSTEM$PIPE_STATUS('crypto_db.transformed.{pipe}') AS status;

@@ -45,6 +45,13 @@ CREATE OR REPLACE TEMPORARY TABLE staged_ranges (
     range_end TIMESTAMP_NTZ(6)
 );
 
+-- name: stage_standing
+-- What stands in the windows before they are replaced.
+CREATE OR REPLACE TEMPORARY TABLE staged_standing AS
+SELECT *
+FROM {table}
+WHERE FALSE;
+
 -- name: stage_coins
 CREATE OR REPLACE TEMPORARY TABLE staged_coins AS
 SELECT *
@@ -79,7 +86,9 @@ SELECT source FROM historical_prices
 UNION
 SELECT source FROM intra_day_prices
 UNION
-SELECT source FROM market_snapshots;
+SELECT source FROM market_snapshots
+UNION
+SELECT source FROM fear_and_greed;
 
 -- name: staged_faults
 -- Rows that would break a table's key, and rows that no later load of their window would replace.
@@ -172,6 +181,50 @@ HAVING COUNT(staged.observed_at) <> windows.snapshots
 ORDER BY window_start, counted
 LIMIT 3;
 
+-- name: keep_standing
+INSERT INTO staged_standing
+SELECT standing.*
+FROM {table} AS standing
+INNER JOIN staged_ranges AS ranges
+    ON standing.price_at >= ranges.range_start AND standing.price_at < ranges.range_end;
+
+-- name: insert_revisions
+-- What will no longer stand, or not with these values. That it was asked for again is no change.
+INSERT INTO price_revisions (
+    stream, coin_id, vs_currency, price_at, window_start, known_from, revised_at,
+    old_price, old_market_cap, old_total_volume, old_granularity, old_fetched_at,
+    new_price, new_market_cap, new_total_volume, new_granularity, new_fetched_at, source
+)
+SELECT
+    ?, changed.coin_id, changed.vs_currency, changed.price_at, windows.window_start,
+    changed.loaded_at, ?,
+    changed.price, changed.market_cap, changed.total_volume, changed.granularity,
+    changed.fetched_at,
+    changed.new_price, changed.new_market_cap, changed.new_total_volume, changed.new_granularity,
+    changed.new_fetched_at, changed.source
+FROM (
+    SELECT
+        standing.*,
+        staged.price AS new_price,
+        staged.market_cap AS new_market_cap,
+        staged.total_volume AS new_total_volume,
+        staged.granularity AS new_granularity,
+        staged.fetched_at AS new_fetched_at
+    FROM staged_standing AS standing
+    LEFT JOIN staged_prices AS staged
+        ON
+            staged.coin_id = standing.coin_id
+            AND staged.vs_currency = standing.vs_currency
+            AND staged.price_at = standing.price_at
+    WHERE
+        staged.price IS DISTINCT FROM standing.price
+        OR staged.market_cap IS DISTINCT FROM standing.market_cap
+        OR staged.total_volume IS DISTINCT FROM standing.total_volume
+        OR staged.granularity IS DISTINCT FROM standing.granularity
+) AS changed
+INNER JOIN staged_windows AS windows
+    ON changed.price_at >= windows.window_start AND changed.price_at < windows.window_end;
+
 -- name: delete_prices
 DELETE FROM {table}
 USING staged_ranges
@@ -183,9 +236,20 @@ INSERT INTO {table} (
     granularity, fetched_at, loaded_at, source
 )
 SELECT
-    coin_id, vs_currency, price_at, price, market_cap, total_volume,
-    granularity, fetched_at, ?, source
-FROM staged_prices;
+    staged.coin_id, staged.vs_currency, staged.price_at,
+    staged.price, staged.market_cap, staged.total_volume, staged.granularity, staged.fetched_at,
+    -- A row that says what stood before keeps its loaded_at: since when its values stand.
+    COALESCE(standing.loaded_at, ?), staged.source
+FROM staged_prices AS staged
+LEFT JOIN staged_standing AS standing
+    ON
+        standing.coin_id = staged.coin_id
+        AND standing.vs_currency = staged.vs_currency
+        AND standing.price_at = staged.price_at
+        AND standing.price IS NOT DISTINCT FROM staged.price
+        AND standing.market_cap IS NOT DISTINCT FROM staged.market_cap
+        AND standing.total_volume IS NOT DISTINCT FROM staged.total_volume
+        AND standing.granularity IS NOT DISTINCT FROM staged.granularity;
 
 -- name: delete_snapshots
 DELETE FROM market_snapshots
@@ -268,6 +332,66 @@ SELECT
 FROM staged_prices
 QUALIFY ROW_NUMBER() OVER (PARTITION BY window_start ORDER BY price_at, coin_id, vs_currency) <= 5
 ORDER BY window_start, price_at, coin_id, vs_currency;
+
+-- name: revised_windows
+-- What a load revised, window by window.
+SELECT
+    window_start,
+    COUNT(*) AS revised
+FROM price_revisions
+WHERE stream = ? AND revised_at = ?
+GROUP BY window_start
+ORDER BY window_start;
+
+-- name: revised_examples
+-- A few of them, for people: the newest, one a coin first.
+SELECT
+    coin_id,
+    vs_currency,
+    price_at,
+    old_price,
+    new_price,
+    old_market_cap,
+    new_market_cap,
+    old_total_volume,
+    new_total_volume,
+    old_granularity,
+    new_granularity
+FROM price_revisions
+WHERE stream = ? AND revised_at = ?
+ORDER BY
+    ROW_NUMBER() OVER (PARTITION BY coin_id, vs_currency ORDER BY price_at DESC),
+    coin_id,
+    vs_currency
+LIMIT 5;
+
+-- name: prices_as_known_at
+-- What the table held at a moment, of a span of price_at: what stands and stood then already, and what
+-- stood then and was revised since. Bound: moment, span, stream, moment, moment, span.
+SELECT
+    coin_id,
+    vs_currency,
+    price_at,
+    price,
+    market_cap,
+    total_volume,
+    granularity,
+    loaded_at AS known_from
+FROM {table}
+WHERE loaded_at <= ? AND price_at >= ? AND price_at < ?
+UNION ALL
+SELECT
+    coin_id,
+    vs_currency,
+    price_at,
+    old_price,
+    old_market_cap,
+    old_total_volume,
+    old_granularity,
+    known_from
+FROM price_revisions
+WHERE stream = ? AND known_from <= ? AND revised_at > ? AND price_at >= ? AND price_at < ?
+ORDER BY price_at, coin_id, vs_currency;
 
 -- name: staged_counts
 SELECT

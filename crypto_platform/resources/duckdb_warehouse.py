@@ -58,6 +58,10 @@ class DuckDBWarehouse(Warehouse):
         layer.check(stream, manifests)
         return super().load(stream, manifests, transformed_root)
 
+    def exists(self) -> bool:
+        """See ``Warehouse.exists``."""
+        return Path(self.path).exists()
+
     def table_uri(self, table: str) -> str:
         """See ``Warehouse.table_uri``."""
         return f"duckdb://{self.path}/transformed.{table}"

@@ -15,9 +15,16 @@ from crypto_platform.failures import PermanentFailure
 from crypto_platform.manifests import AbsenceStatus
 from crypto_platform.streams import Stream, Window
 
+SIMULATED = "simulated"
+"""The source of what a simulated market says; whatever else names a source is real."""
+
 
 class IngestionFailure(dg.Failure):
     """The price API could not be asked now; a later try may succeed."""
+
+
+class FunctionBusy(IngestionFailure):
+    """The function was doing other work all the while that was waited for it."""
 
 
 class WrittenObject(BaseModel, frozen=True):
@@ -119,6 +126,26 @@ class MarketsAnswer(BaseModel, frozen=True):
     observed_at: AwareDatetime
 
 
+class FearAndGreedAnswer(BaseModel, frozen=True):
+    """What came of asking for the Fear & Greed index.
+
+    Attributes:
+        uri: The file in which its answer is kept.
+        bytes: Size as stored, compressed.
+        sha256: Of the bytes as stored.
+        calls: Requests made.
+        source: ``alternative.me`` or ``simulated``.
+        fetched_at: When it answered.
+    """
+
+    uri: str
+    bytes: int
+    sha256: str
+    calls: int
+    source: str
+    fetched_at: AwareDatetime
+
+
 class Ingestion(dg.ConfigurableResource[None], ABC):
     """The function that asks the price API, wherever it runs."""
 
@@ -213,6 +240,16 @@ class Ingestion(dg.ConfigurableResource[None], ABC):
             )
         )
 
+    def fear_and_greed(self, *, run_id: str, uri: str) -> FearAndGreedAnswer:
+        """Have all days of the Fear & Greed index written to a file.
+
+        Args:
+            run_id: The run that asks.
+            uri: The file.
+        """
+        event = {"action": "fear_and_greed", "run_id": run_id, "uri": uri}
+        return FearAndGreedAnswer.model_validate(self.invoke(event))
+
 
 class LocalIngestion(Ingestion):
     """The function in this process, its event and answer passed as JSON as Lambda would."""
@@ -305,7 +342,7 @@ class LambdaIngestion(Ingestion):
             f"{error.response['Error']['Message']}"
         )
         if _is_throttled(error):
-            return IngestionFailure(
+            return FunctionBusy(
                 description=f"{refused} It was busy for {self.patience:g} s; try again when the "
                 "runs that use it have ended."
             )

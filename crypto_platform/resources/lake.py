@@ -9,8 +9,9 @@ import gzip
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -31,6 +32,9 @@ SWEEP_AFTER = timedelta(days=1)
 # Enough to hide a bucket's latency behind its own; a disk does not mind.
 _CONCURRENT_REQUESTS = 16
 
+# What S3 says of an account that is not set up, by its codes: another try would hear the same.
+_REFUSALS = {"403", "AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "NoSuchBucket"}
+
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
@@ -41,6 +45,10 @@ class MissingWindowError(PermanentFailure):
 
 class CorruptFileError(PermanentFailure):
     """A file is not what its manifest says it is."""
+
+
+class LakeRefusedError(PermanentFailure):
+    """The bucket of a layer is not there, or may not be used."""
 
 
 def in_parallel(function: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
@@ -74,10 +82,24 @@ class Layer:
 
     def read(self, path: str) -> bytes | None:
         """The content at a path, or ``None`` where nothing is."""
-        try:
-            content: bytes = self._at(path).read_bytes()
-        except FileNotFoundError:
-            return None
+        # Loading the definitions must not pay for it.
+        from cloudpathlib import S3Path  # noqa: PLC0415
+
+        at = self._at(path)
+        with self._refusals():
+            if isinstance(at, S3Path):
+                # Not the path's own read_bytes: it keeps a copy, and takes what was replaced
+                # within the same second for the same.
+                s3 = at.client.client
+                try:
+                    stored: bytes = s3.get_object(Bucket=at.bucket, Key=at.key)["Body"].read()
+                except s3.exceptions.NoSuchKey:
+                    return None
+                return stored
+            try:
+                content: bytes = at.read_bytes()
+            except FileNotFoundError:
+                return None
         return content
 
     def put(self, path: str, content: bytes) -> None:
@@ -85,16 +107,19 @@ class Layer:
         # Loading the definitions must not pay for it.
         from lambda_function.lake import put  # noqa: PLC0415
 
-        put(self.uri(path), content)
+        with self._refusals():
+            put(self.uri(path), content)
 
     def remove(self, path: str) -> None:
         """Delete what is at a path, if anything is."""
-        self._at(path).unlink(missing_ok=True)
+        with self._refusals():
+            self._at(path).unlink(missing_ok=True)
 
     def paths(self, folder: str) -> list[str]:
         """Paths of all files below a folder, sorted; empty where there is no such folder."""
         at = self._at(folder)
-        below = (str(file.relative_to(at)) for file in at.rglob("*") if file.is_file())
+        with self._refusals():
+            below = [str(file.relative_to(at)) for file in at.rglob("*") if file.is_file()]
         return sorted(f"{folder}/{path}" for path in below)
 
     def manifest(self, stream: Stream, window: Window) -> Manifest | None:
@@ -168,6 +193,22 @@ class Layer:
             for file in self._at(folder).glob("run=*/*"):
                 if file not in named and datetime.fromtimestamp(file.stat().st_mtime, UTC) < oldest:
                     file.unlink(missing_ok=True)
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Says of S3's refusals, by whichever library they come, which bucket and what to do."""
+        try:
+            yield
+        except Exception as error:
+            answer = getattr(error, "response", None) or {}
+            if answer.get("Error", {}).get("Code") not in _REFUSALS:
+                raise
+            raise LakeRefusedError(
+                f"The {self.name} lake, {self.root}, may not be used: {error} Nothing was "
+                f"committed. Correct {self.name.upper()}_BUCKET or the credentials, or attach the "
+                "policy crypto-platform to whoever Dagster runs as; crypto-platform doctor looks "
+                "at all of it."
+            ) from error
 
     def _at(self, path: str) -> Any:
         return at(self.uri(path))

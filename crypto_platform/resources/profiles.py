@@ -1,9 +1,11 @@
 """The choice of a profile: the one place that knows what stands behind each seam."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from crypto_platform.resources.alerts import LocalOutbox, SnsTopic
 from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.glue_transform import GlueTransform
 from crypto_platform.resources.ingestion import LambdaIngestion, LocalIngestion
@@ -19,55 +21,76 @@ class Profile:
     """Where the platform runs.
 
     Attributes:
-        resources: The resources for some settings, by the names that the assets ask for.
+        builders: What makes each resource from the settings, by the name that the assets ask for.
         ingestion_kinds: What ingestion runs on and writes, as the asset graph shows it.
         transform_kinds: The same of the transformation.
         warehouse_kinds: The same of the load.
     """
 
-    resources: Callable[[Settings], dict[str, Any]]
+    builders: Mapping[str, Callable[[Settings], Any]]
     ingestion_kinds: frozenset[str]
     transform_kinds: frozenset[str]
     warehouse_kinds: frozenset[str]
 
+    def resources(self, settings: Settings) -> dict[str, Any]:
+        """All resources for some settings, by the names that the assets ask for.
 
-def _on_a_laptop(settings: Settings) -> dict[str, Any]:
-    home = settings.home.absolute()
-    return {
-        "ingestion": LocalIngestion(),
-        "lake": Lake(raw_root=str(home / "raw"), transformed_root=str(home / "transformed")),
-        "transform": LocalTransform(engine=settings.spark, cache_folder=str(home / "cache")),
-        "warehouse": DuckDBWarehouse(path=str(home / "crypto_db.duckdb")),
-    }
+        Raises:
+            SettingsError: A setting that one of them needs is missing.
+        """
+        return {name: build(settings) for name, build in self.builders.items()}
 
 
-def _on_aws(settings: Settings) -> dict[str, Any]:
-    jobs = {
-        HISTORICAL.job: settings.historical_glue_job,
-        INTRA_DAY.job: settings.intra_day_glue_job,
-    }
-    return {
-        "ingestion": LambdaIngestion(
-            function_name=settings.ingestion_function, region=settings.aws_region
-        ),
-        "lake": Lake(
-            raw_root=f"s3://{settings.raw_bucket}",
-            transformed_root=f"s3://{settings.transformed_bucket}",
-        ),
-        "transform": GlueTransform(jobs=jobs, region=settings.aws_region),
-        "warehouse": snowflake_warehouse(settings),
-    }
+def _home(settings: Settings) -> Path:
+    return settings.home.absolute()
 
 
 PROFILES = {
     "local": Profile(
-        resources=_on_a_laptop,
+        builders={
+            "alerts": lambda settings: LocalOutbox(
+                path=str(_home(settings) / "alerts" / "outbox.jsonl"),
+                state_root=str(_home(settings) / "alerts"),
+            ),
+            "ingestion": lambda _: LocalIngestion(),
+            "lake": lambda settings: Lake(
+                raw_root=str(_home(settings) / "raw"),
+                transformed_root=str(_home(settings) / "transformed"),
+            ),
+            "transform": lambda settings: LocalTransform(
+                engine=settings.spark, cache_folder=str(_home(settings) / "cache")
+            ),
+            "warehouse": lambda settings: DuckDBWarehouse(
+                path=str(_home(settings) / "crypto_db.duckdb")
+            ),
+        },
         ingestion_kinds=frozenset({"python", "json"}),
         transform_kinds=frozenset({"pyspark", "parquet"}),
         warehouse_kinds=frozenset({"duckdb", "table"}),
     ),
     "aws": Profile(
-        resources=_on_aws,
+        builders={
+            "alerts": lambda settings: SnsTopic(
+                topic=settings.alerts_topic,
+                region=settings.aws_region,
+                state_root=f"s3://{settings.raw_bucket}/alerts",
+            ),
+            "ingestion": lambda settings: LambdaIngestion(
+                function_name=settings.ingestion_function, region=settings.aws_region
+            ),
+            "lake": lambda settings: Lake(
+                raw_root=f"s3://{settings.raw_bucket}",
+                transformed_root=f"s3://{settings.transformed_bucket}",
+            ),
+            "transform": lambda settings: GlueTransform(
+                jobs={
+                    HISTORICAL.job: settings.historical_glue_job,
+                    INTRA_DAY.job: settings.intra_day_glue_job,
+                },
+                region=settings.aws_region,
+            ),
+            "warehouse": snowflake_warehouse,
+        },
         ingestion_kinds=frozenset({"lambda", "s3"}),
         transform_kinds=frozenset({"glue", "pyspark", "s3"}),
         warehouse_kinds=frozenset({"snowflake", "table"}),

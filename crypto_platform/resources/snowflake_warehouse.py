@@ -48,6 +48,7 @@ _LOCK_TIMEOUT = 900
 # The types that the tables have, as the connector names them and as SQL casts to them.
 _CASTS = {
     "BOOLEAN": "BOOLEAN",
+    "DATE": "DATE",
     "FIXED": "NUMBER",
     "REAL": "DOUBLE",
     "TEXT": "VARCHAR",

@@ -6,6 +6,7 @@ session, and how files and rows get into a session's temporary tables.
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import dagster as dg
 
 from crypto_platform.failures import PermanentFailure
 from crypto_platform.manifests import Manifest
+from crypto_platform.resources.ingestion import SIMULATED
 from crypto_platform.resources.warehouse_sql import (
     only_reads,
     statement,
@@ -68,6 +70,25 @@ class Coin(Protocol):
 
 
 @dataclass(frozen=True)
+class Revisions:
+    """Values that stood in a table of prices until a load changed them or took them out.
+
+    Attributes:
+        by_window: How many observations were revised, by the start of their window; windows
+            without any are not in it.
+        examples: A few of them with their old and new values, of as many coins as there are.
+    """
+
+    by_window: Mapping[datetime, int]
+    examples: Sequence[Row]
+
+    @property
+    def total(self) -> int:
+        """How many observations were revised."""
+        return sum(self.by_window.values())
+
+
+@dataclass(frozen=True)
 class LoadResult:
     """What a load put into the warehouse.
 
@@ -77,7 +98,9 @@ class LoadResult:
         snapshots: Rows now in ``market_snapshots`` for the windows.
         ledger: Coins times windows by their status in the ledger.
         previews: The first few prices of a window, by its start; windows without any are not in it.
-        loaded_at: The moment that stands in ``loaded_at`` of all these rows.
+        revisions: What stood in the windows before with other values, or no longer stands.
+        loaded_at: The moment that stands in ``loaded_at`` of all rows that were not there before
+            with these values.
     """
 
     prices: int
@@ -85,6 +108,7 @@ class LoadResult:
     snapshots: int
     ledger: Mapping[str, int]
     previews: Mapping[datetime, Sequence[Row]]
+    revisions: Revisions
     loaded_at: datetime
 
 
@@ -169,8 +193,8 @@ class Warehouse(dg.ConfigurableResource[None]):
 
         The prices, market snapshots and ledger rows of the windows are replaced in one
         transaction, after the files were compared with the manifests, and only if what then
-        stands in the tables agrees with them too. Doing it again changes nothing but
-        ``loaded_at``.
+        stands in the tables agrees with them too. Values that no longer stand afterwards go to
+        ``price_revisions`` in the same transaction. Doing it again changes nothing.
 
         Args:
             stream: The stream of the windows.
@@ -182,9 +206,10 @@ class Warehouse(dg.ConfigurableResource[None]):
             MixedSourcesError: Simulated prices would stand beside real ones.
             WarehouseBusyError: Another process holds the warehouse.
         """
-        loaded_at = datetime.now(UTC)
         ranges = merge_neighbours(manifest.window for manifest in manifests)
         with self.loading_session(stream, manifests) as session:
+            # Not before: a load that waited for another one comes after it.
+            loaded_at = datetime.now(UTC)
             _stage(session, stream, manifests, ranges, transformed_root)
             with transaction(session):
                 _refuse_mixed_sources(session)
@@ -193,7 +218,7 @@ class Warehouse(dg.ConfigurableResource[None]):
                 _replace(session, stream, loaded_at)
                 for check in _checks_of_tables(stream):
                     _refuse_mismatches(session, stream, check, "the table would hold")
-            return _result(session, loaded_at)
+            return _result(session, stream, loaded_at)
 
     def upsert_coins(self, coins: Sequence[Coin]) -> None:
         """Add coins to the table ``coins``, and bring those that are there up to date.
@@ -229,6 +254,26 @@ class Warehouse(dg.ConfigurableResource[None]):
         with self.session(read_only=True) as session:
             return session.execute(sql, params)
 
+    def prices_as_known_at(self, stream: Stream, moment: datetime, span: Window) -> list[Row]:
+        """The prices of a stream as its table held them at a moment, whatever came later.
+
+        Args:
+            stream: The stream.
+            moment: When.
+            span: Of ``price_at``: which prices, since a whole table may not fit into memory.
+
+        Returns:
+            One row a coin an observation, with the values that stood then, and ``known_from``:
+            since when they had stood.
+        """
+        sql = statement("prices_as_known_at", stream.table)
+        of_span = (span.start, span.end)
+        return self.query(sql, [moment, *of_span, stream.name, moment, moment, *of_span])
+
+    def exists(self) -> bool:
+        """Whether there is anything to read, for who must not make it by asking."""
+        return True
+
     @abstractmethod
     def table_uri(self, table: str) -> str:
         """An address of a table that tells a person where it is."""
@@ -263,7 +308,7 @@ def _stage(
     transformed_root: str,
 ) -> None:
     """Put what the files and the manifests say into temporary tables."""
-    for name in ("prices", "snapshots", "ledger", "windows", "ranges"):
+    for name in ("prices", "snapshots", "ledger", "windows", "ranges", "standing"):
         session.execute(statement(f"stage_{name}", stream.table))
     for dataset in _DATASETS:
         paths = [file.path for manifest in manifests for file in manifest.files_of(dataset)]
@@ -305,7 +350,20 @@ def _absences(stream: Stream, manifests: Iterable[Manifest]) -> Iterator[Row]:
 def _refuse_mixed_sources(session: Session) -> None:
     staged = {row["source"] for row in session.execute(statement("staged_sources"))}
     standing = {row["source"] for row in session.execute(statement("standing_sources"))}
-    if len(staged | standing) > 1:
+    refuse_mixed_sources(staged, standing)
+
+
+def refuse_mixed_sources(staged: AbstractSet[str], standing: AbstractSet[str]) -> None:
+    """Refuse to put simulated values beside real ones, whichever of them came first.
+
+    Args:
+        staged: The sources of what is to be loaded.
+        standing: The sources of what stands in the warehouse.
+
+    Raises:
+        MixedSourcesError: Some are simulated, and some are not.
+    """
+    if len({source == SIMULATED for source in staged | standing}) > 1:
         raise MixedSourcesError(
             f"The files hold prices from {_listed(staged)}, the warehouse holds prices from "
             f"{_listed(standing)}: simulated prices and real ones are never mixed. "
@@ -342,6 +400,8 @@ def _refuse_mismatches(session: Session, stream: Stream, check: str, found_in: s
 
 
 def _replace(session: Session, stream: Stream, loaded_at: datetime) -> None:
+    session.execute(statement("keep_standing", stream.table))
+    session.execute(statement("insert_revisions"), [stream.name, loaded_at])
     session.execute(statement("delete_prices", stream.table))
     session.execute(statement("insert_prices", stream.table), [loaded_at])
     # Snapshots do not say their stream: the one that takes none must leave them alone.
@@ -357,13 +417,28 @@ def _checks_of_tables(stream: Stream) -> list[str]:
     return ["standing_price_mismatches", *snapshots]
 
 
-def _result(session: Session, loaded_at: datetime) -> LoadResult:
+def _result(session: Session, stream: Stream, loaded_at: datetime) -> LoadResult:
     previews: dict[datetime, list[Row]] = {}
     for row in session.execute(statement("staged_previews")):
         previews.setdefault(row.pop("window_start"), []).append(row)
     (counts,) = session.execute(statement("staged_counts"))
     ledger = _by_status(session.execute(statement("staged_statuses")))
-    return LoadResult(**counts, ledger=ledger, previews=previews, loaded_at=loaded_at)
+    return LoadResult(
+        **counts,
+        ledger=ledger,
+        previews=previews,
+        revisions=_revisions(session, stream, loaded_at),
+        loaded_at=loaded_at,
+    )
+
+
+def _revisions(session: Session, stream: Stream, loaded_at: datetime) -> Revisions:
+    of_load = (stream.name, loaded_at)
+    windows = session.execute(statement("revised_windows"), of_load)
+    return Revisions(
+        by_window={row["window_start"]: row["revised"] for row in windows},
+        examples=session.execute(statement("revised_examples"), of_load) if windows else [],
+    )
 
 
 def _summary(session: Session, stream: Stream) -> TableSummary:

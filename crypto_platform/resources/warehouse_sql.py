@@ -1,9 +1,11 @@
 """The warehouse's SQL: read from ``snowflake_scripts``, and made DuckDB's where DuckDB runs it."""
 
+import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from crypto_platform.streams import STREAMS
@@ -11,10 +13,21 @@ from crypto_platform.streams import STREAMS
 if TYPE_CHECKING:
     from sqlglot import exp
 
+# What makes a warehouse of an empty DuckDB file, in this order.
+_CREATION_SCRIPTS = ("1_creation_tables.sql", "5_creation_models.sql")
+
 PRICE_TABLES = frozenset(stream.table for stream in STREAMS)
 
 # What a DuckDB file has of all that the script creates; see the script's head.
 _DUCKDB_HAS = frozenset({"SCHEMA", "TABLE", "VIEW"})
+
+
+class Column(NamedTuple):
+    """A column as the script that creates its table describes it."""
+
+    name: str
+    type: str
+    description: str
 
 
 class Creation(NamedTuple):
@@ -29,24 +42,66 @@ class Creation(NamedTuple):
     relations: frozenset[str]
 
 
-def statement(name: str, table: str = "") -> str:
-    """One of the named statements in ``statements.sql``, in Snowflake's dialect.
+def statement(name: str, table: str = "", *, file: str = "statements.sql") -> str:
+    """One of the named statements of a file, in Snowflake's dialect.
 
     Args:
         name: The name it has there.
         table: The table of prices it is about, for those that are about one.
+        file: The file in ``snowflake_scripts``.
 
     Raises:
         ValueError: If ``table`` is not a stream's table: an identifier cannot be bound as a value
             can, so only known ones reach the text.
     """
-    text = _statements("statements.sql")[name]
+    text = _statements(file)[name]
     if "{table}" not in text:
         return text
     if table not in PRICE_TABLES:
         known = ", ".join(sorted(PRICE_TABLES))
         raise ValueError(f"{table!r} is not a table of prices; those are {known}.")
     return text.replace("{table}", table)
+
+
+def model_statement(name: str, table: str = "", key: Sequence[str] = ()) -> str:
+    """One of the named statements in ``models.sql``, in Snowflake's dialect.
+
+    Args:
+        name: The name it has there.
+        table: The model it is about, for those that are about any; see ``identifier``.
+        key: The columns of the model's key, for those that need them.
+    """
+    text = _statements("models.sql")[name]
+    if "{table}" in text:
+        text = text.replace("{table}", identifier(table))
+    return text.replace("{key}", ", ".join(map(identifier, key)))
+
+
+@cache
+def model_definition() -> str:
+    """A checksum of how the models are made, which changes when any of them does."""
+    makers = [text for name, text in _statements("models.sql").items() if name.startswith("make_")]
+    return hashlib.sha256("\n".join(makers).encode()).hexdigest()[:16]
+
+
+@cache
+def described_columns(table: str) -> tuple[Column, ...]:
+    """The columns of a table of ``5_creation_models.sql``, as it describes them.
+
+    Read with no SQL parser, which loading the definitions need not take the time for.
+    """
+    _, _, creation = _text("5_creation_models.sql").partition(f" transformed.{table} (\n")
+    columns = re.findall(
+        r"^    (\w+) (\w+)(?:\(\d+\))?(?: NOT NULL)? COMMENT '((?:[^']|'')*)',$",
+        creation.partition("PRIMARY KEY")[0],
+        flags=re.MULTILINE,
+    )
+    return tuple(Column(name, kind, text.replace("''", "'")) for name, kind, text in columns)
+
+
+def frame_statement(name: str) -> str:
+    """One of the named statements in ``price_frames.sql``, in Snowflake's dialect."""
+    return _statements("price_frames.sql")[name]
 
 
 def snowflake_statement(name: str, **parts: str) -> str:
@@ -58,6 +113,11 @@ def snowflake_statement(name: str, **parts: str) -> str:
             none of these can be bound as a value.
     """
     return _statements("snowflake_statements.sql")[name].format_map(parts)
+
+
+def ledger_statement(name: str) -> str:
+    """One of the named statements in ``ledger.sql``, in Snowflake's dialect."""
+    return _statements("ledger.sql")[name]
 
 
 def identifier(name: str) -> str:
@@ -139,13 +199,13 @@ def only_reads(sql: str) -> bool:
 
 @cache
 def duckdb_creation() -> Creation:
-    """The schema, tables, view and comments of ``1_creation_tables.sql``, for DuckDB."""
+    """The schema, tables, view and comments of the scripts that create them, for DuckDB."""
     import sqlglot  # noqa: PLC0415
     from sqlglot import exp  # noqa: PLC0415
 
     statements: list[str] = []
     relations: set[str] = set()
-    for text in script_statements("1_creation_tables.sql"):
+    for text in chain.from_iterable(map(script_statements, _CREATION_SCRIPTS)):
         if _created_kind(text) not in _DUCKDB_HAS:
             continue
         create = sqlglot.parse_one(text, read="snowflake")

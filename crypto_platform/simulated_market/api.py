@@ -27,6 +27,13 @@ _RANGE_DELAY_MS, _CHART_DELAY_MS = 35 * MINUTE_MS, 10 * MINUTE_MS
 _STILL_NOW_MS = MINUTE_MS
 _LONGEST_PAGE = 250
 _MOST_DIGITS = 18
+_FEELINGS = (
+    (25, "Extreme Fear"),
+    (46, "Fear"),
+    (54, "Neutral"),
+    (75, "Greed"),
+    (100, "Extreme Greed"),
+)
 _STEPS = {"daily": DAY_MS, "hourly": HOUR_MS, "5m": FIVE_MINUTES_MS}
 
 
@@ -75,6 +82,9 @@ class Market(Protocol):
         Raises:
             UnknownCoinError: There is no such coin by now.
         """
+
+    def fear_and_greed(self, now: int) -> Sequence[tuple[int, int]]:
+        """UNIX seconds and value of each day of the Fear & Greed index, the oldest first."""
 
 
 class ApiError(Exception):
@@ -149,6 +159,8 @@ class PriceApi:
             "/coins/{id}/market_chart": self._market_chart,
             "/coins/{id}/market_chart/range": self._range,
             "/coins/{id}/history": self._history,
+            # Another API's, of alternative.me: the market feels something too.
+            "/fng/": self._fear_and_greed,
         }
 
     def answer(self, request: Request) -> Any:
@@ -237,6 +249,23 @@ class PriceApi:
         # As the API does, a day without a price has no market data at all.
         return {**about, "market_data": data} if data["current_price"] else about
 
+    def _fear_and_greed(self, request: Request) -> object:
+        days = self._market.fear_and_greed(request.now)[::-1]
+        limit = request.parameters.get("limit", "1")
+        if not limit.isdecimal():
+            raise ApiError(HTTPStatus.BAD_REQUEST, "invalid limit")
+        data = [
+            {
+                "value": str(value),
+                "value_classification": _feeling(value),
+                "timestamp": str(second),
+            }
+            for second, value in days[: int(limit) or None]
+        ]
+        if data:
+            data[0]["time_until_update"] = str(86_400 - request.now // 1000 % 86_400)
+        return {"name": "Fear and Greed Index", "data": data, "metadata": {"error": None}}
+
     def _chart(self, request: Request, currency: str, span: Span) -> Chart:
         self._check_depth(span.first, request.now)
         chart = self._market.chart(str(request.coin), currency, span, request.now)
@@ -267,6 +296,11 @@ class PriceApi:
             f" this plan are limited to the past {self._history_days} days.",
         }
         raise ApiError(HTTPStatus.UNAUTHORIZED, {"status": status})
+
+
+def _feeling(value: int) -> str:
+    """A value of the Fear & Greed index in its own words."""
+    return next(words for most, words in _FEELINGS if value <= most)
 
 
 def _granularity(first: int, last: int, now: int) -> str:

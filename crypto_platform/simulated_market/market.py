@@ -17,6 +17,14 @@ _RATES: Mapping[str, float] = {"usd": 1.0, "eur": 0.86, "gbp": 0.75, "jpy": 150.
 _A_QUARTER_HOUR_MS = 900_000
 _SHOWN_WHOLE_FROM = 10_000
 
+# Where the real index begins, and days that it has skipped.
+_FIRST_FEELING_MS = int(datetime(2018, 2, 1, tzinfo=UTC).timestamp()) * 1000
+_SKIPPED_FEELINGS = frozenset(
+    int(datetime(*day, tzinfo=UTC).timestamp())
+    for day in ((2018, 4, 14), (2018, 4, 15), (2018, 4, 16), (2024, 10, 26))
+)
+_FORTNIGHT = 14
+
 _PricedAt = tuple[float, int]
 """A price and when it stood there, so that the least and the greatest know their moment."""
 
@@ -113,6 +121,19 @@ class SyntheticMarket:
             "market_caps": _series(moments, quotes.market_caps[0], rate),
             "total_volumes": _series(moments, quotes.total_volumes[0], rate),
         }
+
+    def fear_and_greed(self, now: int) -> Sequence[tuple[int, int]]:
+        """Fear after two weeks of falling prices of the first coin, greed after rising ones."""
+        days = np.arange(_FIRST_FEELING_MS - _FORTNIGHT * DAY_MS, now + 1, DAY_MS)
+        prices = self._model.prices([next(iter(self._coins.values()))], days)[0]
+        moves = np.log(prices[_FORTNIGHT:] / prices[:-_FORTNIGHT])
+        values = np.clip(np.round(50 + 200 * moves), 5, 95).astype(int)
+        seconds = (days[_FORTNIGHT:] // 1000).tolist()
+        return [
+            (second, value)
+            for second, value in zip(seconds, values.tolist(), strict=True)
+            if second not in _SKIPPED_FEELINGS
+        ]
 
     def _listed(self, now: int) -> list[Coin]:
         return [coin for coin in self._coins.values() if self._model.first_stamp(coin) <= now]

@@ -39,6 +39,17 @@ def _delete_subscription(arn: str) -> None:
     client("sns").unsubscribe(SubscriptionArn=arn)
 
 
+def _create_provider(properties: Properties) -> str:
+    created = client("iam").create_open_id_connect_provider(
+        Url=properties["Url"], ClientIDList=properties["ClientIdList"]
+    )
+    return str(created["OpenIDConnectProviderArn"])
+
+
+def _delete_provider(arn: str) -> None:
+    client("iam").delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+
+
 def _is_kept(_: str) -> None:
     """The template retains it."""
 
@@ -79,6 +90,7 @@ def _model(
 MODELS = (
     _model("AWS::CloudWatch::Alarm", _create_alarm, _delete_alarm),
     _model("AWS::Glue::Job", _create_job, _delete_job),
+    _model("AWS::IAM::OIDCProvider", _create_provider, _delete_provider),
     _model("AWS::SNS::Subscription", _create_subscription, _delete_subscription),
     _model("AWS::SecretsManager::Secret", _create_secret, _is_kept),
 )

@@ -1,16 +1,16 @@
-import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
-from moto.awslambda.models import LambdaFunction
-from moto.glue.models import FakeJob, FakeJobRun
-from moto.glue.responses import GlueResponse
 
+from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform_tests.aws.account import TRANSFORMED_BUCKET, account, client, role
-from crypto_platform_tests.aws.glue_runs import GlueRuns
-from crypto_platform_tests.aws.lambda_runtime import Lambda
+from crypto_platform_tests.aws.cloud import BuildSnowflake, Cloud, cloud
+from crypto_platform_tests.aws.glue_runs import GlueRuns, running_jobs
+from crypto_platform_tests.aws.lambda_runtime import Lambda, running_functions
+from crypto_platform_tests.aws.stack import account_with_code
+from crypto_platform_tests.resources.fakesnow_server import Wire
 from infrastructure.package import GLUE_SCRIPTS, artifacts, function_zip
 
 FUNCTION = "crypto-ingestion"
@@ -23,24 +23,37 @@ def aws(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def lambda_service(
-    aws: str,  # noqa: ARG001 - the account comes first
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Lambda]:
-    """What runs the account's functions."""
-    service = Lambda(tmp_path / "lambda")
+def build_cloud(
+    tmp_path: Path, market: SimulatedMarket, build_snowflake: BuildSnowflake, wire: Wire
+) -> Iterator[Callable[..., Cloud]]:
+    """Makes the platform in the aws profile with further variables, once a test."""
+    with ExitStack() as stack:
 
-    def invoke(self: LambdaFunction, event: Any = None) -> tuple[str, bool, str]:
-        return service.invoke(self, event)
+        def build(**variables: str) -> Cloud:
+            return stack.enter_context(cloud(tmp_path, market, build_snowflake, wire, variables))
 
-    monkeypatch.setattr(LambdaFunction, "_invoke_lambda", invoke)
-    yield service
-    service.stop()
+        yield build
 
 
 @pytest.fixture
-def deploy(lambda_service: Lambda) -> Callable[..., None]:  # noqa: ARG001 - as above
+def stack(tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Creates the platform's stack in an account of its own; a second call updates it."""
+    with account_with_code(tmp_path / "objects") as (_, deploy):
+        yield deploy
+
+
+@pytest.fixture
+def lambda_service(tmp_path: Path) -> Iterator[Lambda]:
+    """What runs an account's functions."""
+    with running_functions(tmp_path / "lambda") as service:
+        yield service
+
+
+@pytest.fixture
+def deploy(
+    aws: str,  # noqa: ARG001 - the account comes first
+    lambda_service: Lambda,  # noqa: ARG001 - as above
+) -> Callable[..., None]:
     """Creates a function of the zip that is deployed, or of another."""
 
     def create(environment: dict[str, str], code: bytes | None = None, timeout: int = 900) -> None:
@@ -58,29 +71,18 @@ def deploy(lambda_service: Lambda) -> Callable[..., None]:  # noqa: ARG001 - as 
 
 
 @pytest.fixture
+def glue_service(tmp_path: Path) -> Iterator[GlueRuns]:
+    """What runs an account's Glue jobs."""
+    with running_jobs(tmp_path / "glue") as runs:
+        yield runs
+
+
+@pytest.fixture
 def glue_runs(
     aws: str,  # noqa: ARG001 - the account comes first
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[GlueRuns]:
+    glue_service: GlueRuns,
+) -> GlueRuns:
     """What runs the account's Glue jobs, which are there as the stack creates them."""
-    runs = GlueRuns(tmp_path / "glue")
-
-    def start(self: FakeJob, **options: Any) -> str:
-        return runs.start(self, **options)
-
-    def describe(self: FakeJobRun) -> dict[str, Any]:
-        return runs.describe(self)
-
-    def stop(self: GlueResponse) -> str:
-        for run_id in self.parameters["JobRunIds"]:
-            runs.stop(run_id)
-        return json.dumps({"SuccessfulSubmissions": [], "Errors": []})
-
-    monkeypatch.setattr(FakeJob, "start_job_run", start)
-    monkeypatch.setattr(FakeJobRun, "as_dict", describe)
-    # moto has no BatchStopJobRun.
-    monkeypatch.setattr(GlueResponse, "batch_stop_job_run", stop, raising=False)
     built = artifacts()
     for name in (*GLUE_SCRIPTS, "glue_jobs.zip"):
         client("s3").put_object(Bucket=TRANSFORMED_BUCKET, Key=f"code/{name}", Body=built[name])
@@ -95,5 +97,4 @@ def glue_runs(
             DefaultArguments={"--extra-py-files": f"s3://{TRANSFORMED_BUCKET}/code/glue_jobs.zip"},
             ExecutionProperty={"MaxConcurrentRuns": 1},
         )
-    yield runs
-    runs.end_all()
+    return glue_service

@@ -4,17 +4,23 @@ The script and its library are fetched from where the job says they are, and run
 as a program with arguments, on Sail, which reads and writes the account's buckets.
 """
 
+import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from moto.glue.models import FakeJob, FakeJobRun
+from moto.glue.responses import GlueResponse
 
 from crypto_platform_tests.aws.account import client
+from crypto_platform_tests.aws.permissions import credentials_of
 
 LOG_GROUP = "/crypto/glue/output"
 ON_SAIL = """
@@ -38,12 +44,14 @@ class GlueRuns:
 
     Attributes:
         scripted: How job runs end that are not really run: a state and a message.
+        reported: How job runs are said to have ended that really ended well.
         started: Arguments of each job run.
         stopped: Ids of the job runs that were stopped.
     """
 
     folder: Path
     scripted: tuple[str, str] | None = None
+    reported: tuple[str, str] | None = None
     started: list[dict[str, str]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -90,7 +98,7 @@ class GlueRuns:
         if status is None:
             return "RUNNING", ""
         if status == ENDED_WELL:
-            return "SUCCEEDED", ""
+            return self.reported or ("SUCCEEDED", "")
         lines = self._output(run_id).read_text().splitlines()
         self._log(run_id, lines)
         return "FAILED", lines[-1]
@@ -108,7 +116,7 @@ class GlueRuns:
             return subprocess.Popen(
                 [sys.executable, "-c", launch, str(library), str(script), *argv],
                 cwd=folder,
-                env={**os.environ, "RUST_LOG": "off"},
+                env={**os.environ, **credentials_of(job.role), "RUST_LOG": "off"},
                 stdout=output,
                 stderr=output,
             )
@@ -131,3 +139,30 @@ class GlueRuns:
         logs.put_log_events(
             **stream, logEvents=[{"timestamp": now, "message": line or " "} for line in lines]
         )
+
+
+@contextmanager
+def running_jobs(folder: Path) -> Iterator[GlueRuns]:
+    """While this lasts, the scripts of moto's Glue jobs really run."""
+    runs = GlueRuns(folder)
+
+    def start(self: FakeJob, **options: Any) -> str:
+        return runs.start(self, **options)
+
+    def describe(self: FakeJobRun) -> dict[str, Any]:
+        return runs.describe(self)
+
+    def stop(self: GlueResponse) -> str:
+        for run_id in self.parameters["JobRunIds"]:
+            runs.stop(run_id)
+        return json.dumps({"SuccessfulSubmissions": [], "Errors": []})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FakeJob, "start_job_run", start)
+        patch.setattr(FakeJobRun, "as_dict", describe)
+        # moto has no BatchStopJobRun.
+        patch.setattr(GlueResponse, "batch_stop_job_run", stop, raising=False)
+        try:
+            yield runs
+        finally:
+            runs.end_all()

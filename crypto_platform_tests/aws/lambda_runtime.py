@@ -13,12 +13,18 @@ import sys
 import threading
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
 from moto.awslambda.exceptions import LambdaClientError
+from moto.awslambda.models import LambdaFunction
+
+from crypto_platform_tests.aws.permissions import credentials_of
 
 LOG_TAIL = 4096
 POLL_SECONDS = 0.05
@@ -53,7 +59,7 @@ class Lambda:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._environments: dict[bytes, _Environment] = {}
+        self._environments: dict[tuple[Any, ...], _Environment] = {}
         self.busy = threading.Lock()
         self.events: list[dict[str, Any]] = []
         self.attempts = 0
@@ -75,12 +81,29 @@ class Lambda:
             environment.stop()
 
     def _environment(self, function: Any) -> "_Environment":
-        code = function.code_bytes
-        environment = self._environments.get(code)
+        # What is deployed or configured anew starts anew.
+        version = (function.code_bytes, *sorted(function.environment_vars.items()))
+        environment = self._environments.get(version)
         if environment is None or not environment.alive:
             folder = self._folder / f"environment-{len(self._environments)}-{time.monotonic_ns()}"
-            environment = self._environments[code] = _Environment(function, folder)
+            environment = self._environments[version] = _Environment(function, folder)
         return environment
+
+
+@contextmanager
+def running_functions(folder: Path) -> Iterator[Lambda]:
+    """While this lasts, moto's functions really run."""
+    service = Lambda(folder)
+
+    def invoke(self: LambdaFunction, event: Any = None) -> tuple[str, bool, str]:
+        return service.invoke(self, event)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LambdaFunction, "_invoke_lambda", invoke)
+        try:
+            yield service
+        finally:
+            service.stop()
 
 
 class _Environment:
@@ -98,6 +121,7 @@ class _Environment:
                 cwd=folder,
                 env={
                     **{name: os.environ[name] for name in os.environ if name.startswith("AWS_")},
+                    **credentials_of(function.role),
                     **function.environment_vars,
                     "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_port}",
                     "AWS_LAMBDA_FUNCTION_NAME": function.function_name,

@@ -16,8 +16,8 @@ from botocore.exceptions import ClientError
 from cfnlint import decode
 
 from crypto_platform.settings import Settings
-from crypto_platform_tests.aws.account import REGION, account, client
-from crypto_platform_tests.aws.cloudformation import MODELS
+from crypto_platform_tests.aws.account import client
+from crypto_platform_tests.aws.stack import FILLED_IN, PLATFORM, STACK, account_with_code
 from infrastructure.package import artifacts, version
 
 # What SKIPPED says, said by moto.
@@ -25,9 +25,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse .* not supported 
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = sorted((ROOT / "infrastructure").glob("*.yaml"))
-PLATFORM = ROOT / "infrastructure" / "platform.yaml"
-STACK = "crypto-platform"
-CODE_BUCKET = "crypto-code-0704"
 SETTINGS = Settings.from_environment({})
 
 SKIPPED = {
@@ -46,34 +43,10 @@ def of_type(kind: str) -> list[dict[str, Any]]:
     return [found["Properties"] for found in resources().values() if found["Type"] == kind]
 
 
-def parameters(**given: str) -> list[dict[str, str]]:
-    named = {"ArtifactBucket": CODE_BUCKET, "CodeVersion": version(artifacts()), **given}
-    return [{"ParameterKey": key, "ParameterValue": text} for key, text in named.items()]
-
-
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Callable[..., None]]:
     """Creates the stack in an account that has nothing but the code; a second call updates it."""
-    with account(tmp_path, buckets=()):
-        built = artifacts()
-        client("s3").create_bucket(
-            Bucket=CODE_BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
-        )
-        for name, content in built.items():
-            client("s3").put_object(
-                Bucket=CODE_BUCKET, Key=f"code/{version(built)}/{name}", Body=content
-            )
-        cloudformation = client("cloudformation")
-        actions = iter([cloudformation.create_stack, cloudformation.update_stack])
-
-        def deploy(**given: str) -> None:
-            next(actions)(
-                StackName=STACK,
-                TemplateBody=PLATFORM.read_text(),
-                Parameters=parameters(**given),
-                Capabilities=["CAPABILITY_NAMED_IAM"],
-            )
-
+    with account_with_code(tmp_path) as (_, deploy):
         yield deploy
 
 
@@ -173,8 +146,7 @@ def test_a_deleted_stack_leaves_nothing_that_runs(stack: Callable[..., None]) ->
 
 
 def test_every_resource_is_read_back_or_known_to_be_skipped() -> None:
-    filled_in = {model.cloudformation_type() for model in MODELS}
-    assert {found["Type"] for found in resources().values()} - SKIPPED - filled_in == {
+    assert {found["Type"] for found in resources().values()} - SKIPPED - FILLED_IN == {
         "AWS::Events::Rule",
         "AWS::IAM::ManagedPolicy",
         "AWS::IAM::Role",
@@ -207,6 +179,7 @@ def test_the_buckets_are_private_versioned_and_forget_old_versions() -> None:
         assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
         (rule,) = bucket["LifecycleConfiguration"]["Rules"]
         assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+        assert rule["ExpiredObjectDeleteMarker"] is True
 
 
 def test_data_and_the_key_survive_the_stack() -> None:

@@ -38,6 +38,7 @@ _SCRIPTS = [
     "1_creation_tables.sql",
     "2_creating_pipe_for_historical.sql",
     "3_creating_pipe_for_intra_day.sql",
+    "5_creation_models.sql",
 ]
 
 _Message = MutableMapping[str, Any]
@@ -55,6 +56,7 @@ class Wire:
         swallows: A statement that begins so is answered without being run.
         cut_at: A connection is lost once a statement that begins so has been run.
         is_cut: Whether nothing gets through.
+        rewrites: What is made of a statement before it is run, for what fakesnow has not.
     """
 
     app: Any
@@ -63,6 +65,7 @@ class Wire:
     swallows: str | None = None
     cut_at: str | None = None
     is_cut: bool = False
+    rewrites: list[Callable[[str], str]] = field(default_factory=list)
 
     async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
         if scope["type"] != "http":
@@ -77,8 +80,9 @@ class Wire:
         if self.swallows and statement.startswith(self.swallows):
             request |= {"sqlText": "SELECT ?"}
         elif statement:
-            # A function that fakesnow has not: a test fills a table in its place.
-            request |= {"sqlText": _COPY_HISTORY.sub("pipe_history", statement)}
+            for rewrite in (_with_pipe_history, *self.rewrites):
+                statement = rewrite(statement)
+            request |= {"sqlText": statement}
         if self.is_cut:
             await _unavailable(send)
             return
@@ -105,6 +109,37 @@ class Wire:
 
 _PIPE = re.compile(r"COMMENT = 'Lands new files of (\w+)/'\s+AS\s+(COPY INTO [^;]*)")
 _COPY_HISTORY = re.compile(r"TABLE\(\s*information_schema\.copy_history\(.*\)\s*\)", re.DOTALL)
+
+
+def _with_pipe_history(statement: str) -> str:
+    # A function that fakesnow has not: a test fills a table in its place.
+    return _COPY_HISTORY.sub("pipe_history", statement)
+
+
+def answering(words: str, query: str) -> Callable[[str], str]:
+    """A rewrite: a statement that holds these words is answered as the query is."""
+    return lambda statement: query if words in statement else statement
+
+
+def mirroring(folder: Path, read: Callable[[str], bytes]) -> Callable[[str], str]:
+    """A rewrite: files that are copied from a bucket's stage are put into a folder first.
+
+    fakesnow reads no S3: a COPY reads the stage that ``fakesnow_warehouse`` makes over the folder.
+
+    Args:
+        folder: What takes the place of the bucket.
+        read: The content of a file, by its name relative to the stage.
+    """
+
+    def rewrite(statement: str) -> str:
+        if "COPY INTO" not in statement or "@transformed_lake" not in statement:
+            return statement
+        for name in re.findall(r"'([^']+[.]parquet)'", statement):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(read(name))
+        return statement.replace("@transformed_lake", "@mirror")
+
+    return rewrite
 
 
 @contextmanager
@@ -150,9 +185,19 @@ def fakesnow_warehouse(
     lake_root: str,
     *,
     network_timeout: int = 60,
+    mirror: Path | None = None,
     **options: Any,
 ) -> SnowflakeWarehouse:
-    """A warehouse in an account of its own, as the creation script makes it, over a lake."""
+    """A warehouse in an account of its own, as the creation script makes it, over a lake.
+
+    Args:
+        connection_options: How to connect.
+        private_key: The key to log in with.
+        lake_root: A folder, or a bucket's address.
+        network_timeout: Seconds after which a connection is lost.
+        mirror: What takes the place of the bucket; see ``mirroring``.
+        options: Further attributes of the warehouse.
+    """
     fakesnow.server.sessions.clear()
     fakesnow.server.shared_fs = FakeSnow(nop_regexes=_NOT_IN_FAKESNOW)
     warehouse = SnowflakeWarehouse(
@@ -175,8 +220,10 @@ def fakesnow_warehouse(
         for script in _SCRIPTS:
             for statement in script_statements(script):
                 session.execute(statement)
-        quoted = lake_root.replace("'", "''")
-        session.execute(f"CREATE STAGE transformed.transformed_lake URL = 'file://{quoted}/'")
+        root = lake_root if mirror else f"file://{lake_root}"
+        for stage, url in {"transformed_lake": root, "mirror": f"file://{mirror}"}.items():
+            quoted = url.replace("'", "''")
+            session.execute(f"CREATE STAGE transformed.{stage} URL = '{quoted}/'")
     return warehouse
 
 

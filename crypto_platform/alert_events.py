@@ -1,0 +1,463 @@
+"""What happened in a Dagster instance since the alerts sensor last looked, as event values.
+
+Only the instance's own interface is used, so that SQLite and Postgres serve alike. Ends of runs
+are read by their place in the event log; what happened in a run is read from that run; freshness
+and checks outside of runs share the log of no run.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
+from typing import Any
+
+import dagster as dg
+from dagster._core.event_api import EventLogCursor
+from dagster._core.instance.utils import RUNLESS_RUN_ID
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorTick,
+    InstigatorType,
+    ScheduleInstigatorData,
+    TickStatus,
+)
+from dagster._core.storage.runs import SqlRunStorage
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    AUTO_RETRY_RUN_ID_TAG,
+    BACKFILL_ID_TAG,
+    PARTITION_NAME_TAG,
+    WILL_RETRY_TAG,
+)
+from dagster._utils.schedules import schedule_execution_time_iterator
+from dagster_shared.error import SerializableErrorInfo
+
+from crypto_platform.alerts import (
+    UNPARTITIONED,
+    AlertState,
+    CheckEvaluated,
+    Event,
+    FreshnessChanged,
+    RunEnded,
+    ScheduleJudged,
+    ScheduleMark,
+    stream_of,
+)
+from crypto_platform.checks import PARTITIONS_AT_FAULT
+
+SETTLED_AFTER = timedelta(seconds=10)
+"""Age from which an event counts: by then, what was written at the same time can be read too, and
+Dagster has said whether it will retry the run."""
+
+TICK_GRACE = timedelta(minutes=10)
+"""How late a schedule may tick."""
+
+RUNS_A_TICK = 40
+OTHER_EVENTS_A_TICK = 200
+TIMES_A_TICK = 500
+
+WHAT_TO_DO = "what_to_do"
+"""Metadata in which a check says what a person does about its failure."""
+
+_WRAPPERS = ("DagsterExecutionStepExecutionError",)
+
+
+@dataclass(frozen=True)
+class EventReader:
+    """Reads one instance, with the eyes of one code location.
+
+    Attributes:
+        instance: The instance.
+        repository: The code location's definitions: its assets' partitions, and its schedules.
+        now: The time of the tick.
+        location: Name of the code location; an instance may remember schedules of others that
+            have the same names. ``None`` for all.
+    """
+
+    instance: dg.DagsterInstance
+    repository: dg.RepositoryDefinition
+    now: datetime
+    location: str | None = None
+
+    @property
+    def instance_id(self) -> str:
+        """What tells this instance from every other, and from itself made anew."""
+        storage = self.instance.run_storage
+        if not isinstance(storage, SqlRunStorage):
+            raise dg.DagsterInvariantViolationError(
+                f"The alerts sensor knows SQLite and Postgres, not {type(storage).__name__}."
+            )
+        return storage.get_run_storage_id()
+
+    def beginning(self) -> AlertState:
+        """Where to begin on an instance that was never looked at: at its end, not its history."""
+        ends = [
+            self.instance.fetch_run_status_changes(kind, limit=1).records
+            for kind in (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
+        ]
+        other = self.instance.get_records_for_run(RUNLESS_RUN_ID, limit=1, ascending=False).records
+        return AlertState(
+            updated_at=self.now,
+            run_events=max((found[0].storage_id for found in ends if found), default=0),
+            other_events=other[0].storage_id if other else 0,
+        )
+
+    def since(self, state: AlertState) -> tuple[list[Event], AlertState]:
+        """What happened since a state, oldest first, and the state with the new positions."""
+        runs, run_events, retrying = self._runs(state)
+        others, other_events = self._outside_of_runs(state.other_events)
+        judged, schedules = self._schedules(state)
+        positions = {
+            "run_events": run_events,
+            "other_events": other_events,
+            "schedules": schedules,
+            "retrying": retrying,
+        }
+        return [*runs, *others, *judged], state.model_copy(update=positions)
+
+    def _runs(self, state: AlertState) -> tuple[list[Event], int, tuple[str, ...]]:
+        cursor = EventLogCursor.from_storage_id(state.run_events).to_string()
+        records = [
+            record
+            for kind in (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
+            for record in self.instance.fetch_run_status_changes(
+                kind, limit=RUNS_A_TICK, cursor=cursor, ascending=True
+            ).records
+        ]
+        records.sort(key=lambda record: record.storage_id)
+        records = list(takewhile(self._is_settled, records[:RUNS_A_TICK]))
+        events, retrying = self._given_up(state.retrying)
+        for record in records:
+            event = self._run(record.run_id, record.event_log_entry)
+            if event:
+                events.append(event)
+                if event.will_retry:
+                    retrying.append(event.run_id)
+        position = records[-1].storage_id if records else state.run_events
+        return list(events), position, tuple(retrying)
+
+    def _given_up(self, retrying: Iterable[str]) -> tuple[list[RunEnded], list[str]]:
+        """Runs whose promised retry could not be launched, and those still waiting for theirs."""
+        given_up, waiting = [], []
+        for run_id in retrying:
+            run = self.instance.get_run_by_id(run_id)
+            if run is None or AUTO_RETRY_RUN_ID_TAG in run.tags:
+                continue
+            if run.tags.get(WILL_RETRY_TAG) == "true":
+                waiting.append(run_id)
+                continue
+            for entry in self.instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE):
+                event = self._run(run_id, entry)
+                given_up += [event] if event else []
+        return given_up, waiting
+
+    def _run(self, run_id: str, entry: dg.EventLogEntry) -> RunEnded | None:
+        run = self.instance.get_run_by_id(run_id)
+        if run is None:
+            # Deleted since.
+            return None
+        succeeded = entry.dagster_event_type == dg.DagsterEventType.RUN_SUCCESS
+        steps = (
+            []
+            if succeeded
+            else self.instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+        )
+        failed_steps = [step.step_key.split("[")[0] for step in steps if step.step_key]
+        planned = self.instance.get_asset_keys_for_run(
+            run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+        )
+        failed_assets = [key for key in planned if self._step(key) in failed_steps]
+        materialized = self.instance.get_asset_partitions_for_run(
+            run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+        )
+        done = {
+            _name(key): frozenset(partition or UNPARTITIONED for partition in partitions)
+            for key, partitions in materialized.items()
+            if key not in failed_assets
+        }
+        wanted = {_name(key): self._partitions(key, run.tags) for key in planned}
+        broken = {
+            name: partitions - done.get(name, frozenset())
+            for name, partitions in ({} if succeeded else wanted).items()
+        }
+        failed_names = sorted(_name(key) for key in failed_assets)
+        other_steps = sorted(set(failed_steps) - {self._step(key) for key in failed_assets})
+        return RunEnded(
+            run_id=run_id,
+            at=_time(entry.timestamp),
+            job=_job(run.job_name, planned),
+            succeeded=succeeded,
+            will_retry=run.tags.get(WILL_RETRY_TAG) == "true",
+            root_run=run.root_run_id,
+            backfill=run.tags.get(BACKFILL_ID_TAG),
+            partitions=frozenset().union(*wanted.values(), _tagged(run.tags)) - {UNPARTITIONED},
+            done=done,
+            broken={name: partitions for name, partitions in sorted(broken.items()) if partitions},
+            failed=(*failed_names, *(f"op {step}" for step in other_steps)),
+            cause=_cause(entry, steps),
+            checks=self._checks(run),
+        )
+
+    def _checks(self, run: dg.DagsterRun) -> tuple[CheckEvaluated, ...]:
+        """What each check said last: a step that was tried again says it again."""
+        entries = self.instance.all_logs(
+            run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        )
+        last = {}
+        for entry in entries:
+            check = self._check(entry, run, run.run_id)
+            last[check.check, check.partitions] = check
+        return tuple(last.values())
+
+    def _check(
+        self, entry: dg.EventLogEntry, run: dg.DagsterRun | None, identity: str
+    ) -> CheckEvaluated:
+        found = entry.get_dagster_event().asset_check_evaluation_data
+        tags = run.tags if run else {}
+        partitions = (
+            frozenset({found.partition})
+            if found.partition
+            else self._partitions(found.asset_key, tags)
+        )
+        name = f"{_name(found.asset_key)}:{found.check_name}"
+        what_to_do = found.metadata.get(WHAT_TO_DO)
+        return CheckEvaluated(
+            identity=f"{name}/{found.partition or ''}/{identity}",
+            at=_time(entry.timestamp),
+            check=name,
+            passed=found.passed,
+            is_error=found.severity == dg.AssetCheckSeverity.ERROR,
+            partitions=partitions,
+            at_fault=_at_fault(found.metadata) & partitions,
+            description=found.description or "",
+            what_to_do=str(what_to_do.value) if what_to_do else "",
+            run_id=run.run_id if run else None,
+            backfill=tags.get(BACKFILL_ID_TAG),
+        )
+
+    def _outside_of_runs(self, position: int) -> tuple[list[Event], int]:
+        records = self.instance.get_records_for_run(
+            RUNLESS_RUN_ID,
+            cursor=EventLogCursor.from_storage_id(position).to_string(),
+            of_type={
+                dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+                dg.DagsterEventType.FRESHNESS_STATE_CHANGE,
+            },
+            limit=OTHER_EVENTS_A_TICK,
+        ).records
+        settled = list(takewhile(self._is_settled, records))
+        events: list[Event] = []
+        for record in settled:
+            entry = record.event_log_entry
+            if entry.dagster_event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+                events.append(self._check(entry, None, f"event {record.storage_id}"))
+                continue
+            change: Any = entry.get_dagster_event().event_specific_data
+            events.append(
+                FreshnessChanged(
+                    identity=str(record.storage_id),
+                    at=_time(entry.timestamp),
+                    asset=_name(change.key),
+                    state=change.new_state.value,
+                )
+            )
+        return events, settled[-1].storage_id if settled else position
+
+    def _schedules(self, state: AlertState) -> tuple[list[Event], dict[str, ScheduleMark]]:
+        running = {
+            schedule.instigator_name: schedule
+            for schedule in self.instance.all_instigator_state(
+                instigator_type=InstigatorType.SCHEDULE
+            )
+            if schedule.is_running and self._is_of_here(schedule)
+        }
+        late = {
+            thing
+            for incident in state.incidents
+            if incident.kind == "schedule_missed"
+            for thing in incident.affected
+        }
+        events: list[Event] = []
+        marks: dict[str, ScheduleMark] = {}
+        for schedule in self.repository.schedule_defs:
+            stored = running.get(schedule.name)
+            if stored:
+                times = _Times(schedule, stored, self.instance)
+                event, mark = times.judge(state.schedules.get(schedule.name), self.now)
+                marks[schedule.name] = mark
+                if event or schedule.name in late:
+                    events.append(event or times.newest(self.now))
+        events += [
+            ScheduleJudged(at=self.now, schedule=name, ticking=True)
+            for name in sorted(late - running.keys())
+        ]
+        return events, marks
+
+    def _is_of_here(self, schedule: InstigatorState) -> bool:
+        origin = schedule.origin.repository_origin.code_location_origin
+        return self.location in (None, origin.location_name)
+
+    def _partitions(self, key: dg.AssetKey, tags: Mapping[str, str]) -> frozenset[str]:
+        """Those of an asset's partitions that a run is about."""
+        tagged = _tagged(tags)
+        if not self.repository.asset_graph.has(key):
+            return tagged or frozenset({UNPARTITIONED})
+        partitions = self.repository.asset_graph.get(key).partitions_def
+        if partitions is None or not tagged:
+            return frozenset({UNPARTITIONED})
+        if PARTITION_NAME_TAG in tags:
+            return tagged
+        span = dg.PartitionKeyRange(
+            tags[ASSET_PARTITION_RANGE_START_TAG], tags[ASSET_PARTITION_RANGE_END_TAG]
+        )
+        try:
+            with dg.partition_loading_context(dynamic_partitions_store=self.instance):
+                return frozenset(partitions.get_partition_keys_in_range(span))
+        except dg.DagsterError:
+            # The partitions were redefined since.
+            return tagged
+
+    def _step(self, key: dg.AssetKey) -> str | None:
+        definition = self.repository.assets_defs_by_key.get(key)
+        return definition.node_def.name if definition else key.to_python_identifier()
+
+    def _is_settled(self, record: dg.EventLogRecord) -> bool:
+        return _time(record.event_log_entry.timestamp) <= self.now - SETTLED_AFTER
+
+
+@dataclass(frozen=True)
+class _Times:
+    """The times of a schedule that is on: when it was due, and when it ticked."""
+
+    schedule: dg.ScheduleDefinition
+    stored: InstigatorState
+    instance: dg.DagsterInstance
+
+    def judge(
+        self, mark: ScheduleMark | None, now: datetime
+    ) -> tuple[ScheduleJudged | None, ScheduleMark]:
+        """The times that are due since the mark, and the next mark."""
+        cron = repr(self.schedule.cron_schedule)
+        if mark is None or mark.cron != cron:
+            return None, ScheduleMark(cron=cron, until=now)
+        data = self.stored.instigator_data
+        started = data.start_timestamp if isinstance(data, ScheduleInstigatorData) else None
+        since = max(mark.until, _time(started or 0))
+        due = [
+            time
+            for time, _ in zip(
+                takewhile(lambda time: time <= now - TICK_GRACE, self._due(since)),
+                range(TIMES_A_TICK),
+                strict=False,
+            )
+            if time > since
+        ]
+        if not due:
+            return None, mark
+        ticks = self._ticks(due[0], due[-1])
+        missed = tuple(time for time in due if not _in_time(ticks.get(time), time))
+        next_mark = ScheduleMark(cron=cron, until=due[-1])
+        if not missed:
+            return None, next_mark
+        errors = [
+            tick.error for time in missed if (tick := ticks.get(time)) is not None and tick.error
+        ]
+        event = ScheduleJudged(
+            at=now,
+            schedule=self.schedule.name,
+            stream=stream_of([self.schedule.job_name]),
+            missed=missed,
+            ticking=_came(ticks.get(due[-1])),
+            error=_chain(errors[-1]) if errors else "",
+        )
+        return event, next_mark
+
+    def newest(self, now: datetime) -> ScheduleJudged:
+        """Whether the newest time that was due came."""
+        newest = next(self._due(now, ascending=False))
+        tick = self._ticks(newest, newest).get(newest)
+        return ScheduleJudged(at=now, schedule=self.schedule.name, ticking=_came(tick))
+
+    def _due(self, start: datetime, *, ascending: bool = True) -> Iterator[datetime]:
+        times = schedule_execution_time_iterator(
+            start.timestamp(),
+            self.schedule.cron_schedule,
+            self.schedule.execution_timezone or "UTC",
+            ascending=ascending,
+        )
+        return (time.astimezone(UTC) for time in times)
+
+    def _ticks(self, first: datetime, last: datetime) -> dict[datetime, InstigatorTick]:
+        found = self.instance.get_ticks(
+            self.stored.instigator_origin_id,
+            self.stored.selector_id,
+            after=first.timestamp() - 1,
+            before=last.timestamp() + 1,
+        )
+        return {_time(tick.timestamp): tick for tick in found}
+
+
+def _came(tick: InstigatorTick | None) -> bool:
+    return tick is not None and tick.status in (TickStatus.SUCCESS, TickStatus.SKIPPED)
+
+
+def _in_time(tick: InstigatorTick | None, due: datetime) -> bool:
+    if tick is None or not _came(tick):
+        return False
+    ended = tick.end_timestamp
+    return ended is None or _time(ended) <= due + TICK_GRACE
+
+
+def _time(timestamp: float) -> datetime:
+    return datetime.fromtimestamp(timestamp, UTC)
+
+
+def _name(key: dg.AssetKey) -> str:
+    return key.to_user_string()
+
+
+def _job(name: str, assets: Iterable[dg.AssetKey]) -> str:
+    # What the UI and backfills start has no job of its own, and a name that nobody knows.
+    hidden = name.startswith("__")
+    return ", ".join(sorted(map(_name, assets))) or name if hidden else name
+
+
+def _tagged(tags: Mapping[str, str]) -> frozenset[str]:
+    """The partitions that a run's tags name: its one, or the two ends of its range."""
+    names = (PARTITION_NAME_TAG, ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG)
+    return frozenset(tags[name] for name in names if name in tags)
+
+
+def _at_fault(metadata: Mapping[str, dg.MetadataValue[Any]]) -> frozenset[str]:
+    named = metadata.get(PARTITIONS_AT_FAULT)
+    if named is None:
+        return frozenset()
+    keys = named.value
+    return frozenset(map(str, keys)) if isinstance(keys, list | tuple) else frozenset({str(keys)})
+
+
+def _cause(entry: dg.EventLogEntry, steps: Iterable[dg.EventLogEntry]) -> str:
+    """Why a run failed: what its steps raised, or else what Dagster says of the run."""
+    causes = []
+    for step in steps:
+        failure: Any = step.get_dagster_event().event_specific_data
+        if failure.error:
+            causes.append(_chain(failure.error))
+    if causes:
+        return "\n\n".join(dict.fromkeys(causes))
+    event = entry.get_dagster_event()
+    data: Any = event.event_specific_data
+    error = getattr(data, "error", None)
+    return _chain(error) if error else event.message or ""
+
+
+def _chain(error: SerializableErrorInfo) -> str:
+    """An error and what led to it, from the root outwards, without Dagster's own wrapping."""
+    chain: list[SerializableErrorInfo] = []
+    at: SerializableErrorInfo | None = error
+    while at is not None:
+        chain.append(at)
+        at = at.cause or at.context
+    told = [link for link in chain if link.cls_name not in _WRAPPERS] or chain
+    return "\nwhich led to: ".join(dict.fromkeys(link.message.strip() for link in reversed(told)))

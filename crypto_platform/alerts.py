@@ -1,0 +1,706 @@
+"""What is worth waking a person for: events of the platform in, one message an incident out.
+
+Pure: an event is told by what it leaves broken and what it mends (``readings``), and ``follow``
+holds that against the incidents that are open. A trouble joins an open incident in silence where
+it shares an asset and partition, a backfill or a retried run with it, and opens one otherwise; an
+incident is over, and says so once, when all that it left broken has been mended.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+from urllib.parse import quote
+
+from pydantic import AwareDatetime, BaseModel, PlainSerializer
+
+from crypto_platform.streams import STREAMS
+
+Kind = Literal["run_failed", "check_failed", "freshness_failed", "schedule_missed"]
+
+RUNBOOK: Mapping[Kind, str] = {
+    "run_failed": (
+        "Open the run. If the cause names what to do, do that; then materialize the same "
+        "partitions again, which is safe at any time."
+    ),
+    "check_failed": (
+        "Open the asset's Checks tab: the result names the partitions at fault. Materialize "
+        "these again from raw_prices on; the check runs with them."
+    ),
+    "freshness_failed": (
+        "Look whether its schedule runs and whether its last runs failed, then materialize the "
+        "newest partition."
+    ),
+    "schedule_missed": (
+        "Look whether the daemon runs and the schedule is on. Materialize the windows that it "
+        "did not launch."
+    ),
+}
+"""What a person does about each kind of alert; the README's runbook says more."""
+
+SUBJECT_LIMIT = 100
+"""Characters of a subject that SNS takes."""
+
+BODY_LIMIT = 60_000
+"""Characters of a body; SNS takes 256 KB, and a character may take four."""
+
+FORGET_AFTER = timedelta(days=90)
+"""How long an incident that nothing mends keeps silent what belongs to it."""
+
+UNPARTITIONED = ""
+"""Stands for the partition of what has none."""
+
+NO_STREAM = "platform"
+"""The stream of an alert that is about none, or about both."""
+
+_FEW = 3
+_CAUSE_LIMIT = 4_000
+
+Partitions = Annotated[frozenset[str], PlainSerializer(sorted)]
+Affected = dict[str, Partitions]
+"""Partitions of assets, checks and the like, by their names."""
+
+
+class CheckEvaluated(BaseModel, frozen=True):
+    """What an asset check said.
+
+    Attributes:
+        identity: Tells this evaluation from every other.
+        at: When it was said.
+        check: The check, as ``asset/key:name``.
+        passed: Whether it passed.
+        is_error: Whether its severity is ERROR; WARN only informs.
+        partitions: The partitions that it looked at.
+        at_fault: Those of them that failed.
+        description: What it found.
+        what_to_do: What it says to do about it, where it says that.
+        run_id: The run that it was part of, if of any.
+        backfill: The backfill that the run was part of.
+    """
+
+    identity: str
+    at: AwareDatetime
+    check: str
+    passed: bool
+    is_error: bool
+    partitions: Partitions
+    at_fault: Partitions = frozenset()
+    description: str = ""
+    what_to_do: str = ""
+    run_id: str | None = None
+    backfill: str | None = None
+
+
+class RunEnded(BaseModel, frozen=True):
+    """A run that succeeded or failed; one that a person canceled is none of our business.
+
+    Attributes:
+        run_id: The run.
+        at: When it ended.
+        job: Its job.
+        succeeded: Whether it succeeded.
+        will_retry: Whether Dagster launches it once more.
+        root_run: The run that this one is a try of again, or itself.
+        backfill: The backfill that it is part of.
+        partitions: Its partitions.
+        done: What it materialized, less what the failed steps did.
+        broken: What it was to materialize and did not.
+        failed: What failed, in words: the assets or ops whose steps did.
+        cause: Why, from the root outwards.
+        checks: What its checks said at last.
+    """
+
+    run_id: str
+    at: AwareDatetime
+    job: str
+    succeeded: bool
+    will_retry: bool = False
+    root_run: str | None = None
+    backfill: str | None = None
+    partitions: Partitions = frozenset()
+    done: Affected = {}
+    broken: Affected = {}
+    failed: tuple[str, ...] = ()
+    cause: str = ""
+    checks: tuple[CheckEvaluated, ...] = ()
+
+
+class FreshnessChanged(BaseModel, frozen=True):
+    """An asset's freshness as Dagster judges it: ``PASS``, ``WARN``, ``FAIL`` and others."""
+
+    identity: str
+    at: AwareDatetime
+    asset: str
+    state: str
+
+
+class ScheduleJudged(BaseModel, frozen=True):
+    """How a schedule kept its times.
+
+    Attributes:
+        at: When it was judged.
+        schedule: Its name.
+        stream: The stream that it materializes.
+        missed: Times that were due and did not come, or came too late.
+        ticking: Whether the newest time that was due came after all.
+        error: What its evaluation raised, if that is why.
+    """
+
+    at: AwareDatetime
+    schedule: str
+    stream: str = NO_STREAM
+    missed: tuple[AwareDatetime, ...] = ()
+    ticking: bool = False
+    error: str = ""
+
+
+Event = RunEnded | CheckEvaluated | FreshnessChanged | ScheduleJudged
+
+
+class Trouble(BaseModel, frozen=True):
+    """What an event leaves broken.
+
+    Attributes:
+        kind: The kind of alert.
+        identity: Tells this trouble from every other; the same event gives the same.
+        at: When it happened.
+        affected: What has to be mended before it is over.
+        lineage: What else it belongs to, such as a backfill.
+        title: What failed, in a few words.
+        stream: The stream that it is about.
+        facts: What a person wants to know, by heading.
+        what_to_do: What they do about it.
+        path: Where the UI shows it.
+    """
+
+    kind: Kind
+    identity: str
+    at: AwareDatetime
+    affected: Affected
+    lineage: frozenset[str] = frozenset()
+    title: str
+    stream: str
+    facts: dict[str, str]
+    what_to_do: str
+    path: str
+
+
+class Mended(BaseModel, frozen=True):
+    """What an event shows to be in order (again)."""
+
+    kind: Kind
+    at: AwareDatetime
+    affected: Affected
+    by: str
+    path: str
+
+
+class Incident(BaseModel, frozen=True):
+    """A trouble that was told and is not over.
+
+    Attributes:
+        identity: That of the trouble which opened it.
+        kind: The kind of alert.
+        title: What failed, in a few words.
+        stream: The stream that it is about.
+        opened_at: When it began.
+        seen_at: When something last joined it.
+        affected: What still has to be mended.
+        lineage: What else belongs to it, such as a backfill.
+        joined: How many troubles joined it in silence.
+    """
+
+    identity: str
+    kind: Kind
+    title: str
+    stream: str
+    opened_at: AwareDatetime
+    seen_at: AwareDatetime
+    affected: Affected
+    lineage: Annotated[frozenset[str], PlainSerializer(sorted)]
+    joined: int = 0
+
+
+class Alert(BaseModel, frozen=True):
+    """A message to people: an incident begins or is over.
+
+    Attributes:
+        alert_id: The same for the same message, should it ever come twice.
+        at: When what it tells of happened.
+        kind: The kind of alert.
+        severity: ``error`` where something is broken, ``info`` where it is mended.
+        status: ``opened`` or ``recovered``.
+        stream: The stream that it is about, or ``platform``.
+        subject: At most 100 printable ASCII characters in one line.
+        body: What failed, where, why, and what to do.
+    """
+
+    alert_id: str
+    at: AwareDatetime
+    kind: Kind
+    severity: Literal["error", "info"]
+    status: Literal["opened", "recovered"]
+    stream: str
+    subject: str
+    body: str
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What a subscription may filter on."""
+        return {
+            "severity": self.severity,
+            "status": self.status,
+            "stream": self.stream,
+            "kind": self.kind,
+            "alert_id": self.alert_id,
+        }
+
+
+class ScheduleMark(BaseModel, frozen=True):
+    """Up to when a schedule has been judged, and by which times of day it was."""
+
+    cron: str
+    until: AwareDatetime
+
+
+class AlertState(BaseModel, frozen=True):
+    """All that is remembered from one tick of the sensor to the next.
+
+    Attributes:
+        updated_at: When it was last written.
+        run_events: The last event on a run's end that was taken into account.
+        other_events: The last event outside of runs that was.
+        schedules: Up to when each schedule has been judged.
+        retrying: Runs that failed and that Dagster said it would launch once more.
+        incidents: The open incidents, the oldest first.
+        unsent: Messages that are still to be delivered, in order.
+    """
+
+    updated_at: AwareDatetime
+    run_events: int = 0
+    other_events: int = 0
+    schedules: dict[str, ScheduleMark] = {}
+    retrying: tuple[str, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+    unsent: tuple[Alert, ...] = ()
+
+
+_SECRET_NAME = re.compile(r"(KEY|SECRET|TOKEN|PASSWORD|PASSPHRASE)$")
+_SHORTEST_SECRET = 8
+_SECRET_SHAPES = (
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*-----|\Z)", re.DOTALL), ""),
+    (re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)"), r"\1"),
+    (
+        re.compile(
+            r"(?i)((?:api[_-]?key|secret|token|password|passphrase|signature|credential)"
+            r"[\w-]*[\"']?\s*[=:]\s*[\"']?)(?:(?:bearer|basic)\s+)?[^\s&\"',;}]+"
+        ),
+        r"\1",
+    ),
+    (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]+"), r"\1"),
+    (re.compile(r"\bCG-[A-Za-z0-9]{16,}"), ""),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), ""),
+)
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What must not stand in any message.
+
+    Attributes:
+        values: Secrets that are known, the longest first.
+    """
+
+    values: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Self:
+        """The secrets that an environment holds, by the names of its variables."""
+        values = {
+            text.strip()
+            for name, text in environment.items()
+            if _SECRET_NAME.search(name) and len(text.strip()) >= _SHORTEST_SECRET
+        }
+        encoded = {quote(value, safe="") for value in values}
+        return cls(tuple(sorted(values | encoded, key=len, reverse=True)))
+
+    def redact(self, text: str) -> str:
+        """A text without the secrets, and without what has the shape of one."""
+        for value in self.values:
+            text = text.replace(value, "[secret]")
+        for shape, kept in _SECRET_SHAPES:
+            text = shape.sub(f"{kept}[secret]", text)
+        return text
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How alerts are put into words.
+
+    Attributes:
+        ui_url: Where people reach the Dagster UI.
+        secrets: What must not be said.
+    """
+
+    ui_url: str
+    secrets: Secrets = Secrets()
+
+    def opened(self, trouble: Trouble) -> Alert:
+        """The message that something is broken."""
+        return self._alert(
+            trouble,
+            title=trouble.title,
+            at=trouble.at,
+            status="opened",
+            facts={
+                **trouble.facts,
+                "What to do": trouble.what_to_do,
+                "Runbook": f"{trouble.kind}, in the README under Operations",
+                "Look": self._link(trouble.path),
+            },
+        )
+
+    def recovered(self, incident: Incident, mended: Mended) -> Alert:
+        """The message that all of an incident is mended."""
+        facts = {
+            "Mended by": mended.by,
+            "Open since": f"{incident.opened_at:%Y-%m-%d %H:%M} UTC",
+            "Look": self._link(mended.path),
+        }
+        if incident.joined:
+            facts["Failures that joined it in silence"] = str(incident.joined)
+        return self._alert(
+            incident,
+            title=f"recovered: {incident.title}",
+            at=mended.at,
+            status="recovered",
+            facts=facts,
+        )
+
+    def _link(self, path: str) -> str:
+        return f"{self.ui_url.rstrip('/')}{path}"
+
+    def _alert(
+        self,
+        about: Trouble | Incident,
+        *,
+        title: str,
+        at: AwareDatetime,
+        status: Literal["opened", "recovered"],
+        facts: Mapping[str, str],
+    ) -> Alert:
+        is_open = status == "opened"
+        # Cut only after the secrets are out: half of one is still a secret.
+        safe_title = self.secrets.redact(title)
+        lines = [f"{safe_title}.", f"At {at:%Y-%m-%d %H:%M:%S} UTC."]
+        for heading, text in facts.items():
+            safe = self.secrets.redact(text).strip()
+            lines.append(f"\n{heading}:\n{_cut(safe, _CAUSE_LIMIT)}")
+        return Alert(
+            alert_id=f"{about.identity}/{status}",
+            at=at,
+            kind=about.kind,
+            severity="error" if is_open else "info",
+            status=status,
+            stream=about.stream,
+            subject=_one_line(f"[{'ERROR' if is_open else 'OK'}] {safe_title}"),
+            body=_cut("\n".join(lines), BODY_LIMIT) + "\n",
+        )
+
+
+def readings(event: Event) -> list[Trouble | Mended]:
+    """What an event leaves broken and what it mends; what it mends comes first."""
+    match event:
+        case RunEnded():
+            return _of_run(event)
+        case CheckEvaluated():
+            return _of_check(event)
+        case FreshnessChanged():
+            return _of_freshness(event)
+        case ScheduleJudged():
+            return _of_schedule(event)
+
+
+def follow(
+    incidents: Sequence[Incident], event: Event, voice: Voice
+) -> tuple[list[Incident], list[Alert]]:
+    """Take an event into account.
+
+    Args:
+        incidents: The open ones, the oldest first.
+        event: What happened.
+        voice: How to say it.
+
+    Returns:
+        The incidents that are open afterwards, and the messages that the event is worth.
+    """
+    still_open, alerts = list(incidents), []
+    for reading in readings(event):
+        if isinstance(reading, Mended):
+            still_open, told = _mend(still_open, reading, voice)
+            alerts += told
+        else:
+            position = _joined(still_open, reading)
+            if position is None:
+                still_open.append(_opened(reading))
+                alerts.append(voice.opened(reading))
+            else:
+                still_open[position] = _with(still_open[position], reading)
+    return still_open, alerts
+
+
+def describe_partitions(partitions: Iterable[str]) -> str:
+    """Partitions in a few words: their keys, or how many from which to which."""
+    keys = sorted(key for key in partitions if key != UNPARTITIONED)
+    if len(keys) <= _FEW:
+        return ", ".join(keys)
+    return f"{len(keys)} from {keys[0]} to {keys[-1]}"
+
+
+def stream_of(names: Iterable[str]) -> str:
+    """The one stream that assets, jobs or checks belong to, by their names; else ``platform``."""
+    streams = {
+        stream.name
+        for stream in STREAMS
+        for name in names
+        if name == stream.name or name.startswith((f"{stream.name}/", f"{stream.name}_"))
+    }
+    return streams.pop() if len(streams) == 1 else NO_STREAM
+
+
+def _of_run(run: RunEnded) -> list[Trouble | Mended]:
+    path = f"/runs/{run.run_id}"
+    by = f"run {run.run_id} of {run.job}"
+    # A job that materializes nothing is mended by its own success.
+    done = dict(run.done)
+    if run.succeeded:
+        done[f"job {run.job}"] = run.partitions or frozenset({UNPARTITIONED})
+    read: list[Trouble | Mended] = [
+        Mended(kind="run_failed", at=run.at, affected=done, by=by, path=path)
+    ]
+    for check in run.checks:
+        read += [
+            reading
+            for reading in _of_check(check)
+            # A run that failed is one message, which names its failed checks.
+            if run.succeeded or isinstance(reading, Mended)
+        ]
+    if run.succeeded or run.will_retry:
+        return read
+    lineage = {f"run {run.root_run or run.run_id}"}
+    if run.backfill:
+        lineage.add(f"backfill {run.backfill}")
+    what = ", ".join(run.failed) or run.job
+    where = describe_partitions(run.partitions)
+    facts = {
+        "What failed": f"{what}, in run {run.run_id} of {run.job}",
+        "Partitions": where or "none",
+        "Cause": run.cause or "Dagster names none; see the run.",
+        "Failed checks": "\n".join(
+            f"{check.check}: {check.description}"
+            for check in run.checks
+            if check.is_error and not check.passed
+        ),
+        "Backfill": f"{run.backfill}; more failures of it bring no message of their own"
+        if run.backfill
+        else "",
+    }
+    read.append(
+        Trouble(
+            kind="run_failed",
+            identity=f"run_failed/{run.run_id}",
+            at=run.at,
+            affected=run.broken or {f"job {run.job}": run.partitions or frozenset({UNPARTITIONED})},
+            lineage=frozenset(lineage),
+            title=_title(f"{what} failed", where),
+            stream=stream_of([*run.failed, *run.broken, run.job]),
+            facts={heading: text for heading, text in facts.items() if text},
+            what_to_do=RUNBOOK["run_failed"],
+            path=path,
+        )
+    )
+    return read
+
+
+def _of_check(check: CheckEvaluated) -> list[Trouble | Mended]:
+    asset, _, name = check.check.rpartition(":")
+    path = f"/runs/{check.run_id}" if check.run_id else f"/assets/{asset}?view=checks"
+    partitions = check.partitions or frozenset({UNPARTITIONED})
+    at_fault = frozenset() if check.passed else (check.at_fault & partitions) or partitions
+    read: list[Trouble | Mended] = [
+        Mended(
+            kind="check_failed",
+            at=check.at,
+            affected={check.check: partitions - at_fault},
+            by=f"the check passed, in run {check.run_id}" if check.run_id else "the check passed",
+            path=path,
+        )
+    ]
+    if check.passed or not check.is_error:
+        return read
+    where = describe_partitions(at_fault)
+    read.append(
+        Trouble(
+            kind="check_failed",
+            identity=f"check_failed/{check.identity}",
+            at=check.at,
+            affected={check.check: at_fault},
+            lineage=frozenset({f"backfill {check.backfill} {check.check}"})
+            if check.backfill
+            else frozenset(),
+            title=_title(f"check {name} of {asset} failed", where),
+            stream=stream_of([asset]),
+            facts={
+                "What failed": f"the check {name} of {asset}",
+                "Partitions": where or "none",
+                "Cause": check.description or "The check gives no description; see its metadata.",
+            },
+            what_to_do=check.what_to_do or RUNBOOK["check_failed"],
+            path=path,
+        )
+    )
+    return read
+
+
+def _of_freshness(change: FreshnessChanged) -> list[Trouble | Mended]:
+    affected = {change.asset: frozenset({UNPARTITIONED})}
+    path = f"/assets/{change.asset}"
+    match change.state:
+        case "FAIL":
+            return [
+                Trouble(
+                    kind="freshness_failed",
+                    identity=f"freshness_failed/{change.asset}/{change.identity}",
+                    at=change.at,
+                    affected=affected,
+                    title=f"{change.asset} is stale",
+                    stream=stream_of([change.asset]),
+                    facts={
+                        "What failed": f"the freshness policy of {change.asset}",
+                        "Cause": "No materialization came in the time that the policy allows.",
+                    },
+                    what_to_do=RUNBOOK["freshness_failed"],
+                    path=path,
+                )
+            ]
+        # WARN after FAIL is still on the way back.
+        case "PASS" | "NOT_APPLICABLE":
+            by = "it is fresh" if change.state == "PASS" else "it has no freshness policy any more"
+            return [
+                Mended(kind="freshness_failed", at=change.at, affected=affected, by=by, path=path)
+            ]
+        case _:
+            return []
+
+
+def _of_schedule(judged: ScheduleJudged) -> list[Trouble | Mended]:
+    affected = {judged.schedule: frozenset({UNPARTITIONED})}
+    read: list[Trouble | Mended] = []
+    if judged.missed:
+        times = [f"{time:%Y-%m-%d %H:%M}" for time in judged.missed]
+        read.append(
+            Trouble(
+                kind="schedule_missed",
+                identity=f"schedule_missed/{judged.schedule}/{times[0]}",
+                at=judged.at,
+                affected=affected,
+                title=f"{judged.schedule} did not tick: {describe_partitions(times)} UTC",
+                stream=judged.stream,
+                facts={
+                    "What failed": f"the schedule {judged.schedule}",
+                    "Times that did not come, or too late (UTC)": describe_partitions(times),
+                    "Cause": judged.error
+                    or "The daemon was off, the code could not be loaded, or the machine slept.",
+                },
+                what_to_do=RUNBOOK["schedule_missed"],
+                path="/automation",
+            )
+        )
+    if judged.ticking:
+        by = "the schedule ticks again, or was switched off"
+        read.append(
+            Mended(
+                kind="schedule_missed", at=judged.at, affected=affected, by=by, path="/automation"
+            )
+        )
+    return read
+
+
+def _mend(
+    incidents: Sequence[Incident], mended: Mended, voice: Voice
+) -> tuple[list[Incident], list[Alert]]:
+    still_open, alerts = [], []
+    for incident in incidents:
+        left = (
+            _less(incident.affected, mended.affected)
+            if incident.kind == mended.kind
+            else incident.affected
+        )
+        if left:
+            still_open.append(incident.model_copy(update={"affected": left}))
+        else:
+            alerts.append(voice.recovered(incident, mended))
+    return still_open, alerts
+
+
+def _less(affected: Mapping[str, frozenset[str]], mended: Mapping[str, frozenset[str]]) -> Affected:
+    left = {
+        thing: partitions - mended.get(thing, frozenset()) for thing, partitions in affected.items()
+    }
+    return {thing: partitions for thing, partitions in left.items() if partitions}
+
+
+def _joined(incidents: Sequence[Incident], trouble: Trouble) -> int | None:
+    """The place of the incident that a trouble belongs to, if to any."""
+    for place, incident in enumerate(incidents):
+        is_same = incident.lineage & trouble.lineage or any(
+            partitions & incident.affected.get(thing, frozenset())
+            for thing, partitions in trouble.affected.items()
+        )
+        if incident.kind == trouble.kind and is_same:
+            return place
+    return None
+
+
+def _opened(trouble: Trouble) -> Incident:
+    return Incident(
+        identity=trouble.identity,
+        kind=trouble.kind,
+        title=trouble.title,
+        stream=trouble.stream,
+        opened_at=trouble.at,
+        seen_at=trouble.at,
+        affected=trouble.affected,
+        lineage=trouble.lineage,
+    )
+
+
+def _with(incident: Incident, trouble: Trouble) -> Incident:
+    things = incident.affected.keys() | trouble.affected.keys()
+    return incident.model_copy(
+        update={
+            "seen_at": trouble.at,
+            "affected": {
+                thing: incident.affected.get(thing, frozenset())
+                | trouble.affected.get(thing, frozenset())
+                for thing in sorted(things)
+            },
+            "lineage": incident.lineage | trouble.lineage,
+            "joined": incident.joined + 1,
+        }
+    )
+
+
+def _title(what: str, where: str) -> str:
+    return f"{what}: {where}" if where else what
+
+
+def _one_line(text: str) -> str:
+    """A text as SNS takes it for a subject."""
+    line = " ".join(text.encode("ascii", "replace").decode().split())
+    return _cut("".join(filter(str.isprintable, line)), SUBJECT_LIMIT)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -1,0 +1,124 @@
+"""The ledger as people see it: every tracked coin in every closed window, and what became of it.
+
+Loads write the ledger; here the expected grid is kept beside it, so that a window that no load has
+ever told of shows as pending.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from crypto_platform.ledger_picture import picture
+from crypto_platform.metadata import markdown_table
+from crypto_platform.resources.lake import Lake
+from crypto_platform.resources.warehouse import Row, Warehouse
+from crypto_platform.resources.warehouse_sql import ledger_statement
+from crypto_platform.settings import Settings
+from crypto_platform.streams import Stream
+from crypto_platform.tracked_coins import TrackedCoins, kept_coins
+
+STATUSES = ("present", "missing_at_source", "out_of_plan", "quarantined", "failed", "pending")
+
+
+def keep_grid(
+    warehouse: Warehouse, settings: Settings, streams: Sequence[Stream], coins: TrackedCoins
+) -> None:
+    """Have the warehouse know which windows and coins are expected; writes only what changed.
+
+    Args:
+        warehouse: The warehouse.
+        settings: Where the streams begin, and their currency.
+        streams: The streams.
+        coins: The tracked coins, as the raw lake has them.
+
+    Raises:
+        WarehouseBusyError: Another process holds the warehouse.
+    """
+    wanted = [
+        {
+            "stream": stream.name,
+            "vs_currency": settings.vs_currency,
+            "first_window": settings.first_window(stream),
+            "window_minutes": int(stream.window_length.total_seconds() // 60),
+        }
+        for stream in sorted(streams, key=lambda stream: stream.name)
+    ]
+    with warehouse.session(read_only=True) as session:
+        known_streams = session.execute(ledger_statement("known_streams"))
+        known_coins = {row["coin_id"] for row in session.execute(ledger_statement("known_coins"))}
+    if known_coins != set(coins.ids):
+        warehouse.upsert_coins(coins.coins)
+    if known_streams != wanted:
+        with warehouse.session(read_only=False) as session:
+            session.execute(ledger_statement("stage_streams"))
+            session.stage_rows("staged_streams", wanted)
+            session.execute(ledger_statement("merge_streams"))
+
+
+def status_counts(warehouse: Warehouse) -> Mapping[str, Mapping[str, int]]:
+    """Coins times closed windows by their status, a stream; every status is there."""
+    counts: dict[str, dict[str, int]] = {}
+    for row in warehouse.query(ledger_statement("statuses")):
+        of_stream = counts.setdefault(row["stream"], dict.fromkeys(STATUSES, 0))
+        of_stream[row["status"]] = row["coin_windows"]
+    return counts
+
+
+def cells(warehouse: Warehouse, stream: Stream, now: datetime) -> list[Row]:
+    """How many windows of each coin have each status, a cell of the stream's heat map."""
+    cell = stream.ledger_cell
+    return warehouse.query(
+        ledger_statement(f"cells_by_{cell.unit}"), [stream.name, cell.first(now)]
+    )
+
+
+def ledger_metadata(
+    warehouse: Warehouse, streams: Sequence[Stream], now: datetime
+) -> dict[str, Any]:
+    """The ledger in numbers, and as a heat map a stream."""
+    counts = status_counts(warehouse)
+    totals = {
+        f"{stream.name}_{status}": counts.get(stream.name, {}).get(status, 0)
+        for stream in streams
+        for status in STATUSES
+    }
+    pictures = {
+        f"{stream.name}_heat_map": picture(stream, cells(warehouse, stream, now), now)
+        for stream in streams
+    }
+    rows = [
+        {"stream": stream.name, **counts.get(stream.name, dict.fromkeys(STATUSES, 0))}
+        for stream in streams
+    ]
+    return {**pictures, "windows": markdown_table(rows), **totals}
+
+
+def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefinition:
+    """The asset that shows the ledger; what it shows is made by the loads."""
+
+    @dg.asset(
+        deps=[dg.AssetKey([stream.name, "snowflake_prices"]) for stream in streams],
+        description=(
+            "Every tracked coin in every closed window: present, or why not. What no load has told "
+            "of yet is pending. A materialization is a look at it, and shows gaps as a heat map."
+        ),
+        group_name="coins",
+        kinds={"table"},
+        owners=["team:data-platform"],
+        metadata={"dagster/table_name": "ingestion_ledger"},
+    )
+    def ingestion_ledger(
+        context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
+    ) -> dg.MaterializeResult[None]:
+        del context
+        keep_grid(warehouse, settings, streams, kept_coins(lake.raw))
+        return dg.MaterializeResult(
+            metadata={
+                **ledger_metadata(warehouse, streams, datetime.now(UTC)),
+                "dagster/uri": warehouse.table_uri("ingestion_ledger"),
+            }
+        )
+
+    return ingestion_ledger

@@ -1,0 +1,425 @@
+"""The doctor in the aws profile, over the stack and the scripts themselves; each fault once."""
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import boto3
+import pytest
+from click.testing import CliRunner, Result
+
+from crypto_platform.cli import main
+from crypto_platform.doctor import CHECKS, examine
+from crypto_platform.preflight import Finding
+from crypto_platform.resources.profiles import PROFILES
+from crypto_platform.resources.snowflake_warehouse import SnowflakeWarehouse
+from crypto_platform.settings import Settings
+from crypto_platform.simulated_market import SimulatedMarket
+from crypto_platform.snowflake_checks import SNOWFLAKE_CHECKS, defined_pipes
+from crypto_platform_tests.aws.account import RAW_BUCKET, TRANSFORMED_BUCKET, client, keys
+from crypto_platform_tests.aws.cloud import (
+    as_documented,
+    configure_function,
+    pipe_status,
+    shown_pipes,
+)
+from crypto_platform_tests.aws.lambda_runtime import Lambda
+from crypto_platform_tests.aws.permissions import acting, platform_policy
+from crypto_platform_tests.aws.stack import CODE_BUCKET
+from crypto_platform_tests.resources.fakesnow_server import Wire, answering
+from infrastructure.package import zipped
+
+pytestmark = [
+    pytest.mark.integration,
+    # The types that are known to be skipped; see the tests of the templates.
+    pytest.mark.filterwarnings("ignore:Tried to parse .* not supported by moto"),
+]
+
+SETTINGS = Settings.from_environment({})
+PIPES = defined_pipes()
+
+Deploy = Callable[..., None]
+BuildSnowflake = Callable[..., SnowflakeWarehouse]
+
+
+@pytest.fixture
+def environment(
+    stack: Deploy,
+    lambda_service: Lambda,  # noqa: ARG001 - it runs the function
+    market: SimulatedMarket,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> dict[str, str]:
+    """The variables of a platform whose stack is there; Snowflake is not set up yet."""
+    stack(CoinGeckoPlan="keyless")
+    configure_function({"COINGECKO_BASE_URL": market.base_url})
+    monkeypatch.chdir(tmp_path)
+    variables = {"CRYPTO_PROFILE": "aws", "CRYPTO_HOME": str(tmp_path / "home")}
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    return variables
+
+
+@pytest.fixture
+def with_snowflake(
+    environment: dict[str, str],
+    build_snowflake: BuildSnowflake,
+    wire: Wire,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> dict[str, str]:
+    """The same with an account in which the scripts were run."""
+    warehouse = build_snowflake(f"s3://{TRANSFORMED_BUCKET}", mirror=tmp_path / "mirror")
+    monkeypatch.setitem(PROFILES["aws"].builders, "warehouse", lambda _: warehouse)
+    wire.rewrites += as_documented()
+    variables = {
+        "SNOWFLAKE_ACCOUNT": "example",
+        "SNOWFLAKE_USER": "loader",
+        "SNOWFLAKE_PRIVATE_KEY_PATH": warehouse.private_key_path,
+    }
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    return {**environment, **variables}
+
+
+def look(name: str, environment: dict[str, str], *, send: bool = False) -> Finding:
+    """What the doctor finds of one check and of those that it needs."""
+    (finding,) = [one for one in examine(environment, send=send) if one.check == name]
+    return finding
+
+
+def run_doctor(*options: str) -> Result:
+    return CliRunner().invoke(main, ["doctor", *options])
+
+
+def test_all_passes_where_stack_and_scripts_were_run(with_snowflake: dict[str, str]) -> None:
+    assert with_snowflake
+
+    result = run_doctor("--json")
+
+    answer = json.loads(result.stdout)
+    expected = dict.fromkeys(["settings", *(check.name for check in CHECKS["aws"])], "passed")
+    assert {one["check"]: one["status"] for one in answer["checks"]} == {
+        **expected,
+        "Dagster instance": "skipped",
+    }
+    assert (answer["healthy"], result.exit_code) == (True, 0)
+    assert [*keys(RAW_BUCKET), *keys(TRANSFORMED_BUCKET)] == []
+
+
+def test_snowflake_is_skipped_with_the_reason_where_no_login_is_set(
+    environment: dict[str, str],
+) -> None:
+    found = {one.check: one for one in examine(environment)}
+
+    assert found["Snowflake login"].status == "skipped"
+    assert "SNOWFLAKE_ACCOUNT" in found["Snowflake login"].found
+    assert found["Snowflake tables"].found == "Not looked at: Snowflake login skipped."
+    assert {one.status for one in found.values()} == {"passed", "skipped"}
+
+
+def test_a_failure_is_told_with_what_to_do_and_ends_with_1(environment: dict[str, str]) -> None:
+    assert environment
+    client("s3").delete_bucket(Bucket=RAW_BUCKET)
+
+    result = run_doctor()
+
+    assert result.exit_code == 1
+    assert "What to do:" in result.output
+    assert "RAW_BUCKET" in result.output
+
+
+def test_a_bucket_that_is_missing(environment: dict[str, str]) -> None:
+    client("s3").delete_bucket(Bucket=TRANSFORMED_BUCKET)
+
+    finding = look("transformed bucket", environment)
+
+    assert finding.status == "failed"
+    assert f"s3://{TRANSFORMED_BUCKET}, may not be used" in finding.found
+    assert "does not exist" in finding.found
+    assert look("raw bucket", environment).status == "passed"
+
+
+def test_access_that_is_denied(environment: dict[str, str]) -> None:
+    with acting([]):
+        account, *denied = examine(environment)[1:]
+
+    assert account.status == "passed"
+    denied = [finding for finding in denied if finding.status != "skipped"]
+    assert len(denied) == 7
+    for finding in denied:
+        assert finding.status == "failed"
+        assert "AccessDenied" in finding.found or "not authorized" in finding.found
+        assert "attach the policy crypto-platform" in (finding.what_to_do or "")
+
+
+def test_the_stacks_policy_allows_all_that_is_looked_at(environment: dict[str, str]) -> None:
+    with acting([platform_policy()]):
+        findings = examine(environment, send=True)
+
+    assert [finding for finding in findings if finding.status == "failed"] == []
+
+
+def test_the_workflow_may_look_at_all_but_snowflake(environment: dict[str, str]) -> None:
+    role = client("iam").get_role_policy(RoleName="crypto-deploy", PolicyName="deploy")
+
+    with acting([role["PolicyDocument"]]):
+        findings = examine(environment)
+
+    skipped = {finding.check for finding in findings if finding.status == "skipped"}
+    assert skipped == {
+        *(check.name for check in SNOWFLAKE_CHECKS),
+        "Dagster instance",
+    }
+    assert [finding for finding in findings if finding.status == "failed"] == []
+
+
+def test_credentials_that_are_refused_are_told_once(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with acting([]):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN")
+        boto3.setup_default_session()
+        settings, account, *others = examine(environment)
+
+    assert (settings.status, account.status) == ("passed", "failed")
+    assert "credentials" in (account.what_to_do or "")
+    assert {one.status for one in others} == {"skipped"}
+
+
+def test_a_function_of_another_version(environment: dict[str, str]) -> None:
+    client("lambda").update_function_code(
+        FunctionName=SETTINGS.ingestion_function, ZipFile=zipped({"handler.py": b"another"})
+    )
+
+    finding = look("function", environment)
+
+    assert finding.status == "failed"
+    assert "runs another version of lambda_function/" in finding.found
+
+
+def test_a_function_that_is_missing(environment: dict[str, str]) -> None:
+    client("lambda").delete_function(FunctionName=SETTINGS.ingestion_function)
+
+    finding = look("function", environment)
+
+    assert finding.status == "failed"
+    assert SETTINGS.ingestion_function in finding.found
+
+
+def test_a_function_on_another_plan_than_the_budget_is_counted_by(
+    environment: dict[str, str],
+) -> None:
+    finding = look("price API", {**environment, "COINGECKO_PLAN": "pro"})
+
+    assert finding.status == "failed"
+    assert "on the plan keyless, and COINGECKO_PLAN is pro here" in finding.found
+
+
+def test_an_api_that_does_not_take_the_key(
+    environment: dict[str, str], market: SimulatedMarket
+) -> None:
+    market.inject("wrong_key")
+
+    finding = look("price API", environment)
+
+    assert finding.status == "failed"
+    assert "crypto/coingecko-api-key" in (finding.what_to_do or "")
+
+
+def test_a_function_that_a_run_is_using_is_no_failure(
+    environment: dict[str, str], lambda_service: Lambda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crypto_platform.aws_checks._PATIENCE", 0.1)
+    with lambda_service.busy:
+        finding = look("price API", environment)
+
+    assert finding.status == "skipped"
+    assert "when the run has ended" in finding.found
+
+
+def test_a_job_that_is_missing(environment: dict[str, str]) -> None:
+    client("glue").delete_job(JobName=SETTINGS.historical_glue_job)
+
+    finding = look("historical Glue job", environment)
+
+    assert finding.status == "failed"
+    assert "HISTORICAL_GLUE_JOB" in (finding.what_to_do or "")
+    assert look("intra_day Glue job", environment).status == "passed"
+
+
+@pytest.mark.parametrize("artifact", ["intra_day_transformation.py", "glue_jobs.zip"])
+def test_a_script_that_was_changed(environment: dict[str, str], artifact: str) -> None:
+    (key,) = [key for key in keys(CODE_BUCKET) if key.endswith(f"/{artifact}")]
+    client("s3").put_object(Bucket=CODE_BUCKET, Key=key, Body=b"pass")
+
+    finding = look("intra_day Glue job", environment)
+
+    assert finding.status == "failed"
+    assert f"which is not this version of {artifact}" in finding.found
+
+
+def test_a_script_that_is_gone(environment: dict[str, str]) -> None:
+    (key,) = [key for key in keys(CODE_BUCKET) if key.endswith("historical_data_transformation.py")]
+    client("s3").delete_object(Bucket=CODE_BUCKET, Key=key)
+
+    finding = look("historical Glue job", environment)
+
+    assert finding.status == "failed"
+    assert f"s3://{CODE_BUCKET}/{key} cannot be read" in finding.found
+
+
+def test_a_topic_that_is_missing(environment: dict[str, str]) -> None:
+    (topic,) = client("sns").list_topics()["Topics"]
+    client("sns").delete_topic(TopicArn=topic["TopicArn"])
+
+    finding = look("alerts topic", environment)
+
+    assert finding.status == "failed"
+    assert "ALERTS_TOPIC_ARN" in (finding.what_to_do or "")
+
+
+def test_a_message_is_sent_only_when_asked_for(environment: dict[str, str]) -> None:
+    (topic,) = client("sns").list_topics()["Topics"]
+    queue = client("sqs").create_queue(QueueName="reader")["QueueUrl"]
+    arn = client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    client("sns").subscribe(
+        TopicArn=topic["TopicArn"], Protocol="sqs", Endpoint=arn["Attributes"]["QueueArn"]
+    )
+
+    def received() -> list[str]:
+        answer = client("sqs").receive_message(QueueUrl=queue)
+        return [json.loads(one["Body"])["Message"] for one in answer.get("Messages", ())]
+
+    assert "--send really sends" in look("alerts topic", environment).found
+    assert received() == []
+    named = {**environment, "ALERTS_TOPIC_ARN": topic["TopicArn"]}
+    assert "took a message" in look("alerts topic", named, send=True).found
+    assert "Nothing is wrong" in received()[0]
+
+
+def test_snowflake_that_cannot_be_reached(
+    with_snowflake: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = PROFILES["aws"].builders["warehouse"](SETTINGS)
+    nowhere = {**built.connection_options, "port": 9, "login_timeout": 1}
+    unreachable = SnowflakeWarehouse(**{**dict(built), "connection_options": nowhere})
+    monkeypatch.setitem(PROFILES["aws"].builders, "warehouse", lambda _: unreachable)
+
+    findings = {one.check: one for one in examine(with_snowflake)}
+
+    assert findings["Snowflake login"].status == "failed"
+    assert "Snowflake says" in findings["Snowflake login"].found
+    assert findings["Snowflake tables"].status == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        (
+            "ALTER TABLE transformed.coins DROP COLUMN image",
+            "coins has no column image (ALTER TABLE transformed.coins ADD COLUMN image VARCHAR)",
+        ),
+        (
+            "ALTER TABLE transformed.ingestion_ledger ALTER COLUMN points TYPE VARCHAR",
+            "ingestion_ledger.points is TEXT and not INT",
+        ),
+        ("DROP TABLE transformed.market_snapshots_landing", "market_snapshots_landing is not"),
+        (
+            "CREATE OR REPLACE VIEW transformed.prices AS SELECT coin_id FROM transformed.coins",
+            "prices has no column price_at (a view: apply makes it anew)",
+        ),
+        ("ALTER TABLE transformed.coins ADD COLUMN note VARCHAR", None),
+    ],
+    ids=["a missing column", "another type", "a missing table", "another view", "one's own column"],
+)
+def test_tables_that_are_not_as_the_scripts_define_them(
+    change: str, difference: str | None, with_snowflake: dict[str, str]
+) -> None:
+    warehouse = PROFILES["aws"].builders["warehouse"](SETTINGS)
+    with warehouse.session(read_only=False) as session:
+        session.execute(change)
+
+    finding = look("Snowflake tables", with_snowflake)
+
+    assert finding.status == ("failed" if difference else "passed")
+    assert (difference or "have the columns of the scripts") in finding.found
+
+
+def test_a_role_that_may_not_use_the_warehouse(with_snowflake: dict[str, str], wire: Wire) -> None:
+    wire.rewrites.insert(
+        0,
+        answering(
+            "CURRENT_USER()",
+            "SELECT 'LOADER' AS user_name, 'PUBLIC' AS role, NULL AS warehouse",
+        ),
+    )
+
+    finding = look("Snowflake login", with_snowflake)
+
+    assert finding.status == "failed"
+    assert "LOADER may not use the warehouse CRYPTO_WH as PUBLIC" in finding.found
+
+
+def test_a_stage_over_another_bucket(with_snowflake: dict[str, str]) -> None:
+    warehouse = PROFILES["aws"].builders["warehouse"](SETTINGS)
+    with warehouse.session(read_only=False) as session:
+        session.execute("CREATE OR REPLACE STAGE transformed.transformed_lake URL = 's3://other/'")
+
+    finding = look("Snowflake stage", with_snowflake)
+
+    assert finding.status == "failed"
+    assert f"is s3://other/, and not s3://{TRANSFORMED_BUCKET}/" in finding.found
+
+
+@pytest.mark.parametrize(
+    ("statement", "answer", "fault"),
+    [
+        (
+            "SHOW PIPES",
+            shown_pipes(dict([*PIPES.items()][1:])),
+            "historical_prices_pipe is not there",
+        ),
+        (
+            "SHOW PIPES",
+            shown_pipes(dict.fromkeys(PIPES, "COPY INTO other")),
+            "pipe copies otherwise than its script",
+        ),
+        (
+            "SYSTEM$PIPE_STATUS",
+            pipe_status("RUNNING"),
+            "historical_prices_pipe is RUNNING, and SNOWFLAKE_LOAD_MODE=copy wants it PAUSED",
+        ),
+    ],
+    ids=["a missing pipe", "another copy", "another state"],
+)
+def test_pipes_that_are_not_as_the_scripts_define_them(
+    statement: str, answer: str, fault: str, with_snowflake: dict[str, str], wire: Wire
+) -> None:
+    wire.rewrites.insert(0, answering(statement, answer))
+
+    finding = look("Snowflake pipes", with_snowflake)
+
+    assert finding.status == "failed"
+    assert fault in finding.found
+
+
+def test_no_secret_is_shown(
+    with_snowflake: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = {
+        "COINGECKO_API_KEY": "CG-planted-key",
+        "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE": "planted-passphrase",
+        "AWS_SECRET_ACCESS_KEY": "planted/secret+access",
+    }
+    for name, text in secrets.items():
+        monkeypatch.setenv(name, text)
+    with_snowflake |= secrets
+    client("glue").delete_job(JobName=SETTINGS.historical_glue_job)
+
+    shown = run_doctor().output + run_doctor("--json").output + repr(examine(with_snowflake))
+
+    assert "Snowflake login" in shown
+    assert [text for text in secrets.values() if text in shown] == []
+    assert base64.b64encode(b"planted/secret+access").decode() not in shown

@@ -1,0 +1,223 @@
+-- What the asset checks ask of the warehouse, in Snowflake's SQL, each under the name that the code calls it by.
+-- They run unchanged on Snowflake and transpiled on DuckDB, in a session whose schema is transformed.
+-- Values are bound with ?. {table} is the stream's table of prices, filled in from the known ones only.
+-- A run's windows are one range: what judges a load looks at that range, and at a short time before it.
+
+-- name: columns_of_table
+SELECT
+    LOWER(column_name) AS name,
+    data_type AS type
+FROM information_schema.columns
+WHERE LOWER(table_schema) = 'transformed' AND LOWER(table_name) = ?;
+
+-- name: rows_of_windows
+SELECT COUNT(*) AS prices
+FROM {table}
+WHERE price_at >= ? AND price_at < ?;
+
+-- name: faulty_rows
+-- NaN sorts above every number on both engines, and so above the largest double too.
+SELECT
+    'keys' AS broken,
+    coin_id,
+    price_at,
+    'the key stands there ' || COUNT(*) || ' times' AS fault
+FROM {table}
+WHERE price_at >= ? AND price_at < ?
+GROUP BY coin_id, vs_currency, price_at
+HAVING COUNT(*) > 1
+UNION ALL
+SELECT
+    'prices' AS broken,
+    coin_id,
+    price_at,
+    'price ' || price AS fault
+FROM {table}
+WHERE price_at >= ? AND price_at < ? AND NOT (price > 0 AND price <= 1.7976931348623157E308)
+UNION ALL
+SELECT
+    'caps_and_volumes' AS broken,
+    coin_id,
+    price_at,
+    'market cap ' || COALESCE(market_cap::VARCHAR, 'null')
+    || ', volume ' || COALESCE(total_volume::VARCHAR, 'null') AS fault
+FROM {table}
+WHERE
+    price_at >= ? AND price_at < ?
+    AND (
+        NOT (market_cap >= 0 AND market_cap <= 1.7976931348623157E308)
+        OR NOT (total_volume >= 0 AND total_volume <= 1.7976931348623157E308)
+    )
+ORDER BY broken, price_at, coin_id
+LIMIT 1000;
+
+-- name: ledger_by_coin
+SELECT
+    coin_id,
+    COUNT(*) AS windows,
+    SUM(IFF(status = 'failed', 1, 0)) AS failed
+FROM ingestion_ledger
+WHERE stream = ? AND vs_currency = ? AND window_start >= ? AND window_start < ?
+GROUP BY coin_id;
+
+-- name: ledger_of_coin
+SELECT
+    window_start,
+    status,
+    reason
+FROM ingestion_ledger
+WHERE stream = ? AND vs_currency = ? AND window_start >= ? AND window_start < ? AND coin_id = ?
+ORDER BY window_start;
+
+-- name: price_jumps
+-- How far a price moved from one observation to the next, against what is usual for this coin at this
+-- spacing: the median absolute deviation of its log returns, which the jump itself hardly moves.
+-- A move over a hole in the series is no jump.
+WITH series AS (
+    SELECT
+        coin_id,
+        vs_currency,
+        granularity,
+        price_at,
+        price,
+        LAG(price_at) OVER (
+            PARTITION BY coin_id, vs_currency, granularity ORDER BY price_at
+        ) AS before_at,
+        LAG(price) OVER (
+            PARTITION BY coin_id, vs_currency, granularity ORDER BY price_at
+        ) AS price_before
+    FROM {table}
+    WHERE price_at >= ? AND price_at < ? AND price > 0
+),
+
+moves AS (
+    SELECT
+        coin_id,
+        vs_currency,
+        granularity,
+        price_at,
+        price,
+        before_at,
+        price_before,
+        LN(price / price_before) AS log_return,
+        DATEDIFF('second', before_at, price_at) AS seconds
+    FROM series
+    WHERE before_at IS NOT NULL
+),
+
+middles AS (
+    SELECT
+        coin_id,
+        vs_currency,
+        granularity,
+        MEDIAN(log_return) AS middle,
+        MEDIAN(seconds) AS usual_seconds,
+        COUNT(*) AS returns
+    FROM moves
+    GROUP BY coin_id, vs_currency, granularity
+),
+
+deviations AS (
+    SELECT
+        moves.*,
+        middles.usual_seconds,
+        middles.returns,
+        ABS(moves.log_return - middles.middle) AS deviation
+    FROM moves
+    INNER JOIN middles
+        ON
+            middles.coin_id = moves.coin_id
+            AND middles.vs_currency = moves.vs_currency
+            AND middles.granularity = moves.granularity
+),
+
+usual AS (
+    SELECT
+        coin_id,
+        vs_currency,
+        granularity,
+        MEDIAN(deviation) AS usual_deviation
+    FROM deviations
+    GROUP BY coin_id, vs_currency, granularity
+)
+
+SELECT
+    deviations.coin_id,
+    deviations.price_at,
+    deviations.price,
+    deviations.before_at,
+    deviations.price_before
+FROM deviations
+INNER JOIN usual
+    ON
+        usual.coin_id = deviations.coin_id
+        AND usual.vs_currency = deviations.vs_currency
+        AND usual.granularity = deviations.granularity
+WHERE
+    deviations.price_at >= ?
+    AND deviations.seconds <= 3 * deviations.usual_seconds
+    AND deviations.returns >= ?
+    AND ABS(deviations.log_return) > ?
+    AND deviations.deviation > ? * 1.4826 * usual.usual_deviation
+ORDER BY deviations.deviation DESC, deviations.price_at, deviations.coin_id
+LIMIT 1000;
+
+-- name: disagreements_at_midnight
+-- The daily price is the day's open: the intra-day stream has it too, in the point nearest to midnight.
+WITH opens AS (
+    SELECT
+        coin_id,
+        vs_currency,
+        price_at,
+        price
+    FROM historical_prices
+    WHERE price_at >= ? AND price_at <= ?
+),
+
+nearest AS (
+    SELECT
+        opens.coin_id,
+        opens.price_at AS midnight,
+        opens.price AS daily_price,
+        intra_day.price_at AS seen_at,
+        intra_day.price AS intra_day_price
+    FROM opens
+    INNER JOIN intra_day_prices AS intra_day
+        ON
+            intra_day.coin_id = opens.coin_id
+            AND intra_day.vs_currency = opens.vs_currency
+            AND intra_day.price_at >= DATEADD('minute', -10, opens.price_at)
+            AND intra_day.price_at <= DATEADD('minute', 10, opens.price_at)
+    WHERE intra_day.price_at >= DATEADD('minute', -10, ?) AND intra_day.price_at <= DATEADD('minute', 10, ?)
+    QUALIFY ROW_NUMBER() OVER (
+        PARTITION BY opens.coin_id, opens.vs_currency, opens.price_at
+        ORDER BY ABS(DATEDIFF('millisecond', opens.price_at, intra_day.price_at)), intra_day.price_at
+    ) = 1
+)
+
+SELECT
+    coin_id,
+    midnight,
+    daily_price,
+    seen_at,
+    intra_day_price
+FROM nearest
+WHERE ABS(intra_day_price - daily_price) > ? * daily_price
+ORDER BY ABS(intra_day_price - daily_price) / NULLIF(daily_price, 0) DESC, midnight, coin_id
+LIMIT 1000;
+
+-- name: newest_price_of_coins
+SELECT
+    coin_id,
+    MAX(price_at) AS newest
+FROM {table}
+WHERE vs_currency = ?
+GROUP BY coin_id;
+
+-- name: ledger_of_window
+SELECT
+    coin_id,
+    status,
+    reason
+FROM ingestion_ledger
+WHERE stream = ? AND vs_currency = ? AND window_start = ?;

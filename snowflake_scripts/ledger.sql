@@ -1,0 +1,108 @@
+-- What the ledger says of windows that are whole, sick or not loaded yet, in Snowflake's SQL. As in
+-- statements.sql, each statement runs on Snowflake and transpiled on DuckDB, its values bound with ?.
+
+-- name: known_streams
+SELECT stream, vs_currency, first_window, window_minutes
+FROM streams
+ORDER BY stream;
+
+-- name: known_coins
+SELECT coin_id
+FROM coins
+WHERE tracked
+ORDER BY coin_id;
+
+-- name: stage_streams
+CREATE OR REPLACE TEMPORARY TABLE staged_streams AS
+SELECT *
+FROM streams
+WHERE FALSE;
+
+-- name: merge_streams
+MERGE INTO streams
+USING staged_streams AS seen ON streams.stream = seen.stream
+WHEN MATCHED THEN UPDATE SET
+    vs_currency = seen.vs_currency,
+    first_window = seen.first_window,
+    window_minutes = seen.window_minutes
+WHEN NOT MATCHED THEN INSERT (stream, vs_currency, first_window, window_minutes)
+VALUES (seen.stream, seen.vs_currency, seen.first_window, seen.window_minutes);
+
+-- name: statuses
+SELECT
+    stream,
+    status,
+    COUNT(*) AS coin_windows
+FROM coin_windows
+GROUP BY stream, status
+ORDER BY stream, status;
+
+-- name: cells_by_month
+-- How many windows of a coin have each status, a month.
+SELECT
+    coin_id,
+    DATE_TRUNC('month', window_start) AS cell,
+    status,
+    COUNT(*) AS windows
+FROM coin_windows
+WHERE stream = ? AND window_start >= ?
+GROUP BY coin_id, DATE_TRUNC('month', window_start), status
+ORDER BY coin_id, cell, status;
+
+-- name: cells_by_day
+-- How many windows of a coin have each status, a day.
+SELECT
+    coin_id,
+    DATE_TRUNC('day', window_start) AS cell,
+    status,
+    COUNT(*) AS windows
+FROM coin_windows
+WHERE stream = ? AND window_start >= ?
+GROUP BY coin_id, DATE_TRUNC('day', window_start), status
+ORDER BY coin_id, cell, status;
+
+-- name: oldest_window
+SELECT MIN(ledger.window_start) AS oldest
+FROM ingestion_ledger AS ledger
+INNER JOIN streams
+    ON streams.stream = ledger.stream AND streams.vs_currency = ledger.vs_currency
+WHERE ledger.stream = ?;
+
+-- name: newest_present
+SELECT
+    ledger.coin_id,
+    MAX(ledger.window_start) AS window_start
+FROM ingestion_ledger AS ledger
+INNER JOIN streams
+    ON streams.stream = ledger.stream AND streams.vs_currency = ledger.vs_currency
+WHERE ledger.stream = ? AND ledger.status = 'present'
+GROUP BY ledger.coin_id;
+
+-- name: sick_windows
+-- Neighbouring windows of a coin that lack a price for the same kind of reason, as one row.
+WITH sick AS (
+    SELECT
+        coin_id,
+        window_number,
+        window_start,
+        status,
+        reason,
+        window_number
+        - ROW_NUMBER() OVER (PARTITION BY coin_id, status ORDER BY window_number) AS island
+    FROM coin_windows
+    WHERE
+        stream = ?
+        AND window_start >= ?
+        AND window_start <= ?
+        AND (status IN ('pending', 'failed') OR (status = 'missing_at_source' AND window_start >= ?))
+)
+
+SELECT
+    coin_id,
+    status,
+    MIN(window_start) AS first_window,
+    MAX(window_start) AS last_window,
+    MAX(reason) AS reason
+FROM sick
+GROUP BY coin_id, status, island
+ORDER BY coin_id, first_window;

@@ -1,0 +1,766 @@
+-- How the models are made, in Snowflake's SQL, each statement under the name that the code calls it by.
+-- They run unchanged on Snowflake and transpiled on DuckDB, in a session whose schema is transformed.
+-- What each column means stands in 5_creation_models.sql.
+--
+-- Models are made from a day on: the first day of which an input differs from what they were made
+-- from, less one, since a day closes with the next one's open. Nothing looks further ahead, so what
+-- stands before that day is what a making of the whole would give. In what makes or clears a model,
+-- each question mark is that day.
+
+-- name: stage_inputs
+-- Read before anything is made: what is loaded meanwhile differs, and is made the next time.
+CREATE OR REPLACE TEMPORARY TABLE staged_inputs AS
+SELECT
+    'historical_prices' AS input,
+    price_at::DATE AS day,
+    COUNT(*) AS row_count,
+    MAX(loaded_at) AS loaded_at
+FROM historical_prices
+GROUP BY price_at::DATE
+UNION ALL
+SELECT
+    'intra_day_prices' AS input,
+    price_at::DATE AS day,
+    COUNT(*) AS row_count,
+    MAX(loaded_at) AS loaded_at
+FROM intra_day_prices
+GROUP BY price_at::DATE
+UNION ALL
+SELECT
+    'market_snapshots' AS input,
+    window_start::DATE AS day,
+    COUNT(*) AS row_count,
+    MAX(loaded_at) AS loaded_at
+FROM market_snapshots
+GROUP BY window_start::DATE
+UNION ALL
+SELECT
+    'fear_and_greed' AS input,
+    day,
+    COUNT(*) AS row_count,
+    MAX(loaded_at) AS loaded_at
+FROM fear_and_greed
+GROUP BY day;
+
+-- name: first_day_to_make
+-- The newest day that stands is always made again once anything is: it may have gone on.
+SELECT LEAST(MIN(differing.day) - 1, COALESCE(MIN(standing.newest), MIN(differing.day))) AS day
+FROM (
+    SELECT COALESCE(staged_inputs.day, model_inputs.day) AS day
+    FROM staged_inputs
+    FULL OUTER JOIN model_inputs
+        ON
+            model_inputs.input = staged_inputs.input
+            AND model_inputs.day = staged_inputs.day
+    WHERE
+        staged_inputs.day IS NULL
+        OR model_inputs.day IS NULL
+        OR model_inputs.row_count <> staged_inputs.row_count
+        OR model_inputs.loaded_at <> staged_inputs.loaded_at
+        OR model_inputs.definition <> ?
+) AS differing
+CROSS JOIN (SELECT MAX(day) AS newest FROM daily_prices) AS standing;
+
+-- name: clear_inputs
+DELETE FROM model_inputs;
+
+-- name: keep_inputs
+INSERT INTO model_inputs (input, day, row_count, loaded_at, definition)
+SELECT input, day, row_count, loaded_at, ?
+FROM staged_inputs;
+
+-- name: clear_model
+DELETE FROM {table}
+WHERE day >= CAST(? AS DATE);
+
+-- name: make_daily_prices
+-- The point that the API stamps with a midnight is the open of the day that begins, so it also is
+-- the close of the day that ends. Volume and market capitalization are of the moment of the close:
+-- a volume is that of the 24 hours before.
+INSERT INTO daily_prices (
+    coin_id, vs_currency, day, open, high, low, close, close_at,
+    volume, market_cap, observations, hours_observed, granularity
+)
+WITH midnights AS (
+    SELECT coin_id, vs_currency, price_at::DATE AS day, price_at, price, market_cap, total_volume
+    FROM historical_prices
+    WHERE price_at >= CAST(? AS DATE)
+),
+
+intra_day AS (
+    SELECT
+        coin_id,
+        vs_currency,
+        price_at::DATE AS day,
+        MIN(price_at) AS first_at,
+        MAX(price_at) AS last_at,
+        MAX(price) AS high,
+        MIN(price) AS low,
+        COUNT(*) AS observations,
+        COUNT(DISTINCT DATE_PART('hour', price_at)) AS hours_observed,
+        MIN(DECODE(granularity, '5-minute', 1, 'hourly', 2, 3)) AS coarseness
+    FROM intra_day_prices
+    WHERE price_at >= CAST(? AS DATE)
+    GROUP BY coin_id, vs_currency, price_at::DATE
+),
+
+ends AS (
+    SELECT
+        intra_day.*,
+        first_prices.price AS first_price,
+        first_prices.market_cap AS first_cap,
+        first_prices.total_volume AS first_volume,
+        last_prices.price AS last_price,
+        last_prices.market_cap AS last_cap,
+        last_prices.total_volume AS last_volume,
+        intra_day.first_at < DATEADD('hour', 2, intra_day.day::TIMESTAMP_NTZ) AS seen_at_first,
+        intra_day.last_at >= DATEADD('hour', 22, intra_day.day::TIMESTAMP_NTZ) AS seen_to_last
+    FROM intra_day
+    INNER JOIN intra_day_prices AS first_prices
+        ON
+            first_prices.coin_id = intra_day.coin_id
+            AND first_prices.vs_currency = intra_day.vs_currency
+            AND first_prices.price_at = intra_day.first_at
+            AND first_prices.price_at >= CAST(? AS DATE)
+    INNER JOIN intra_day_prices AS last_prices
+        ON
+            last_prices.coin_id = intra_day.coin_id
+            AND last_prices.vs_currency = intra_day.vs_currency
+            AND last_prices.price_at = intra_day.last_at
+            AND last_prices.price_at >= CAST(? AS DATE)
+),
+
+days AS (
+    SELECT
+        COALESCE(midnights.coin_id, ends.coin_id) AS coin_id,
+        COALESCE(midnights.vs_currency, ends.vs_currency) AS vs_currency,
+        COALESCE(midnights.day, ends.day) AS day,
+        CASE
+            WHEN midnights.price_at IS NOT NULL THEN midnights.price_at
+            WHEN ends.seen_at_first THEN ends.first_at
+        END AS open_at,
+        CASE
+            WHEN midnights.price_at IS NOT NULL THEN midnights.price
+            WHEN ends.seen_at_first THEN ends.first_price
+        END AS open,
+        CASE
+            WHEN midnights.price_at IS NOT NULL THEN midnights.market_cap
+            WHEN ends.seen_at_first THEN ends.first_cap
+        END AS open_cap,
+        CASE
+            WHEN midnights.price_at IS NOT NULL THEN midnights.total_volume
+            WHEN ends.seen_at_first THEN ends.first_volume
+        END AS open_volume,
+        ends.high,
+        ends.low,
+        ends.last_at,
+        ends.last_price,
+        ends.last_cap,
+        ends.last_volume,
+        ends.seen_to_last,
+        IFF(midnights.price_at IS NULL, 0, 1) + COALESCE(ends.observations, 0) AS observations,
+        COALESCE(ends.hours_observed, 0) AS hours_observed,
+        DECODE(ends.coarseness, 1, '5-minute', 2, 'hourly', 'daily') AS granularity
+    FROM midnights
+    FULL OUTER JOIN ends
+        ON
+            ends.coin_id = midnights.coin_id
+            AND ends.vs_currency = midnights.vs_currency
+            AND ends.day = midnights.day
+),
+
+neighbours AS (
+    SELECT
+        days.*,
+        day = MAX(day) OVER (PARTITION BY vs_currency) AS is_newest,
+        LEAD(day) OVER (PARTITION BY coin_id, vs_currency ORDER BY day) = day + 1 AS is_followed,
+        LEAD(open_at) OVER (PARTITION BY coin_id, vs_currency ORDER BY day) AS next_at,
+        LEAD(open) OVER (PARTITION BY coin_id, vs_currency ORDER BY day) AS next_open,
+        LEAD(open_cap) OVER (PARTITION BY coin_id, vs_currency ORDER BY day) AS next_cap,
+        LEAD(open_volume) OVER (PARTITION BY coin_id, vs_currency ORDER BY day) AS next_volume
+    FROM days
+),
+
+closing AS (
+    SELECT
+        neighbours.*,
+        CASE
+            WHEN is_followed AND next_at IS NOT NULL THEN 'next open'
+            WHEN seen_to_last THEN 'last price'
+            WHEN is_newest AND last_at > COALESCE(open_at, day::TIMESTAMP_NTZ) THEN 'last price'
+        END AS closes_with
+    FROM neighbours
+),
+
+closed AS (
+    SELECT
+        closing.*,
+        DECODE(closes_with, 'next open', next_open, 'last price', last_price) AS close,
+        DECODE(closes_with, 'next open', next_at, 'last price', last_at) AS close_at,
+        DECODE(closes_with, 'next open', next_volume, 'last price', last_volume) AS volume,
+        DECODE(closes_with, 'next open', next_cap, 'last price', last_cap) AS market_cap
+    FROM closing
+)
+
+SELECT
+    coin_id,
+    vs_currency,
+    day,
+    open,
+    GREATEST(high, COALESCE(open, high), COALESCE(close, high)) AS high,
+    LEAST(low, COALESCE(open, low), COALESCE(close, low)) AS low,
+    close,
+    close_at,
+    volume,
+    NULLIF(market_cap, 0) AS market_cap,
+    observations,
+    hours_observed,
+    granularity
+FROM closed;
+
+-- name: make_price_moves
+-- Thirty returns need the thirty closes before them: what is read begins 31 days earlier. What came
+-- before that is only needed as a peak.
+INSERT INTO price_moves (
+    coin_id, vs_currency, day, close, return_1d, return_7d, return_30d, log_return_1d,
+    volatility_30d, drawdown, ath_distance, range_24h
+)
+WITH closes AS (
+    SELECT
+        coin_id,
+        vs_currency,
+        day,
+        close,
+        COALESCE(
+            high, GREATEST(COALESCE(open, close), COALESCE(close, open))
+        ) AS highest,
+        IFF(hours_observed >= 20, (high - low) / NULLIF(open, 0), NULL) AS range_24h
+    FROM daily_prices
+    WHERE day >= CAST(? AS DATE) - 31
+),
+
+earlier_peaks AS (
+    SELECT
+        coin_id,
+        vs_currency,
+        MAX(close) AS peak,
+        MAX(
+            COALESCE(high, GREATEST(COALESCE(open, close), COALESCE(close, open)))
+        ) AS highest
+    FROM daily_prices
+    WHERE day < CAST(? AS DATE) - 31
+    GROUP BY coin_id, vs_currency
+),
+
+earlier_highs AS (
+    SELECT coin_id, vs_currency, MAX(ath) AS ath
+    FROM market_snapshots
+    WHERE window_start < CAST(? AS DATE) - 31
+    GROUP BY coin_id, vs_currency
+),
+
+highs AS (
+    SELECT coin_id, vs_currency, window_start::DATE AS day, MAX(ath) AS ath
+    FROM market_snapshots
+    WHERE window_start >= CAST(? AS DATE) - 31
+    GROUP BY coin_id, vs_currency, window_start::DATE
+),
+
+-- A day with a snapshot and no price has a row too, which is left out at the end.
+days AS (
+    SELECT
+        COALESCE(closes.coin_id, highs.coin_id) AS coin_id,
+        COALESCE(closes.vs_currency, highs.vs_currency) AS vs_currency,
+        COALESCE(closes.day, highs.day) AS day,
+        closes.day IS NOT NULL AS priced,
+        closes.close,
+        closes.highest,
+        closes.range_24h,
+        highs.ath
+    FROM closes
+    FULL OUTER JOIN highs
+        ON
+            highs.coin_id = closes.coin_id
+            AND highs.vs_currency = closes.vs_currency
+            AND highs.day = closes.day
+),
+
+neighbours AS (
+    SELECT
+        days.*,
+        close / NULLIF(
+            IFF(
+                LAG(day) OVER (PARTITION BY coin_id, vs_currency ORDER BY day) = day - 1,
+                LAG(close) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                NULL
+            ),
+            0
+        ) AS ratio_1d,
+        close / NULLIF(
+            IFF(
+                LAG(day, 7) OVER (PARTITION BY coin_id, vs_currency ORDER BY day) = day - 7,
+                LAG(close, 7) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                NULL
+            ),
+            0
+        ) AS ratio_7d,
+        close / NULLIF(
+            IFF(
+                LAG(day, 30) OVER (PARTITION BY coin_id, vs_currency ORDER BY day) = day - 30,
+                LAG(close, 30) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                NULL
+            ),
+            0
+        ) AS ratio_30d
+    FROM days
+),
+
+returns AS (
+    SELECT
+        neighbours.*,
+        LN(IFF(ratio_1d > 0, ratio_1d, NULL)) AS log_return_1d
+    FROM neighbours
+),
+
+windows AS (
+    SELECT
+        returns.*,
+        COUNT(log_return_1d) OVER (
+            PARTITION BY coin_id, vs_currency ORDER BY day ROWS BETWEEN 29 PRECEDING AND CURRENT ROW
+        ) AS returns_30d,
+        STDDEV_SAMP(log_return_1d) OVER (
+            PARTITION BY coin_id, vs_currency ORDER BY day ROWS BETWEEN 29 PRECEDING AND CURRENT ROW
+        ) AS deviation_30d,
+        MAX(close) OVER (
+            PARTITION BY coin_id, vs_currency ORDER BY day
+            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+        ) AS peak,
+        MAX(highest) OVER (
+            PARTITION BY coin_id, vs_currency ORDER BY day
+            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+        ) AS highest_so_far,
+        MAX(ath) OVER (
+            PARTITION BY coin_id, vs_currency ORDER BY day
+            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+        ) AS ath_so_far
+    FROM returns
+),
+
+peaks AS (
+    SELECT
+        windows.*,
+        GREATEST(
+            windows.peak, COALESCE(earlier_peaks.peak, windows.peak)
+        ) AS peak_of_all,
+        GREATEST(
+            COALESCE(windows.ath_so_far, earlier_highs.ath),
+            COALESCE(earlier_highs.ath, windows.ath_so_far),
+            COALESCE(windows.highest_so_far, earlier_peaks.highest),
+            COALESCE(earlier_peaks.highest, windows.highest_so_far)
+        ) AS ath_of_all
+    FROM windows
+    LEFT JOIN earlier_peaks
+        ON
+            earlier_peaks.coin_id = windows.coin_id
+            AND earlier_peaks.vs_currency = windows.vs_currency
+    LEFT JOIN earlier_highs
+        ON
+            earlier_highs.coin_id = windows.coin_id
+            AND earlier_highs.vs_currency = windows.vs_currency
+    WHERE windows.priced AND windows.day >= CAST(? AS DATE)
+)
+
+SELECT
+    coin_id,
+    vs_currency,
+    day,
+    close,
+    ratio_1d - 1 AS return_1d,
+    ratio_7d - 1 AS return_7d,
+    ratio_30d - 1 AS return_30d,
+    log_return_1d,
+    IFF(returns_30d = 30, deviation_30d * SQRT(365), NULL) AS volatility_30d,
+    close / NULLIF(peak_of_all, 0) - 1 AS drawdown,
+    close / NULLIF(ath_of_all, 0) - 1 AS ath_distance,
+    range_24h
+FROM peaks;
+
+-- name: make_trading_volumes
+-- The day itself is not in its own median, so that a burst does not hide itself. Snowflake has no
+-- median over a moving window: it is taken from the thirty volumes in order of their size.
+INSERT INTO trading_volumes (
+    coin_id, vs_currency, day, volume, median_30d, ratio_to_median, turnover, market_share, unusual
+)
+WITH volumes AS (
+    SELECT
+        coin_id,
+        vs_currency,
+        day,
+        volume,
+        volume / market_cap AS turnover,
+        volume / NULLIF(SUM(volume) OVER (PARTITION BY vs_currency, day), 0) AS market_share
+    FROM daily_prices
+    WHERE day >= CAST(? AS DATE) - 30
+),
+
+months AS (
+    SELECT
+        volumes.*,
+        LAG(day, 30) OVER (PARTITION BY coin_id, vs_currency ORDER BY day) = day - 30
+        AND COUNT(volume) OVER (
+            PARTITION BY coin_id, vs_currency ORDER BY day ROWS BETWEEN 30 PRECEDING AND 1 PRECEDING
+        ) = 30 AS is_known,
+        ARRAY_SORT(
+            ARRAY_CONSTRUCT(
+                LAG(volume, 1) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 2) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 3) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 4) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 5) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 6) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 7) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 8) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 9) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 10) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 11) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 12) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 13) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 14) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 15) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 16) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 17) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 18) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 19) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 20) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 21) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 22) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 23) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 24) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 25) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 26) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 27) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 28) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 29) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+                LAG(volume, 30) OVER (PARTITION BY coin_id, vs_currency ORDER BY day)
+            )
+        ) AS by_size
+    FROM volumes
+),
+
+medians AS (
+    SELECT
+        months.*,
+        IFF(is_known, (by_size[14]::DOUBLE + by_size[15]::DOUBLE) / 2, NULL) AS median_30d
+    FROM months
+    WHERE day >= CAST(? AS DATE)
+)
+
+SELECT
+    coin_id,
+    vs_currency,
+    day,
+    volume,
+    median_30d,
+    volume / NULLIF(median_30d, 0) AS ratio_to_median,
+    turnover,
+    market_share,
+    volume / NULLIF(median_30d, 0) >= 2.5 AS unusual
+FROM medians;
+
+-- name: make_market_sentiment
+-- Stablecoins are told by name: the API has the category only in answers that nobody keeps.
+INSERT INTO market_sentiment (
+    vs_currency, day, fear_and_greed, fear_and_greed_class, breadth_1d, breadth_7d, above_50d_mean,
+    bitcoin_dominance, stablecoin_share, total_market_cap, total_market_cap_change_1d, coins
+)
+WITH stablecoins (coin_id) AS (
+    SELECT coin_id
+    FROM (
+        VALUES
+        ('tether'), ('usd-coin'), ('dai'), ('usds'), ('ethena-usde'), ('usd1-wlfi'),
+        ('paypal-usd'), ('global-dollar'), ('ripple-usd'), ('first-digital-usd'), ('true-usd'),
+        ('usdd'), ('falcon-finance'), ('bfusd'), ('usdtb'), ('gho'), ('usual-usd'), ('frax'),
+        ('frax-usd'), ('crvusd'), ('agora-dollar'), ('united-stables'), ('usdgo'), ('usx'),
+        ('usdai'), ('megausd'), ('gusd'), ('gemini-dollar'), ('paxos-standard'), ('binance-usd'),
+        ('husd'), ('nusd'), ('liquity-usd'), ('magic-internet-money'), ('terrausd'),
+        ('euro-coin'), ('societe-generale-forge-eurcv'), ('stasis-eurs'), ('tether-eurt'),
+        ('binance-bridged-usdt-bnb-smart-chain'), ('bridged-usdc-polygon-pos-bridge')
+    ) AS pegged (coin_id)
+),
+
+moments AS (
+    SELECT
+        coin_id,
+        vs_currency,
+        day,
+        close,
+        market_cap,
+        COUNT(close) OVER (
+            PARTITION BY coin_id, vs_currency ORDER BY day ROWS BETWEEN 49 PRECEDING AND CURRENT ROW
+        ) AS closes_50d,
+        LAG(day, 49) OVER (PARTITION BY coin_id, vs_currency ORDER BY day) AS day_of_first,
+        IFF(
+            LAG(day) OVER (PARTITION BY coin_id, vs_currency ORDER BY day) = day - 1,
+            LAG(market_cap) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
+            NULL
+        ) AS cap_before,
+        AVG(close) OVER (
+            PARTITION BY coin_id, vs_currency ORDER BY day ROWS BETWEEN 49 PRECEDING AND CURRENT ROW
+        ) AS mean_50d
+    FROM daily_prices
+    WHERE day >= CAST(? AS DATE) - 50
+),
+
+coin_days AS (
+    SELECT
+        moments.coin_id,
+        moments.vs_currency,
+        moments.day,
+        moments.market_cap,
+        IFF(stablecoins.coin_id IS NULL, NULL, moments.market_cap) AS stablecoin_cap,
+        IFF(moments.coin_id = 'bitcoin', moments.market_cap, NULL) AS bitcoin_cap,
+        IFF(moments.cap_before IS NULL, NULL, moments.market_cap) AS cap_on_both,
+        IFF(moments.market_cap IS NULL, NULL, moments.cap_before) AS cap_before,
+        price_moves.return_1d,
+        price_moves.return_7d,
+        IFF(
+            moments.closes_50d = 50 AND moments.day_of_first = moments.day - 49,
+            moments.mean_50d,
+            NULL
+        ) AS mean_50d,
+        moments.close
+    FROM moments
+    INNER JOIN price_moves
+        ON
+            price_moves.coin_id = moments.coin_id
+            AND price_moves.vs_currency = moments.vs_currency
+            AND price_moves.day = moments.day
+    LEFT JOIN stablecoins ON stablecoins.coin_id = moments.coin_id
+    WHERE moments.day >= CAST(? AS DATE)
+),
+
+markets AS (
+    SELECT
+        vs_currency,
+        day,
+        COUNT_IF(return_1d > 0)::DOUBLE / NULLIF(COUNT(return_1d), 0) AS breadth_1d,
+        COUNT_IF(return_7d > 0)::DOUBLE / NULLIF(COUNT(return_7d), 0) AS breadth_7d,
+        COUNT_IF(close > mean_50d)::DOUBLE / NULLIF(COUNT(mean_50d), 0) AS above_50d_mean,
+        SUM(bitcoin_cap) / SUM(market_cap) AS bitcoin_dominance,
+        SUM(stablecoin_cap) / SUM(market_cap) AS stablecoin_share,
+        SUM(market_cap) AS total_market_cap,
+        SUM(cap_on_both) / NULLIF(SUM(cap_before), 0) - 1 AS total_market_cap_change_1d,
+        COUNT(market_cap) AS coins
+    FROM coin_days
+    GROUP BY vs_currency, day
+)
+
+SELECT
+    markets.vs_currency,
+    markets.day,
+    fear_and_greed.value,
+    fear_and_greed.classification,
+    markets.breadth_1d,
+    markets.breadth_7d,
+    markets.above_50d_mean,
+    markets.bitcoin_dominance,
+    markets.stablecoin_share,
+    markets.total_market_cap,
+    markets.total_market_cap_change_1d,
+    markets.coins
+FROM markets
+LEFT JOIN fear_and_greed ON fear_and_greed.day = markets.day;
+
+-- name: newest_rows
+SELECT *
+FROM {table}
+WHERE day = (SELECT MAX(day) FROM {table})
+ORDER BY {key}
+LIMIT 5;
+
+-- name: size
+SELECT
+    COUNT(*) AS row_count,
+    COUNT_IF(day >= CAST(? AS DATE)) AS made,
+    MAX(day) AS newest_day
+FROM {table};
+
+-- name: repeated_keys
+SELECT {key}, COUNT(*) AS row_count
+FROM {table}
+GROUP BY {key}
+HAVING COUNT(*) > 1
+ORDER BY {key}
+LIMIT 5;
+
+-- name: out_of_range_in_daily_prices
+SELECT coin_id, vs_currency, day, fault
+FROM (
+    SELECT
+        coin_id,
+        vs_currency,
+        day,
+        CASE
+            WHEN LEAST(COALESCE(open, 1), COALESCE(low, 1), COALESCE(close, 1)) <= 0
+                THEN 'a price is zero or less'
+            WHEN low > high THEN 'low is above high'
+            WHEN open > high OR close > high THEN 'open or close is above high'
+            WHEN open < low OR close < low THEN 'open or close is below low'
+            WHEN market_cap <= 0 THEN 'market_cap is zero or less'
+            WHEN volume < 0 THEN 'volume is less than zero'
+            WHEN close_at <= day::TIMESTAMP_NTZ OR close_at > DATEADD('hour', 26, day::TIMESTAMP_NTZ)
+                THEN 'close_at is not of the day'
+            WHEN observations < 1 OR hours_observed > 24 THEN 'a count cannot be'
+        END AS fault
+    FROM daily_prices
+) AS judged
+WHERE fault IS NOT NULL
+ORDER BY day DESC, coin_id
+LIMIT 5;
+
+-- name: out_of_range_in_price_moves
+SELECT coin_id, vs_currency, day, fault
+FROM (
+    SELECT
+        coin_id,
+        vs_currency,
+        day,
+        CASE
+            WHEN return_1d < -1 OR return_7d < -1 OR return_30d < -1
+                THEN 'a return is below -1, which is all there was'
+            WHEN volatility_30d < 0 THEN 'volatility_30d is less than zero'
+            WHEN drawdown > 0 OR drawdown < -1 THEN 'drawdown is not between -1 and 0'
+            WHEN ath_distance > 0 OR ath_distance < -1 THEN 'ath_distance is not between -1 and 0'
+            WHEN range_24h < 0 THEN 'range_24h is less than zero'
+            WHEN close IS NULL AND COALESCE(return_1d, return_7d, return_30d, drawdown) IS NOT NULL
+                THEN 'it moved, and has no close'
+        END AS fault
+    FROM price_moves
+) AS judged
+WHERE fault IS NOT NULL
+ORDER BY day DESC, coin_id
+LIMIT 5;
+
+-- name: out_of_range_in_trading_volumes
+SELECT coin_id, vs_currency, day, fault
+FROM (
+    SELECT
+        coin_id,
+        vs_currency,
+        day,
+        CASE
+            WHEN volume < 0 OR median_30d < 0 OR turnover < 0 THEN 'a volume is less than zero'
+            WHEN market_share < 0 OR market_share > 1.000000001
+                THEN 'market_share is not between 0 and 1'
+            WHEN unusual IS NULL AND ratio_to_median IS NOT NULL THEN 'unusual is not said'
+        END AS fault
+    FROM trading_volumes
+) AS judged
+WHERE fault IS NOT NULL
+ORDER BY day DESC, coin_id
+LIMIT 5;
+
+-- name: out_of_range_in_market_sentiment
+SELECT vs_currency, day, fault
+FROM (
+    SELECT
+        vs_currency,
+        day,
+        CASE
+            WHEN fear_and_greed < 0 OR fear_and_greed > 100
+                THEN 'fear_and_greed is not between 0 and 100'
+            WHEN
+                breadth_1d < 0 OR breadth_1d > 1
+                OR breadth_7d < 0 OR breadth_7d > 1
+                OR above_50d_mean < 0 OR above_50d_mean > 1
+                THEN 'a part of the coins is not between 0 and 1'
+            WHEN
+                bitcoin_dominance < 0 OR bitcoin_dominance > 1.000000001
+                OR stablecoin_share < 0 OR stablecoin_share > 1.000000001
+                THEN 'a part of the market is not between 0 and 1'
+            WHEN total_market_cap <= 0 THEN 'total_market_cap is zero or less'
+        END AS fault
+    FROM market_sentiment
+) AS judged
+WHERE fault IS NOT NULL
+ORDER BY day DESC, vs_currency
+LIMIT 5;
+
+-- name: out_of_range_in_fear_and_greed
+SELECT day, value
+FROM fear_and_greed
+WHERE value < 0 OR value > 100
+ORDER BY day DESC
+LIMIT 5;
+
+-- name: incomplete_in_daily_prices
+-- What is loaded while this is asked is not in the model yet: only what it was made from counts.
+SELECT inputs.day, inputs.expected, COALESCE(models.found, 0) AS found
+FROM (
+    SELECT day, SUM(row_count) AS expected
+    FROM model_inputs
+    WHERE input IN ('historical_prices', 'intra_day_prices')
+    GROUP BY day
+) AS inputs
+LEFT JOIN (
+    SELECT day, SUM(observations) AS found
+    FROM daily_prices
+    GROUP BY day
+) AS models ON models.day = inputs.day
+WHERE COALESCE(models.found, 0) <> inputs.expected
+ORDER BY inputs.day DESC
+LIMIT 5;
+
+-- name: incomplete_in_coin_model
+SELECT daily.day, daily.expected, COALESCE(models.found, 0) AS found
+FROM (
+    SELECT day, COUNT(*) AS expected
+    FROM daily_prices
+    GROUP BY day
+) AS daily
+LEFT JOIN (
+    SELECT day, COUNT(*) AS found
+    FROM {table}
+    GROUP BY day
+) AS models ON models.day = daily.day
+WHERE COALESCE(models.found, 0) <> daily.expected
+ORDER BY daily.day DESC
+LIMIT 5;
+
+-- name: incomplete_in_market_sentiment
+SELECT daily.vs_currency, daily.day, 1 AS expected, 0 AS found
+FROM (SELECT DISTINCT vs_currency, day FROM daily_prices) AS daily
+LEFT JOIN market_sentiment
+    ON
+        market_sentiment.vs_currency = daily.vs_currency
+        AND market_sentiment.day = daily.day
+WHERE market_sentiment.day IS NULL
+ORDER BY daily.day DESC
+LIMIT 5;
+
+-- name: stage_fear_and_greed
+CREATE OR REPLACE TEMPORARY TABLE staged_fear_and_greed AS
+SELECT *
+FROM fear_and_greed
+WHERE FALSE;
+
+-- name: merge_fear_and_greed
+-- A value that is the same stays as it is, so that the models are not made again for nothing; a day
+-- that the index no longer tells of stays too.
+MERGE INTO fear_and_greed
+USING staged_fear_and_greed AS seen ON fear_and_greed.day = seen.day
+WHEN MATCHED AND (
+    fear_and_greed.value <> seen.value
+    OR COALESCE(fear_and_greed.classification, '') <> COALESCE(seen.classification, '')
+) THEN UPDATE SET
+    value = seen.value,
+    classification = seen.classification,
+    fetched_at = seen.fetched_at,
+    loaded_at = seen.loaded_at,
+    source = seen.source
+WHEN NOT MATCHED THEN INSERT (day, value, classification, fetched_at, loaded_at, source)
+VALUES (seen.day, seen.value, seen.classification, seen.fetched_at, seen.loaded_at, seen.source);
+
+-- name: summary_of_fear_and_greed
+SELECT COUNT(*) AS row_count, MIN(day) AS first_day, MAX(day) AS newest_day
+FROM fear_and_greed;
