@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from crypto_platform.manifests import Manifest
-from crypto_platform.resources.lake import Layer
+from crypto_platform.resources.lake import Layer, at
 from crypto_platform.resources.warehouse import (
     LoadResult,
     Row,
@@ -61,13 +61,13 @@ class DuckDBWarehouse(Warehouse):
         layer.check(stream, manifests)
         return super().load(stream, manifests, transformed_root)
 
-    def impatient(self) -> Self:
-        """See ``Warehouse.impatient``."""
-        return type(self)(path=self.path, patience=_IMPATIENT)
-
     def exists(self) -> bool:
         """See ``Warehouse.exists``."""
         return Path(self.path).exists()
+
+    def impatient(self) -> Self:
+        """See ``Warehouse.impatient``."""
+        return type(self)(path=self.path, patience=_IMPATIENT)
 
     def table_uri(self, table: str) -> str:
         """See ``Warehouse.table_uri``."""
@@ -186,8 +186,5 @@ def _is_held_by_another(error: BaseException) -> bool:
 
 
 def _local_files(uris: Iterable[str]) -> list[str]:
-    # Takes most of a second to import, which loading the definitions must not pay.
-    from cloudpathlib import AnyPath  # noqa: PLC0415
-
     # DuckDB takes each name for a pattern.
-    return [escape(os.fspath(AnyPath(uri))) for uri in uris]
+    return [escape(os.fspath(at(uri))) for uri in uris]

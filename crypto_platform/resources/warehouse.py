@@ -16,12 +16,11 @@ import dagster as dg
 
 from crypto_platform.failures import PermanentFailure
 from crypto_platform.manifests import Manifest
-from crypto_platform.resources.ingestion import SIMULATED
 from crypto_platform.resources.warehouse_sql import (
     only_reads,
     statement,
 )
-from crypto_platform.streams import STREAMS, Dataset, Stream, Window
+from crypto_platform.streams import SIMULATED, STREAMS, Dataset, Stream, Window
 
 Row = dict[str, Any]
 
@@ -254,10 +253,6 @@ class Warehouse(dg.ConfigurableResource[None]):
         with self.session(read_only=True) as session:
             return session.execute(sql, params)
 
-    def impatient(self) -> Self:
-        """The same warehouse, for who would rather come back later than wait long for it."""
-        return self
-
     def prices_as_known_at(self, stream: Stream, moment: datetime, span: Window) -> list[Row]:
         """The prices of a stream as its table held them at a moment, whatever came later.
 
@@ -277,6 +272,10 @@ class Warehouse(dg.ConfigurableResource[None]):
     def exists(self) -> bool:
         """Whether there is anything to read, for who must not make it by asking."""
         return True
+
+    def impatient(self) -> Self:
+        """The same warehouse, for who would rather come back later than wait long for it."""
+        return self
 
     @abstractmethod
     def table_uri(self, table: str) -> str:
