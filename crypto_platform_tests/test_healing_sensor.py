@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,13 @@ from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.tracked_coins import UntrackedCoinError
 from crypto_platform_tests.conftest import STAGES, Platform
-from crypto_platform_tests.test_sensors import LATER, instance_in
 from lambda_function.plans import PLANS
 
 pytestmark = pytest.mark.integration
 
 BuildPlatform = Callable[[str, Mapping[str, str]], Platform]
+# By then the alerts sensor takes what a test has done for settled.
+LATER = timedelta(minutes=1)
 COINS = ("bitcoin", "ethereum", "tether")
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
@@ -104,15 +104,8 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def daemon(
-    build_daemon: Callable[[dg.DagsterInstance], Daemon], instance: dg.DagsterInstance
+    market: SimulatedMarket, build_platform: BuildPlatform, instance: dg.DagsterInstance
 ) -> Daemon:
-    return build_daemon(instance)
-
-
-@pytest.fixture
-def build_daemon(
-    market: SimulatedMarket, build_platform: BuildPlatform
-) -> Callable[[dg.DagsterInstance], Daemon]:
     first = datetime.now(UTC) - timedelta(days=30)
     platform = build_platform(
         market.base_url,
@@ -122,7 +115,7 @@ def build_daemon(
             "INTRA_DAY_START": f"{first:%F}",
         },
     )
-    return partial(Daemon, platform)
+    return Daemon(platform, instance)
 
 
 @pytest.fixture(autouse=True)
@@ -282,39 +275,35 @@ def test_a_coin_that_is_back_has_its_gap_filled_and_the_check_passes_again(
 
 
 def test_giving_up_is_one_alert_however_often_it_is_looked_at_and_its_end_another(
-    market: SimulatedMarket,
-    tmp_path: Path,
-    build_daemon: Callable[[dg.DagsterInstance], Daemon],
-    monkeypatch: pytest.MonkeyPatch,
+    daemon: Daemon, market: SimulatedMarket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("crypto_platform.healing.MOST_TRIES", 1)
-    with instance_in(tmp_path / "dagster") as instance:
-        daemon = build_daemon(instance)
-        outbox = LocalOutbox(path=str(tmp_path / "outbox.jsonl"), state_root=str(tmp_path))
-        repository = daemon.platform.definitions.get_repository_def()
+    # The alerts sensor asks for schedules, which an instance in memory has none of.
+    daemon.instance = dg.DagsterInstance.local_temp(str(tmp_path))
+    outbox = LocalOutbox(path=str(tmp_path / "outbox.jsonl"), state_root=str(tmp_path))
+    repository = daemon.platform.definitions.get_repository_def()
 
-        def alerts() -> list[str]:
-            reader = EventReader(instance, repository, datetime.now(UTC) + LATER)
-            watch_instance(reader, outbox, Voice("http://127.0.0.1:3000", Secrets.of({})))
-            return [alert.subject for alert in outbox.sent() if "healing" in alert.subject]
+    def alerts() -> list[str]:
+        reader = EventReader(daemon.instance, repository, datetime.now(UTC) + LATER)
+        watch_instance(reader, outbox, Voice("http://127.0.0.1:3000", Secrets.of({})))
+        return [alert.subject for alert in outbox.sent() if "healing" in alert.subject]
 
-        keys = overdue(HISTORICAL, 2)
-        alerts()
-        market.inject("dead_coin", coin="ethereum")
-        daemon.platform.materialize(HISTORICAL, keys[0], instance=instance)
-        while daemon.tick():
-            pass
-        daemon.check()
-        (told,) = alerts()
-        daemon.check()
-        assert alerts() == [told]
-        market.faults.clear()
-        daemon.platform.materialize(HISTORICAL, keys[0], keys[1], instance=instance)
-        daemon.check()
+    (key,) = overdue(HISTORICAL, 1)
+    alerts()
+    market.inject("dead_coin", coin="ethereum")
+    daemon.platform.materialize(HISTORICAL, key, instance=daemon.instance)
+    daemon.tick()
+    daemon.check()
+    (told,) = alerts()
+    daemon.check()
+    assert alerts() == [told]
+    market.faults.clear()
+    daemon.platform.materialize(HISTORICAL, key, instance=daemon.instance)
+    daemon.check()
 
-        assert told == "[ERROR] check healing of ingestion_ledger failed"
-        assert len(alerts()) == 2
-        assert outbox.sent()[-1].status == "recovered"
+    assert told == "[ERROR] check healing of ingestion_ledger failed"
+    assert len(alerts()) == 2
+    assert outbox.sent()[-1].status == "recovered"
 
 
 def test_windows_of_a_run_that_is_waiting_or_working_are_left_to_it(daemon: Daemon) -> None:
