@@ -245,8 +245,10 @@ def sha256(content: bytes) -> str:
 
 def to_json_lines(records: Iterable[Mapping[str, Any]]) -> bytes:
     """Records as gzip-compressed JSON lines; the same records give the same bytes."""
-    lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
-    return gzip.compress(lines.encode(), compresslevel=1, mtime=0)
+    # Loading the definitions must not pay for it.
+    from lambda_function.lake import packed  # noqa: PLC0415
+
+    return packed([json.dumps(record, separators=(",", ":")).encode() for record in records])
 
 
 def from_json_lines(content: bytes, first: int | None = None) -> list[dict[str, Any]]:
