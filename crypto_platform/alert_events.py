@@ -21,7 +21,6 @@ from dagster._core.scheduler.instigation import (
     ScheduleInstigatorData,
     TickStatus,
 )
-from dagster._core.storage.runs import SqlRunStorage
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -82,6 +81,9 @@ class EventReader:
     @property
     def instance_id(self) -> str:
         """What tells this instance from every other, and from itself made anew."""
+        # It brings what migrates databases with it, half as much again as all of Dagster.
+        from dagster._core.storage.runs import SqlRunStorage  # noqa: PLC0415
+
         storage = self.instance.run_storage
         if not isinstance(storage, SqlRunStorage):
             raise dg.DagsterInvariantViolationError(
