@@ -284,7 +284,8 @@ def tiles(facts: Facts) -> list[Tile]:
     mood = _newest(facts.days_of_sentiment, "fear_and_greed")
     rose = _newest(facts.days_of_sentiment, "breadth_1d")
     cap = _newest(facts.days_of_sentiment, "total_market_cap")
-    change = percent((cap or {}).get("total_market_cap_change_1d"), signed=True)
+    change = cap["total_market_cap_change_1d"] if cap else None
+    moved = f"{percent(change, signed=True)} in a day, " if change is not None else ""
     share = _newest(facts.days_of_sentiment, "bitcoin_dominance")
     traded = _newest(facts.days_of_the_market, "volume")
     parts = facts.parts
@@ -292,12 +293,12 @@ def tiles(facts: Facts) -> list[Tile]:
         Tile(
             f"Market cap, {facts.currency}",
             compact(cap["total_market_cap"]) if cap else "not known",
-            f"{change} in a day, {cap['coins']} coins" if cap else "no coin has one",
+            f"{moved}{_count(cap['coins'], 'coin')}" if cap else "no coin has one",
         ),
         Tile(
             f"Volume 24 h, {facts.currency}",
             compact(traded["volume"]) if traded else "not known",
-            f"unusually much of {_count(traded['unusual'], 'coin')}"
+            f"unusual for {_count(traded['unusual'] or 0, 'coin')}"
             if traded
             else "no coin has one",
         ),
@@ -370,12 +371,18 @@ def _coins(facts: Facts) -> Panel:
         traded = sum(coin["volume"] or 0 for coin in others)
         rest: Row = {"close": None, "volume": traded, "ratio_to_median": None, **middle}
         rows.append(_coin_row(f"{len(others)} others (medians; volume together)", rest))
+    finding = f"{_count(len(shown), 'coin')}, the largest first."
+    if others:
+        finding = (
+            f"The {len(shown)} largest of {len(facts.current)} coins by market capitalization."
+        )
+    here = {coin["coin_id"] for coin in facts.current}
+    if absent := [row for row in facts.newest_prices if row["coin_id"] not in here]:
+        finding += f" Without a close on the newest days, and so not here: {_named(absent)}."
     return Panel(
         "coins",
         "Coins",
-        f"The {len(shown)} largest of {len(facts.current)} coins by market capitalization."
-        if others
-        else f"{_count(len(shown), 'coin')}, the largest first.",
+        finding,
         tables=[Table((*head, "Volume, 24 h", "x median"), rows, "Coins on their newest day")]
         if rows
         else (),
@@ -602,7 +609,7 @@ def _sentiment(facts: Facts) -> Panel:
             )
         ],
         [
-            Legend("line-1", "Fear & Greed, 0 to 100 (shaded: extreme)"),
+            *([Legend("line-1", "Fear & Greed, 0 to 100 (shaded: extreme)")] if mood else []),
             Legend("cold", "more than half of the coins rose"),
             Legend("warm", "fewer than half did"),
         ],
@@ -631,11 +638,9 @@ def _health(facts: Facts) -> Panel:
         )
         if broken := parts["failed or quarantined"]:
             said += f" {broken:,} failed or were quarantined: run these windows again."
-    names = ", ".join(row["name"] or row["coin_id"] for row in stale[:_NAMED])
-    more = f" and {len(stale) - _NAMED} more" if len(stale) > _NAMED else ""
     hours = f"{_STALE_AFTER.total_seconds() / 3600:.0f} hours"
     said += (
-        f" Stale, without a price in {hours}: {names}{more}."
+        f" Stale, without a price in {hours}: {_named(stale)}."
         if stale
         else f" Every tracked coin has a price of the last {hours}."
     )
@@ -835,6 +840,11 @@ def _part(status: str) -> str:
 
 def _name(coin: Row) -> str:
     return str(coin["name"] or coin["coin_id"])
+
+
+def _named(coins: Sequence[Row]) -> str:
+    names = ", ".join(map(_name, coins[:_NAMED]))
+    return names if len(coins) <= _NAMED else f"{names} and {len(coins) - _NAMED} more"
 
 
 def _symbol(coin: Row) -> str:
