@@ -420,6 +420,11 @@ def test_a_sparkline_of_text_has_a_character_a_value_and_blanks_for_gaps(
         assert text == ""
 
 
+def test_a_pegged_price_looks_flat_and_a_moving_one_does_not() -> None:
+    assert len(set(pictures.sparkline_text([1.0, 1.001, 0.999]))) == 1
+    assert set(pictures.sparkline_text([1.0, 2.0])) == {"▁", "█"}
+
+
 @pytest.mark.parametrize(
     ("part", "text"),
     [
