@@ -18,6 +18,7 @@ from dagster._core.storage.tags import (
 )
 from pydantic import AwareDatetime, BaseModel
 
+from crypto_platform.budget import MonthBudget, present_budget
 from crypto_platform.healing import (
     HEAL_TAG,
     HealRequest,
@@ -30,8 +31,7 @@ from crypto_platform.healing import (
     sick_windows,
 )
 from crypto_platform.ledger import keep_grid
-from crypto_platform.price_api import usage_of_month
-from crypto_platform.resources.lake import Lake, Layer
+from crypto_platform.resources.lake import Lake
 from crypto_platform.resources.warehouse import Warehouse, WarehouseBusyError
 from crypto_platform.settings import Settings
 from crypto_platform.streams import Stream, Window
@@ -98,14 +98,14 @@ def build_healing_sensor(
             return dg.SkipReason("No coin is tracked yet: nothing was ever loaded.")
         try:
             requests, reasons, again_at = _look(
-                context.instance, settings, streams, lake.raw, warehouse.impatient(), coins, now
+                context.instance, settings, streams, lake, warehouse.impatient(), coins, now
             )
         except WarehouseBusyError as error:
             return dg.SkipReason(f"Will look again in a minute. {error}")
         cursor = Look(at=now, newest=newest, again_at=again_at).model_dump_json()
         return dg.SensorResult(
             run_requests=[_run_request(request) for request in requests] or None,
-            skip_reason=None if requests else " ".join(reasons) or "Nothing lacks a price.",
+            skip_reason=None if requests else " ".join(reasons),
             cursor=cursor,
         )
 
@@ -132,7 +132,7 @@ def _look(  # noqa: PLR0913, PLR0917 - all that a look takes in
     instance: dg.DagsterInstance,
     settings: Settings,
     streams: Sequence[Stream],
-    raw: Layer,
+    lake: Lake,
     warehouse: Warehouse,
     coins: TrackedCoins,
     now: datetime,
@@ -146,7 +146,10 @@ def _look(  # noqa: PLR0913, PLR0917 - all that a look takes in
     backfills = instance.get_backfills(
         filters=BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
     )
-    calls = calls_left(configured_plan(os.environ), raw, streams, len(coins.ids), now)
+    calls = calls_left(
+        configured_plan(os.environ),
+        present_budget(settings, os.environ, lake, instance, streams),
+    )
     calls -= sum(
         len(coins_of_run(stream, run))
         for stream in streams
@@ -178,33 +181,29 @@ def _look(  # noqa: PLR0913, PLR0917 - all that a look takes in
             waits.append(now + _LOOK_AGAIN)
         elif due and not chosen:
             reasons.append(f"Runs on the same windows of {stream.name} are under way.")
-    return launched, reasons, min(waits, default=None)
+    again_at = min(waits, default=None)
+    if not reasons:
+        reasons.append(
+            f"What lacks a price is tried again from {again_at:%Y-%m-%d %H:%M} UTC on."
+            if again_at
+            else "Nothing lacks a price that may yet be had."
+        )
+    return launched, reasons, again_at
 
 
-def calls_left(plan: Plan, raw: Layer, streams: Sequence[Stream], coins: int, now: datetime) -> int:
+def calls_left(plan: Plan, budget: MonthBudget) -> int:
     """How many calls healing may take now.
 
-    Those of half an hour, and what the month's credits leave when the schedules have theirs.
+    Those of half an hour, and of the month's credits what the schedules leave.
 
     Args:
         plan: The price API's plan.
-        raw: The raw lake, where the use of credits is kept.
-        streams: The streams, whose schedules need a call a coin a window.
-        coins: How many coins are tracked.
-        now: The time.
+        budget: The month's budget, with what the schedules will need of it.
     """
     at_once = plan.calls_a_minute * _MINUTES_OF_CALLS
-    if plan.monthly_credits is None:
+    if budget.monthly_credits is None:
         return at_once
-    used = sum(usage.credits for usage in usage_of_month(raw, now))
-    next_month = (now.replace(day=1) + timedelta(days=31)).replace(
-        day=1, hour=0, minute=0, second=0, microsecond=0
-    )
-    # A window also takes a call for the list of coins, and one for the market's snapshot.
-    scheduled = sum(
-        (coins + 2) * ((next_month - now) // stream.window_length) for stream in streams
-    )
-    return max(0, min(at_once, plan.monthly_credits - used - scheduled))
+    return max(0, min(at_once, budget.monthly_credits - budget.forecast))
 
 
 def _run_request(request: HealRequest) -> dg.RunRequest:

@@ -93,8 +93,11 @@ def ledger_metadata(
         for stream in streams
     }
     rows = [
-        {"stream": stream.name, **counts.get(stream.name, dict.fromkeys(STATUSES, 0))}
-        for stream in streams
+        {
+            "windows": status,
+            **{stream.name: totals[f"{stream.name}_{status}"] for stream in streams},
+        }
+        for status in STATUSES
     ]
     return {**pictures, "windows": markdown_table(rows), **totals}
 

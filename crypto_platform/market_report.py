@@ -20,12 +20,11 @@ from crypto_platform import pictures
 from crypto_platform.metadata import markdown_table
 from crypto_platform.models import OWNERS, RETRIES, follows_updates
 from crypto_platform.pictures import UNKNOWN, Band, Series, Value, compact, percent, price_text
-from crypto_platform.resources.ingestion import SIMULATED
 from crypto_platform.resources.lake import Lake
 from crypto_platform.resources.warehouse import Row, Session, Warehouse
 from crypto_platform.resources.warehouse_sql import statement
 from crypto_platform.settings import Settings
-from crypto_platform.streams import STREAMS, Stream, Window
+from crypto_platform.streams import SIMULATED, STREAMS, Stream, Window
 
 GROUP = "report"
 LATEST = "market_report/latest.html"

@@ -1,6 +1,5 @@
 """Healing over the simulated market: the sensor's run requests are executed as the daemon would."""
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -12,10 +11,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from crypto_platform.budget import Consumer, MonthBudget
 from crypto_platform.healing import HEAL_TAG, MOST_TRIES, newest_overdue
 from crypto_platform.healing_sensor import calls_left
 from crypto_platform.simulated_market import SimulatedMarket
-from crypto_platform.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream
+from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.tracked_coins import UntrackedCoinError
 from crypto_platform_tests.conftest import STAGES, Platform
 from lambda_function.plans import PLANS
@@ -135,7 +135,7 @@ def test_a_history_that_nobody_asked_for_is_not_started(daemon: Daemon) -> None:
     daemon.platform.materialize(INTRA_DAY, key, instance=daemon.instance)
 
     assert daemon.tick() == []
-    assert daemon.skipped == "Nothing lacks a price."
+    assert daemon.skipped == "Nothing lacks a price that may yet be had."
 
 
 def test_after_three_days_without_the_daemon_every_window_comes_in(daemon: Daemon) -> None:
@@ -152,7 +152,7 @@ def test_after_three_days_without_the_daemon_every_window_comes_in(daemon: Daemo
             for coin in ("bitcoin", "ethereum", "tether")
             for key in of_stream
         }
-    assert daemon.skipped == "Nothing lacks a price."
+    assert daemon.skipped == "Nothing lacks a price that may yet be had."
 
 
 def test_three_days_cost_a_call_a_coin_a_stream_and_one_for_the_last_day(
@@ -291,7 +291,7 @@ def test_the_ledger_is_read_only_when_something_has_happened(daemon: Daemon) -> 
     assert daemon.skipped.startswith("Nothing that could have changed the ledger happened since")
     daemon.platform.materialize(HISTORICAL, key, instance=daemon.instance)
     daemon.tick()
-    assert daemon.skipped == "Nothing lacks a price."
+    assert daemon.skipped == "Nothing lacks a price that may yet be had."
 
 
 def test_a_pause_that_is_over_is_a_reason_to_look(
@@ -335,7 +335,7 @@ def test_a_warehouse_that_is_held_by_another_is_looked_at_later(
     assert held[0]
     assert "was held by someone else" in held[0]
     assert held[1] is None
-    assert daemon.skipped == "Nothing lacks a price."
+    assert daemon.skipped == "Nothing lacks a price that may yet be had."
 
 
 def test_a_failed_first_run_of_the_schedule_is_made_good(daemon: Daemon) -> None:
@@ -358,16 +358,22 @@ def test_a_failed_first_run_of_the_schedule_is_made_good(daemon: Daemon) -> None
     assert len(statuses(daemon.platform, INTRA_DAY)) == 6
 
 
-def test_the_schedules_have_their_credits_before_healing(daemon: Daemon) -> None:
-    raw = daemon.platform.lake.raw
-    # A day is left: four windows and one day, of 25 coins and two calls more each.
-    now = datetime(2026, 11, 29, 23, 59, tzinfo=UTC)
-    plan = dataclasses.replace(PLANS["demo"], monthly_credits=5 * 27 + 40)
+@pytest.mark.parametrize(
+    ("plan", "used", "foreseen", "left"),
+    [
+        ("demo", 2_000, 3_000, 3_000),
+        ("demo", 6_900, 3_000, 100),
+        ("demo", 9_000, 3_000, 0),
+        ("keyless", 9_000, 3_000, 180),
+    ],
+)
+def test_healing_takes_half_an_hour_of_calls_and_what_the_schedules_leave_of_the_month(
+    plan: str, used: int, foreseen: int, left: int
+) -> None:
+    consumer = Consumer("intra_day", used, foreseen)
+    budget = MonthBudget(datetime.now(UTC), PLANS[plan].monthly_credits, (consumer,), None)
 
-    assert calls_left(plan, raw, STREAMS, 25, now) == 40
-    tight = dataclasses.replace(plan, monthly_credits=100)
-    assert calls_left(tight, raw, STREAMS, 25, now) == 0
-    assert calls_left(PLANS["keyless"], raw, STREAMS, 25, now) == 180
+    assert calls_left(PLANS[plan], budget) == left
 
 
 def test_what_the_budget_does_not_allow_waits_and_says_so(
