@@ -110,11 +110,13 @@ def sparkline_text(values: Sequence[Value]) -> str:
     known = [value for value in values if value is not None and not math.isnan(value)]
     if not known:
         return ""
-    # What is pegged looks flat, and not like noise.
-    middle = (min(known) + max(known)) / 2
-    span = max(max(known) - min(known), abs(middle) * _LEAST_SPAN) or 1
-    low = middle - span / 2
     top = len(_BLOCKS) - 1
+    low, span = min(known), max(known) - min(known)
+    middle = low + span / 2
+    if span < abs(middle) * _LEAST_SPAN or not span:
+        # What is pegged looks flat, and not like noise: all about one block.
+        span = abs(middle) * _LEAST_SPAN or 1
+        low = middle - span * (top // 2) / top
     return "".join(
         "\N{NO-BREAK SPACE}"
         if value is None or math.isnan(value)
