@@ -20,7 +20,7 @@ from crypto_platform import pictures
 from crypto_platform.metadata import markdown_table
 from crypto_platform.models import OWNERS, RETRIES, follows_updates
 from crypto_platform.pictures import UNKNOWN, Band, Series, Value, compact, percent, price_text
-from crypto_platform.resources.lake import Lake
+from crypto_platform.resources.lake import Lake, Layer
 from crypto_platform.resources.warehouse import Row, Session, Warehouse
 from crypto_platform.resources.warehouse_sql import statement
 from crypto_platform.settings import Settings
@@ -242,8 +242,13 @@ def read_facts(warehouse: Warehouse, vs_currency: str) -> Facts:
         return replace(facts, days_of_coins=days)
 
 
-def render(facts: Facts) -> str:
-    """The report as one page of HTML, which asks for nothing else."""
+def render(facts: Facts, drawn: Sequence[Panel]) -> str:
+    """The report as one page of HTML, which asks for nothing else.
+
+    Args:
+        facts: What it is of.
+        drawn: Its ``panels``.
+    """
     # Loading the definitions need not take the time.
     from jinja2 import Environment, StrictUndefined  # noqa: PLC0415
     from markupsafe import Markup  # noqa: PLC0415
@@ -256,7 +261,7 @@ def render(facts: Facts) -> str:
     template = environment.from_string(
         files("crypto_platform").joinpath("market_report.html").read_text(encoding="utf-8")
     )
-    return template.render(facts=facts, tiles=tiles(facts), panels=panels(facts), days=DAYS)
+    return template.render(facts=facts, tiles=tiles(facts), panels=drawn, days=DAYS)
 
 
 def panels(facts: Facts) -> list[Panel]:
@@ -715,14 +720,19 @@ def correlation(one: Sequence[Value], other: Sequence[Value]) -> float | None:
         return None
 
 
-def write_report(lake: Lake, facts: Facts) -> str:
+def write_report(lake: Lake, facts: Facts, drawn: Sequence[Panel]) -> str:
     """Render the report, and keep it in the transformed lake: as its window's, and as the latest.
+
+    Args:
+        lake: The lake.
+        facts: What it is of.
+        drawn: Its ``panels``.
 
     Returns:
         The path of the window's own, below the transformed lake's root; of the latest alone
         before anything is loaded.
     """
-    page = render(facts).encode()
+    page = render(facts, drawn).encode()
     path = LATEST
     if facts.stream is not None and facts.window is not None:
         folder = facts.window.start.strftime(facts.stream.folder_format)
@@ -753,20 +763,24 @@ def build_market_report(settings: Settings) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
     ) -> dg.MaterializeResult[None]:
         facts = read_facts(warehouse, settings.vs_currency)
-        path = write_report(lake, facts)
+        drawn = panels(facts)
+        path = write_report(lake, facts, drawn)
         context.log.info("The report is at %s.", lake.transformed.uri(path))
-        return dg.MaterializeResult(metadata=report_metadata(facts, lake, path))
+        return dg.MaterializeResult(metadata=report_metadata(facts, drawn, lake.transformed, path))
 
     return market_report
 
 
-def report_metadata(facts: Facts, lake: Lake, path: str) -> dict[str, Any]:
+def report_metadata(
+    facts: Facts, drawn: Sequence[Panel], layer: Layer, path: str
+) -> dict[str, Any]:
     """Where the report is, what it says in numbers that plot, and a preview of it.
 
     Args:
-        facts: What it shows.
-        lake: Where it was written.
-        path: Its path in the transformed lake.
+        facts: What it is of.
+        drawn: Its ``panels``.
+        layer: Where it was written.
+        path: Its path there.
     """
     parts = facts.parts
     numbers: dict[str, Value] = {
@@ -778,14 +792,14 @@ def report_metadata(facts: Facts, lake: Lake, path: str) -> dict[str, Any]:
         newest = _newest(facts.days_of_sentiment, column)
         numbers[column] = newest[column] if newest else None
     return {
-        "report": _link(lake.transformed.uri(path)),
-        "latest_report": _link(lake.transformed.uri(LATEST)),
+        "report": _link(layer.uri(path)),
+        "latest_report": _link(layer.uri(LATEST)),
         "window": f"{facts.stream.name} {facts.stream.partition_key(facts.window)}"
         if facts.stream and facts.window
         else "nothing is loaded yet",
         "simulated": facts.simulated,
         **{name: number for name, number in numbers.items() if number is not None},
-        "preview": dg.MetadataValue.md(_preview(facts)),
+        "preview": dg.MetadataValue.md(_preview(facts, drawn)),
     }
 
 
@@ -807,14 +821,14 @@ def sparkline_rows(facts: Facts, coins: int = _IN_THE_MATRIX) -> list[Row]:
     ]
 
 
-def _preview(facts: Facts) -> str:
+def _preview(facts: Facts, drawn: Sequence[Panel]) -> str:
     if not facts.current:
         return "No coin has a close yet."
     shown = ("drawdown", "correlation")
     images = [
         f"**{panel.title}.** {panel.finding}\n\n"
         + pictures.markdown_image(panel.pictures[0].svg, panel.title)
-        for panel in panels(facts)
+        for panel in drawn
         if panel.key in shown and panel.pictures
     ]
     said = "**Simulated: no price is real.**" if facts.simulated else ""

@@ -123,13 +123,17 @@ def quarter(tmp_path_factory: pytest.TempPathFactory) -> Facts:
 @pytest.fixture(scope="module")
 def page(quarter: Facts) -> str:
     """The report of that quarter."""
-    return render(quarter)
+    return page_of(quarter)
 
 
 @pytest.fixture(scope="module")
 def parts(quarter: Facts) -> dict[str, Panel]:
     """Its panels."""
     return {panel.key: panel for panel in panels(quarter)}
+
+
+def page_of(facts: Facts) -> str:
+    return render(facts, panels(facts))
 
 
 class Page(HTMLParser):
@@ -202,7 +206,7 @@ def test_every_panel_is_there_with_a_picture_or_a_table(parts: dict[str, Panel])
 
 def test_simulated_prices_are_said_to_be_so(warehouse: DuckDBWarehouse, page: str) -> None:
     fill(warehouse, ["bitcoin"], 3, source="coingecko")
-    real = render(read_facts(warehouse, "usd"))
+    real = page_of(read_facts(warehouse, "usd"))
 
     assert "No price, volume or mood on this page is real." in page
     assert "(simulated)" in page
@@ -266,7 +270,7 @@ def test_with_one_day_of_data_the_page_says_what_is_missing(
     warehouse: DuckDBWarehouse, days: int
 ) -> None:
     fill(warehouse, coin_names(3), days)
-    text = Page(render(read_facts(warehouse, "usd"))).text
+    text = Page(page_of(read_facts(warehouse, "usd"))).text
 
     assert "nothing has moved" in text
     assert "takes 30 daily returns in a row" in text
@@ -276,7 +280,7 @@ def test_with_one_day_of_data_the_page_says_what_is_missing(
 
 def test_an_empty_warehouse_gives_a_page_that_says_so(warehouse: DuckDBWarehouse) -> None:
     facts = read_facts(warehouse, "usd")
-    text = Page(render(facts)).text
+    text = Page(page_of(facts)).text
 
     assert "Nothing was loaded yet" in text
     assert panels(facts) == tiles(facts) == []
@@ -286,7 +290,7 @@ def test_a_window_in_which_no_coin_had_a_price_gives_no_nonsense(
     warehouse: DuckDBWarehouse,
 ) -> None:
     fill(warehouse, coin_names(2), 3, missing=lambda *_: True)
-    text = Page(render(read_facts(warehouse, "usd"))).text
+    text = Page(page_of(read_facts(warehouse, "usd"))).text
 
     assert "0.00 % of 6 coins times windows" in text
     assert "not known" in text
@@ -294,11 +298,11 @@ def test_a_window_in_which_no_coin_had_a_price_gives_no_nonsense(
 
 
 def test_each_window_keeps_its_report_beside_the_latest(
-    quarter: Facts, page: str, tmp_path: Path
+    quarter: Facts, parts: dict[str, Panel], page: str, tmp_path: Path
 ) -> None:
     lake = Lake(raw_root=str(tmp_path / "raw"), transformed_root=str(tmp_path / "transformed"))
 
-    path = write_report(lake, quarter)
+    path = write_report(lake, quarter, list(parts.values()))
 
     assert path == "market_report/historical/date=2026-11-22/market_report.html"
     kept = lake.transformed.read(path)
@@ -306,15 +310,16 @@ def test_each_window_keeps_its_report_beside_the_latest(
 
 
 def test_the_metadata_links_the_report_and_has_numbers_and_a_preview(
-    quarter: Facts, tmp_path: Path
+    quarter: Facts, parts: dict[str, Panel], tmp_path: Path
 ) -> None:
-    local = Lake(raw_root="raw", transformed_root=str(tmp_path))
-    bucket = Lake(raw_root="s3://raw", transformed_root="s3://bucket")
+    drawn = list(parts.values())
+    local = Lake(raw_root="raw", transformed_root=str(tmp_path)).transformed
+    bucket = Lake(raw_root="s3://raw", transformed_root="s3://bucket").transformed
 
-    metadata = report_metadata(quarter, local, "a.html")
+    metadata = report_metadata(quarter, drawn, local, "a.html")
 
     assert metadata["report"] == dg.MetadataValue.path(f"{tmp_path}/a.html")
-    assert report_metadata(quarter, bucket, "a.html")["report"] == dg.MetadataValue.url(
+    assert report_metadata(quarter, drawn, bucket, "a.html")["report"] == dg.MetadataValue.url(
         "s3://bucket/a.html"
     )
     assert metadata["coins"] == 24
@@ -335,10 +340,10 @@ def test_the_preview_has_a_sparkline_a_coin(quarter: Facts) -> None:
 
 
 def test_drawing_the_report_takes_little_of_a_run(quarter: Facts) -> None:
-    render(quarter)
+    page_of(quarter)
     began = time.process_time()
 
-    render(quarter)
+    page_of(quarter)
 
     assert time.process_time() - began < 3
 
