@@ -31,6 +31,7 @@ from dagster._core.storage.tags import (
 )
 from dagster._utils.schedules import schedule_execution_time_iterator
 from dagster_shared.error import SerializableErrorInfo
+from sqlalchemy.exc import DBAPIError
 
 from crypto_platform.alerts import (
     UNPARTITIONED,
@@ -43,7 +44,8 @@ from crypto_platform.alerts import (
     ScheduleMark,
     stream_of,
 )
-from crypto_platform.checks import PARTITIONS_AT_FAULT
+from crypto_platform.checks import BY_THE_CLOCK, PARTITIONS_AT_FAULT, WHAT_TO_DO
+from crypto_platform.healing import HEAL_TAG
 
 SETTLED_AFTER = timedelta(seconds=10)
 """Age from which an event counts: by then, what was written at the same time can be read too, and
@@ -55,9 +57,6 @@ TICK_GRACE = timedelta(minutes=10)
 RUNS_A_TICK = 40
 OTHER_EVENTS_A_TICK = 200
 TIMES_A_TICK = 500
-
-WHAT_TO_DO = "what_to_do"
-"""Metadata in which a check says what a person does about its failure."""
 
 _WRAPPERS = ("DagsterExecutionStepExecutionError",)
 
@@ -131,7 +130,7 @@ class EventReader:
         records = list(takewhile(self._is_settled, records[:RUNS_A_TICK]))
         events, retrying = self._given_up(state.retrying)
         for record in records:
-            event = self._run(record.run_id, record.event_log_entry)
+            event = self._run_or_what_is_known(record.run_id, record.event_log_entry)
             if event:
                 events.append(event)
                 if event.will_retry:
@@ -150,9 +149,24 @@ class EventReader:
                 waiting.append(run_id)
                 continue
             for entry in self.instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE):
-                event = self._run(run_id, entry)
+                event = self._run_or_what_is_known(run_id, entry)
                 given_up += [event] if event else []
         return given_up, waiting
+
+    def _run_or_what_is_known(self, run_id: str, entry: dg.EventLogEntry) -> RunEnded | None:
+        try:
+            return self._run(run_id, entry)
+        except DBAPIError:
+            # The storage is busy or away; the next tick reads the same events.
+            raise
+        except Exception as error:  # noqa: BLE001 - one odd run must not silence all after it
+            return RunEnded(
+                run_id=run_id,
+                at=_time(entry.timestamp),
+                job=entry.job_name or "a job",
+                succeeded=entry.dagster_event_type == dg.DagsterEventType.RUN_SUCCESS,
+                cause=f"What happened in the run could not be read: {error!r}",
+            )
 
     def _run(self, run_id: str, entry: dg.EventLogEntry) -> RunEnded | None:
         run = self.instance.get_run_by_id(run_id)
@@ -191,6 +205,7 @@ class EventReader:
             job=_job(run.job_name, planned),
             succeeded=succeeded,
             will_retry=run.tags.get(WILL_RETRY_TAG) == "true",
+            heals=HEAL_TAG in run.tags,
             root_run=run.root_run_id,
             backfill=run.tags.get(BACKFILL_ID_TAG),
             partitions=frozenset().union(*wanted.values(), _tagged(run.tags)) - {UNPARTITIONED},
@@ -217,11 +232,12 @@ class EventReader:
     ) -> CheckEvaluated:
         found = entry.get_dagster_event().asset_check_evaluation_data
         tags = run.tags if run else {}
-        partitions = (
-            frozenset({found.partition})
-            if found.partition
-            else self._partitions(found.asset_key, tags)
-        )
+        if found.partition:
+            partitions = frozenset({found.partition})
+        elif BY_THE_CLOCK in found.metadata:
+            partitions = frozenset({UNPARTITIONED})
+        else:
+            partitions = self._partitions(found.asset_key, tags)
         name = f"{_name(found.asset_key)}:{found.check_name}"
         what_to_do = found.metadata.get(WHAT_TO_DO)
         return CheckEvaluated(

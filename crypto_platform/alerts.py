@@ -25,8 +25,8 @@ RUNBOOK: Mapping[Kind, str] = {
         "partitions again, which is safe at any time."
     ),
     "check_failed": (
-        "Open the asset's Checks tab: the result names the partitions at fault. Materialize "
-        "these again from raw_prices on; the check runs with them."
+        "Open the asset's Checks tab: the result names partitions and coins at fault. The README's "
+        "table of checks says what to do about each."
     ),
     "freshness_failed": (
         "Look whether its schedule runs and whether its last runs failed, then materialize the "
@@ -101,6 +101,7 @@ class RunEnded(BaseModel, frozen=True):
         job: Its job.
         succeeded: Whether it succeeded.
         will_retry: Whether Dagster launches it once more.
+        heals: Whether healing launched it, which tries again; a check says when it gave up.
         root_run: The run that this one is a try of again, or itself.
         backfill: The backfill that it is part of.
         partitions: Its partitions.
@@ -116,6 +117,7 @@ class RunEnded(BaseModel, frozen=True):
     job: str
     succeeded: bool
     will_retry: bool = False
+    heals: bool = False
     root_run: str | None = None
     backfill: str | None = None
     partitions: Partitions = frozenset()
@@ -486,7 +488,7 @@ def _of_run(run: RunEnded) -> list[Trouble | Mended]:
             # A run that failed is one message, which names its failed checks.
             if run.succeeded or isinstance(reading, Mended)
         ]
-    if run.succeeded or run.will_retry:
+    if run.succeeded or run.will_retry or run.heals:
         return read
     lineage = {f"run {run.root_run or run.run_id}"}
     if run.backfill:

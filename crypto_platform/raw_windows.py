@@ -232,5 +232,6 @@ def _better(old: Record | None, new: Record | None) -> Record:
 
 
 def _richness(record: Record) -> tuple[int, ...]:
-    values = (sum(point[1] is not None for point in record[series]) for series in _SERIES)
-    return (_FINENESS[record["granularity"]], *values)
+    # By stamps: a point that came twice is not two.
+    stamps = ({stamp for stamp, value in record[series] if value is not None} for series in _SERIES)
+    return (_FINENESS[record["granularity"]], *map(len, stamps))

@@ -1,6 +1,7 @@
 """What a transformation is told to do, and what it turns out to have done."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -193,7 +194,10 @@ def _counts_of(record: Mapping[str, Any], stream: Stream, window: Window) -> tup
     good = {
         point[0]
         for point in record["prices"] or ()
-        if len(point) > 1 and None not in point[:2] and start <= point[0] < end
+        if len(point) > 1
+        and None not in point[:2]
+        and start <= point[0] < end
+        and 0 < point[1] < math.inf
     }
     grain = stream.floored_to // millisecond
     return len({stamp // grain for stamp in good}), len(stamps - good)

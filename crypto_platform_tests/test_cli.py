@@ -91,6 +91,8 @@ def test_dev_serves_the_ui_with_the_settings_of_the_env_file(tmp_path: Path) -> 
         env={**environment, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # As a script's & starts it: it has to end when it is told to all the same.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # noqa: PLW1509 - no threads yet
     ) as dev:
         try:
             partitions = partitions_in_the_ui(port)

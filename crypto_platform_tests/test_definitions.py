@@ -46,6 +46,7 @@ def test_the_graph_has_the_tracked_coins_three_stages_a_stream_and_the_models(
         "price_moves": {"daily_prices", "intra_day/snowflake_prices"},
         "trading_volumes": {"daily_prices"},
         "market_sentiment": {"daily_prices", "price_moves", "fear_and_greed"},
+        "market_report": {"price_moves", "trading_volumes", "market_sentiment"},
         "ingestion_ledger": {f"{stream.name}/snowflake_prices" for stream in STREAMS},
     }
 

@@ -96,6 +96,13 @@ def test_a_value_is_not_replaced_by_a_null() -> None:
     assert settle([whole], [without_a_cap]).records == [whole]
 
 
+def test_points_that_came_twice_do_not_make_an_answer_richer_than_a_later_correction() -> None:
+    doubled = record(prices=[[0, 1.0], [1, 2.0], [1, 2.002]])
+    corrected = record(prices=[[0, 1.0], [1, 3.0]])
+
+    assert settle([doubled], [corrected]).records == [corrected]
+
+
 def test_prices_in_another_currency_stand_beside_each_other() -> None:
     assert len(settle([record()], [record(vs_currency="eur")]).records) == 2
 

@@ -104,8 +104,8 @@ class Spool:
 
 
 def write_lines(window: int, uri: str, lines: Sequence[bytes]) -> LakeObject:
-    """Writes lines of JSON as one gzip object, whose bytes depend on nothing but the lines."""
-    body = zlib.compress(b"\n".join([*lines, b""]), _FAST, _GZIP)
+    """Writes lines of JSON as one gzip object."""
+    body = packed(lines)
     put(uri, body)
     return {
         "window": window,
@@ -114,6 +114,11 @@ def write_lines(window: int, uri: str, lines: Sequence[bytes]) -> LakeObject:
         "bytes": len(body),
         "sha256": hashlib.sha256(body).hexdigest(),
     }
+
+
+def packed(lines: Sequence[bytes]) -> bytes:
+    """Lines as a gzip file, whose bytes depend on nothing but the lines."""
+    return zlib.compress(b"\n".join([*lines, b""]), _FAST, _GZIP)
 
 
 def put(uri: str, body: bytes) -> None:

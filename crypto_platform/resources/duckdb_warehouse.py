@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from glob import escape
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from crypto_platform.manifests import Manifest
 from crypto_platform.resources.lake import Layer, at
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 # A load is one of several things on a laptop; beyond this DuckDB spills to disk.
 _MEMORY = "1GB"
+
+# Seconds that a sensor may wait, which has to answer within a minute.
+_IMPATIENT = 5.0
 
 # Rows that go through memory at once where they do not come from files.
 _ROWS_A_BATCH = 50_000
@@ -61,6 +64,10 @@ class DuckDBWarehouse(Warehouse):
     def exists(self) -> bool:
         """See ``Warehouse.exists``."""
         return Path(self.path).exists()
+
+    def impatient(self) -> Self:
+        """See ``Warehouse.impatient``."""
+        return type(self)(path=self.path, patience=_IMPATIENT)
 
     def table_uri(self, table: str) -> str:
         """See ``Warehouse.table_uri``."""

@@ -205,9 +205,9 @@ class Layer:
                 raise
             raise LakeRefusedError(
                 f"The {self.name} lake, {self.root}, may not be used: {error} Nothing was "
-                f"committed. Correct {self.name.upper()}_BUCKET or the credentials, or attach the "
-                "policy crypto-platform to whoever Dagster runs as; crypto-platform doctor looks "
-                "at all of it."
+                "committed. Correct RAW_BUCKET, TRANSFORMED_BUCKET or the credentials, or attach "
+                "the policy crypto-platform to whoever Dagster runs as; crypto-platform doctor "
+                "looks at all of it."
             ) from error
 
     def _at(self, path: str) -> Any:
@@ -253,8 +253,10 @@ def sha256(content: bytes) -> str:
 
 def to_json_lines(records: Iterable[Mapping[str, Any]]) -> bytes:
     """Records as gzip-compressed JSON lines; the same records give the same bytes."""
-    lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
-    return gzip.compress(lines.encode(), compresslevel=1, mtime=0)
+    # Loading the definitions must not pay for it.
+    from lambda_function.lake import packed  # noqa: PLC0415
+
+    return packed([json.dumps(record, separators=(",", ":")).encode() for record in records])
 
 
 def from_json_lines(content: bytes, first: int | None = None) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from crypto_platform.failures import PermanentFailure
 from crypto_platform.resources.ingestion import FunctionBusy, IngestionFailure, LambdaIngestion
 from crypto_platform.resources.lake import LakeRefusedError
 from crypto_platform.resources.profiles import PROFILES
-from crypto_platform.resources.snowflake_warehouse import SnowflakeUnavailableError
+from crypto_platform.resources.snowflake_failures import SnowflakeUnavailableError
 from crypto_platform.resources.transform import TransformError
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.streams import HISTORICAL

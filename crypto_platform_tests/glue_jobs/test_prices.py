@@ -86,9 +86,20 @@ def test_of_equal_stamps_the_first_in_the_order_of_the_api_wins(jobs: JobRunner)
     assert values(jobs.transform([made], INTRA_DAY)) == [(AT, 1.5, None, 9)]
 
 
-def test_zero_and_null_caps_and_volumes_and_a_zero_price_stay(jobs: JobRunner) -> None:
-    made = record([[AT, 0], [AT + 1, 2]], [[AT, 0], [AT + 1, None]], [[AT, None], [AT + 1, 0]])
-    assert values(jobs.transform([made], INTRA_DAY)) == [(AT, 0, 0, None), (AT + 1, 2, None, 0)]
+def test_zero_and_null_caps_and_volumes_stay(jobs: JobRunner) -> None:
+    made = record([[AT, 1], [AT + 1, 2]], [[AT, 0], [AT + 1, None]], [[AT, None], [AT + 1, 0]])
+    assert values(jobs.transform([made], INTRA_DAY)) == [(AT, 1, 0, None), (AT + 1, 2, None, 0)]
+
+
+@pytest.mark.parametrize("price", [0, -0.0, -1.5])
+def test_a_price_that_no_coin_can_have_is_rejected_and_leaves_the_others(
+    jobs: JobRunner, price: float
+) -> None:
+    made = record([[AT, price], [AT + 1, 2.5]], [[AT, 7.5]])
+    assert values(jobs.transform([made], INTRA_DAY)) == [(AT + 1, 2.5, None, None)]
+    [rejected] = jobs.rows("rejected")
+    assert rejected["reason"] == "The price is not a positive number."
+    assert values([rejected]) == [(AT, None, 7.5, None)]
 
 
 def test_a_null_price_is_rejected_and_keeps_its_cap(jobs: JobRunner) -> None:
@@ -130,7 +141,7 @@ def expected(made: Record, grain: int) -> list[Row]:
     series = {name: dict(reversed(made[name])) for name in ("market_caps", "total_volumes")}
     firsts: dict[int, tuple[int, float]] = {}
     for stamp, price in sorted(made["prices"], key=lambda point: point[0]):
-        if price is not None:
+        if price is not None and price > 0:
             firsts.setdefault(stamp // grain * grain, (stamp, price))
     return [
         {
