@@ -5,7 +5,7 @@ for comes out. How often a window was tried is read from the runs that tried it,
 no second book to keep, and a person who deletes those runs has it tried anew.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -400,7 +400,9 @@ class _Call:
     tries: int
 
 
-def _calls_of_coin(coin: str, sick: Iterable[tuple[int, int, int]], reaches: Any) -> list[_Call]:
+def _calls_of_coin(
+    coin: str, sick: Iterable[tuple[int, int, int]], reaches: Callable[[int], float]
+) -> list[_Call]:
     """As few calls as bring all sick windows of a coin: each as far as it reaches."""
     calls: list[_Call] = []
     for first, last, tries in sick:
