@@ -36,7 +36,6 @@ from dagster._core.storage.tags import (
 )
 from dagster._utils.schedules import schedule_execution_time_iterator
 from dagster_shared.error import SerializableErrorInfo
-from sqlalchemy.exc import DBAPIError
 
 from crypto_platform.alerts import (
     FORGET_AFTER,
@@ -164,6 +163,9 @@ class EventReader:
         return given_up, waiting
 
     def _run_or_what_is_known(self, run_id: str, entry: dg.EventLogEntry) -> RunEnded | None:
+        # The instance has it loaded; loading the definitions must not.
+        from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+
         try:
             return self._run(run_id, entry)
         except DBAPIError:
