@@ -274,20 +274,19 @@ class EventReader:
                 statuses=[BulkActionStatus.FAILED], created_after=self.now - FORGET_AFTER
             )
         )
-        ended = [
-            (backfill.backfill_end_timestamp or until, backfill)
-            for backfill in failed
-            if until < (backfill.backfill_end_timestamp or until) <= settled
-        ]
-        ended.sort(key=lambda one: one[0])
+        by_end = sorted(
+            ((backfill.backfill_end_timestamp or 0.0, backfill) for backfill in failed),
+            key=lambda one: one[0],
+        )
+        ended = [(end, backfill) for end, backfill in by_end if until < end <= settled]
         events: list[Event] = [
             BackfillFailed(
                 backfill=backfill.backfill_id,
-                at=_time(at),
+                at=_time(end),
                 affected=_wanted(backfill),
                 cause=_chain(backfill.error),
             )
-            for at, backfill in ended
+            for end, backfill in ended
             if backfill.error
         ]
         return events, ended[-1][0] if ended else until

@@ -70,7 +70,7 @@ def test_the_readme_lists_every_setting() -> None:
 
 
 def test_every_file_that_the_readme_names_is_there() -> None:
-    named = set(re.findall(r"`((?:snowflake_scripts|docs|crypto_platform)/[\w./]+)`", README))
+    named = set(re.findall(r"`((?:snowflake_scripts|docs|crypto_platform)/[\w/]+\.\w+)`", README))
     named |= set(re.findall(r"\]\((docs/[\w./]+)\)", README))
 
     assert named
