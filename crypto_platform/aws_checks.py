@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from crypto_platform.preflight import Check, CheckFailedError, CheckSkippedError, Preflight
+from crypto_platform.resources.alerts import SnsTopic
 from crypto_platform.resources.ingestion import FunctionBusy, LambdaIngestion
 from crypto_platform.resources.lake import Layer
 from crypto_platform.streams import STREAMS, Stream
@@ -107,7 +108,8 @@ def _object(preflight: Preflight, uri: str) -> bytes:
 
 def _topic(preflight: Preflight) -> str:
     sns = _client(preflight, "sns")
-    arn = _topic_arn(preflight)
+    topic: SnsTopic = preflight.resource("alerts")
+    arn = topic.arn
     attributes = sns.get_topic_attributes(TopicArn=arn)["Attributes"]
     subscribed = int(attributes.get("SubscriptionsConfirmed", 0))
     told = f"{subscribed} confirmed subscription(s)" if subscribed else "nobody subscribed to it"
@@ -119,17 +121,6 @@ def _topic(preflight: Preflight) -> str:
         Message="crypto-platform doctor --send sent this: alerts arrive here. Nothing is wrong.",
     )
     return f"{arn} took a message, with {told}"
-
-
-def _topic_arn(preflight: Preflight) -> str:
-    name = preflight.settings.alerts_topic
-    if name.startswith("arn:"):
-        return name
-    # The caller's own ARN says which partition and account a bare name is of.
-    _, partition, _, _, account, _ = (
-        _client(preflight, "sts").get_caller_identity()["Arn"].split(":", 5)
-    )
-    return f"arn:{partition}:sns:{preflight.settings.aws_region}:{account}:{name}"
 
 
 def _client(preflight: Preflight, service: str) -> Any:

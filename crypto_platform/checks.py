@@ -30,6 +30,12 @@ WARN = dg.AssetCheckSeverity.WARN
 PARTITIONS_AT_FAULT = "partitions"
 """Metadata in which a check names the partitions that failed, as a list of keys."""
 
+WHAT_TO_DO = "what_to_do"
+"""Metadata in which a check says what a person does about its failure."""
+
+BY_THE_CLOCK = "by_the_clock"
+"""Metadata of a check that judges the present, and not the partitions of the run it is part of."""
+
 LEAST_SHARE_OF_POINTS = 0.8
 """Of the points that the granularity promises, how many a coin's window must have.
 
@@ -81,15 +87,19 @@ class Check:
     Attributes:
         name: The check's name on each asset that has it.
         description: The rule, and what a failure means, for people.
+        way_out: What a person does about a failure.
         severity: Of a finding that does not say otherwise.
         blocking: Whether what failed it goes no further: it does not count, and nothing downstream
             runs.
+        by_the_clock: Whether it judges the present, whatever the run that it is part of is about.
     """
 
     name: str
     description: str
+    way_out: str
     severity: dg.AssetCheckSeverity = ERROR
     blocking: bool = False
+    by_the_clock: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,30 +126,38 @@ class Finding:
         return f"{about}: {self.fault}" if about else self.fault
 
 
+_AGAIN = "Materialize these partitions again, from transformed_prices on; if that fails, report it."
+
 SCHEMA = Check(
     "schema",
     "Columns and their types are the declared ones.",
+    "Make the table as snowflake_scripts/1_creation_tables.sql has it; where the transformed files "
+    "are at fault, materialize transformed_prices again.",
     blocking=True,
 )
 KEYS = Check(
     "keys",
     "Every row has its key (coin_id, vs_currency, price_at), and no key comes twice.",
+    _AGAIN,
     blocking=True,
 )
 STAMPS = Check(
     "stamps",
     "Every price_at lies inside its window: from its start up to, and not at, its end.",
+    _AGAIN,
     blocking=True,
 )
 PRICES = Check(
     "prices",
     "Every price is positive and finite.",
+    _AGAIN,
     blocking=True,
 )
 CAPS_AND_VOLUMES = Check(
     "caps_and_volumes",
     "Market cap and volume are not negative, and finite; null and zero are the API's own. A "
     "warning: they are kept as the API has them, and the price beside them counts all the same.",
+    "Nothing: leave such values out where you compute with caps and volumes.",
     severity=WARN,
 )
 POINTS = Check(
@@ -147,12 +165,14 @@ POINTS = Check(
     f"Completeness over time: a coin's window has at least {LEAST_SHARE_OF_POINTS:.0%} of the "
     "points that its granularity promises (daily, hourly, 5-minute). Stamps wander, so a window "
     "may lack one. A warning: a coin that was listed or halted within the window has no more.",
+    "Materialize the window again, from raw_prices on, while the API still has it so fine.",
     severity=WARN,
 )
 ROW_COUNTS = Check(
     "row_counts",
     "Row counts reconcile from raw to transformed to warehouse: each point is a row, is folded "
     "into its day, or is rejected with a reason. Nothing is lost, and nothing is added.",
+    _AGAIN,
     blocking=True,
 )
 COINS = Check(
@@ -160,12 +180,15 @@ COINS = Check(
     "Completeness over coins: each tracked coin has prices in the window, or the reason why not "
     "stands in the ledger. A coin without either is an error; one that failed is a warning, as it "
     "can be asked for again.",
+    "Materialize the partitions named again, from raw_prices on; take a coin that is dead out of "
+    "TRACKED_COINS.",
 )
 PRICE_JUMPS = Check(
     "price_jumps",
     f"No price jumps: a log return lies within {JUMP_IN_DEVIATIONS} robust standard deviations (by "
     "the median absolute deviation) of its coin's median, or within 10 %. A warning: markets do "
     "jump, and the API's number stays.",
+    "Compare the price with another source; the API may correct it when asked again.",
     severity=WARN,
 )
 STREAMS_AGREE = Check(
@@ -173,6 +196,7 @@ STREAMS_AGREE = Check(
     "The daily price and the intra-day one nearest to 00:00 UTC, at most ten minutes from it, "
     f"differ by no more than {STREAMS_TOLERANCE:.0%}. A warning, as the market moves meanwhile; an "
     f"error beyond {STREAMS_CONTRADICTION:.0%}, as one of the streams must be wrong.",
+    "Materialize the day in historical and the window in intra_day again, from raw_prices on.",
     severity=WARN,
 )
 REVISIONS = Check(
@@ -180,6 +204,7 @@ REVISIONS = Check(
     "The load changed no value that stood in the warehouse, and took none out. A warning: sources "
     "do correct themselves; the values before are in price_revisions, and history can be asked as "
     "it was known then.",
+    "Nothing, unless what you computed from these prices has to be computed again.",
     severity=WARN,
 )
 
@@ -234,9 +259,12 @@ def check_result(check: Check, findings: Sequence[Finding], judged: str) -> dg.A
     coins = sorted({finding.coin_id for finding in findings if finding.coin_id})
     severities = {finding.severity or check.severity for finding in findings}
     metadata: dict[str, Any] = {"judged": judged, "faults": len(findings)}
+    if check.by_the_clock:
+        metadata[BY_THE_CLOCK] = True
     if findings:
         metadata |= {
             PARTITIONS_AT_FAULT: dg.MetadataValue.json(partitions),
+            WHAT_TO_DO: check.way_out,
             "coins": dg.MetadataValue.json(coins),
             "found": markdown_table(
                 [
@@ -438,7 +466,9 @@ def _row_findings(table: "pa.Table", window: Window, partition: str) -> list[Fin
     null_key = pc.or_(
         pc.or_(pc.is_null(table["coin_id"]), pc.is_null(table["vs_currency"])), pc.is_null(stamps)
     )
-    counted = table.group_by(["coin_id", "vs_currency", "price_at"]).aggregate([([], "count_all")])
+    # One thread, as in all that is done to one window: many are judged side by side.
+    key = table.group_by(["coin_id", "vs_currency", "price_at"], use_threads=False)
+    counted = key.aggregate([([], "count_all")])
     repeated = counted.filter(pc.greater(counted["count_all"], 1)).slice(0, _SHOWN).to_pylist()
     no = False
     return [
@@ -465,7 +495,16 @@ def _row_findings(table: "pa.Table", window: Window, partition: str) -> list[Fin
 
 
 def _point_findings(table: "pa.Table", window: Window, partition: str) -> list[Finding]:
-    counted = table.group_by(["coin_id", "granularity"]).aggregate([([], "count_all")])
+    coins = table.group_by(["coin_id", "granularity"], use_threads=False)
+    counted = coins.aggregate([([], "count_all")])
+    # Where the least of them has enough, as nearly always, the coins need not be looked at.
+    kinds = counted.group_by("granularity", use_threads=False).aggregate([("count_all", "min")])
+    if all(
+        row["count_all_min"] >= (window.end - window.start) // _SPACINGS[row["granularity"]]
+        for row in kinds.to_pylist()
+        if row["granularity"] in _SPACINGS
+    ) and _SPACINGS.keys() >= set(kinds["granularity"].to_pylist()):
+        return []
     findings = []
     for row in counted.to_pylist():
         spacing = _SPACINGS.get(row["granularity"])

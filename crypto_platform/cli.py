@@ -186,7 +186,7 @@ def prices(  # noqa: PLR0913 - one argument an option
     # Dagster and pandas take seconds.
     from crypto_platform import price_frames  # noqa: PLC0415
     from crypto_platform.failures import PermanentFailure  # noqa: PLC0415
-    from crypto_platform.resources.snowflake_warehouse import (  # noqa: PLC0415
+    from crypto_platform.resources.snowflake_failures import (  # noqa: PLC0415
         SnowflakeUnavailableError,
     )
     from crypto_platform.resources.warehouse import WarehouseBusyError  # noqa: PLC0415
@@ -251,8 +251,10 @@ def snowflake_apply(*, dry_run: bool, role: str) -> None:
     """Make the database, tables, roles, stage and pipes; safe to run again."""
     # Dagster takes a second.
     from crypto_platform.failures import PermanentFailure  # noqa: PLC0415
-    from crypto_platform.resources.snowflake_warehouse import (  # noqa: PLC0415
+    from crypto_platform.resources.snowflake_failures import (  # noqa: PLC0415
         SnowflakeUnavailableError,
+    )
+    from crypto_platform.resources.snowflake_warehouse import (  # noqa: PLC0415
         snowflake_warehouse,
     )
     from crypto_platform.settings import Settings, SettingsError  # noqa: PLC0415

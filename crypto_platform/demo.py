@@ -21,11 +21,13 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from crypto_platform.definitions import build_definitions
+from crypto_platform.fear_and_greed import GROUP as SENTIMENT
 from crypto_platform.instance import instance_environment, run_dagster
+from crypto_platform.market_report import LATEST
 from crypto_platform.price_api import usage_of_month
 from crypto_platform.settings import Settings
 from crypto_platform.simulated_market import SimulatedMarket
-from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
+from crypto_platform.streams import HISTORICAL, INTRA_DAY
 
 _COINS = 10
 _DAYS = 90
@@ -37,14 +39,19 @@ _RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 @dataclass(frozen=True)
 class _Backfill:
-    stream: Stream
+    job: str
     windows: int
     text: str
 
 
 _BACKFILLS = (
-    _Backfill(HISTORICAL, _DAYS, f"{_DAYS} days of history, {_COINS} coins, one range backfill"),
-    _Backfill(INTRA_DAY, _SIX_HOURLY_WINDOWS, f"the last {_SIX_HOURLY_WINDOWS} six-hourly windows"),
+    _Backfill(SENTIMENT, 0, "the Fear & Greed index"),
+    _Backfill(
+        HISTORICAL.name, _DAYS, f"{_DAYS} days of history, {_COINS} coins, one range backfill"
+    ),
+    _Backfill(
+        INTRA_DAY.name, _SIX_HOURLY_WINDOWS, f"the last {_SIX_HOURLY_WINDOWS} six-hourly windows"
+    ),
 )
 
 
@@ -62,6 +69,10 @@ def run_demo(home: Path) -> int:
         )
         definitions = build_definitions(Settings.from_environment(environment))
         with dg.DagsterInstance.get() as instance:
+            # Without it, the report only lacks the index.
+            definitions.resolve_job_def(SENTIMENT).execute_in_process(
+                run_config=_QUIET, instance=instance, raise_on_error=False
+            )
             for backfill in _BACKFILLS:
                 if not _run(console, definitions, instance, backfill):
                     console.print(
@@ -110,9 +121,11 @@ def _simulated_platform(home: Path) -> Iterator[tuple[SimulatedMarket, Mapping[s
 def _run(
     console: Console, definitions: dg.Definitions, instance: dg.DagsterInstance, backfill: _Backfill
 ) -> bool:
-    job = definitions.resolve_job_def(backfill.stream.name)
-    assert job.partitions_def is not None  # noqa: S101 - both jobs are partitioned
-    keys = job.partitions_def.get_partition_keys()[-backfill.windows :]
+    job = definitions.resolve_job_def(backfill.job)
+    tags = {}
+    if job.partitions_def is not None:
+        keys = job.partitions_def.get_partition_keys()[-backfill.windows :]
+        tags = {_RANGE_START_TAG: keys[0], _RANGE_END_TAG: keys[-1]}
     run_id = str(uuid4())
     spinner = Progress(
         SpinnerColumn(finished_text="[green]✓[/]"),
@@ -128,7 +141,7 @@ def _run(
             instance=instance,
             run_id=run_id,
             raise_on_error=False,
-            tags={_RANGE_START_TAG: keys[0], _RANGE_END_TAG: keys[-1]},
+            tags=tags,
         )
         while not running.done():
             time.sleep(0.2)
@@ -159,11 +172,13 @@ def _print_warehouse(console: Console, definitions: dg.Definitions, home: Path) 
             str(stream.gaps),
         )
     console.print(table)
+    report = resources["lake"].transformed.uri(LATEST)
     console.print(f"API calls used, all simulated: {sum(used.calls for used in usage)}")
     console.print(
         f"\nAll of it stands in {home}: prices in crypto_db.duckdb, files in raw and transformed.\n"
         "How to go on:\n"
         "  [bold]make demo-ui[/]  the Dagster UI on this data, at http://127.0.0.1:3000\n"
         "  [bold]make dev[/]      the same on the real API, in a folder of its own: without a key, "
-        "or with\n                COINGECKO_API_KEY and COINGECKO_PLAN in .env"
+        "or with\n                COINGECKO_API_KEY and COINGECKO_PLAN in .env\n"
+        f"\nThe market report, for any browser: [bold]{report}[/]"
     )

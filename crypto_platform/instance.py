@@ -45,6 +45,8 @@ def run_dagster(environment: Mapping[str, str], port: int) -> int:
     """
     workspace = str(_ROOT / "workspace.yaml")
     command = [sys.executable, "-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1"]
+    # A script's & has what it starts ignore interrupts, and Dagster then ignores termination too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
         [*command, "-p", str(port)],
         env={"DAGSTER_UI_URL": f"http://127.0.0.1:{port}", **os.environ, **environment},

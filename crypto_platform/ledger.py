@@ -10,14 +10,18 @@ from typing import Any
 
 import dagster as dg
 
+from crypto_platform.healing import MOST_TRIES, SickWindows, sick_windows
 from crypto_platform.ledger_picture import picture
 from crypto_platform.metadata import markdown_table
 from crypto_platform.resources.lake import Lake
 from crypto_platform.resources.warehouse import Row, Warehouse
 from crypto_platform.resources.warehouse_sql import ledger_statement
 from crypto_platform.settings import Settings
-from crypto_platform.streams import Stream
+from crypto_platform.streams import Stream, Window
 from crypto_platform.tracked_coins import TrackedCoins, kept_coins
+
+# What fits into a message, and what into a table in the UI.
+_SHOWN, _SHOWN_COINS = 3, 50
 
 STATUSES = ("present", "missing_at_source", "out_of_plan", "quarantined", "failed", "pending")
 
@@ -50,7 +54,7 @@ def keep_grid(
         known_coins = {row["coin_id"] for row in session.execute(ledger_statement("known_coins"))}
     if known_coins != set(coins.ids):
         warehouse.upsert_coins(coins.coins)
-    if known_streams != wanted:
+    if any(row not in known_streams for row in wanted):
         with warehouse.session(read_only=False) as session:
             session.execute(ledger_statement("stage_streams"))
             session.stage_rows("staged_streams", wanted)
@@ -89,10 +93,62 @@ def ledger_metadata(
         for stream in streams
     }
     rows = [
-        {"stream": stream.name, **counts.get(stream.name, dict.fromkeys(STATUSES, 0))}
-        for stream in streams
+        {
+            "windows": status,
+            **{stream.name: totals[f"{stream.name}_{status}"] for stream in streams},
+        }
+        for status in STATUSES
     ]
     return {**pictures, "windows": markdown_table(rows), **totals}
+
+
+def healing_check(sick: Mapping[Stream, Sequence[SickWindows]]) -> dg.AssetCheckResult:
+    """Whether healing has given anything up: which coins, which partitions, and the last reason."""
+    given_up = [
+        (stream, windows) for stream, found in sick.items() for windows in found if windows.given_up
+    ]
+    rows = [
+        {
+            "stream": stream.name,
+            "coin": windows.coin_id,
+            "partitions": _partitions(stream, windows),
+            "status": windows.status,
+            "reason": windows.reason or "no run has told: see the failed runs of these partitions",
+        }
+        for stream, windows in given_up
+    ]
+    coins = sorted({windows.coin_id for _, windows in given_up})
+    count = sum(
+        (windows.last - windows.first) // stream.window_length + 1 for stream, windows in given_up
+    )
+    described = "; ".join(
+        f"{row['stream']} {row['partitions']}: {row['coin']} is {row['status']} ({row['reason']})"
+        for row in rows[:_SHOWN]
+    )
+    return dg.AssetCheckResult(
+        check_name="healing",
+        passed=not given_up,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=(
+            f"Healing gave up on {count} windows of {len(coins)} coins after {MOST_TRIES} tries. "
+            f"{described}. Mend the reason, then materialize these partitions."
+            if given_up
+            else "Healing has given nothing up."
+        ),
+        metadata={
+            "given_up_windows": count,
+            "coins": coins[:_SHOWN_COINS],
+            "given_up": markdown_table(rows[:_SHOWN_COINS]),
+        },
+    )
+
+
+def _partitions(stream: Stream, windows: SickWindows) -> str:
+    first, last = (
+        stream.partition_key(Window(start=start, end=start + stream.window_length))
+        for start in (windows.first, windows.last)
+    )
+    return first if first == last else f"{first}...{last}"
 
 
 def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefinition:
@@ -108,17 +164,35 @@ def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefi
         kinds={"table"},
         owners=["team:data-platform"],
         metadata={"dagster/table_name": "ingestion_ledger"},
+        check_specs=[
+            dg.AssetCheckSpec(
+                "healing",
+                asset="ingestion_ledger",
+                description=(
+                    f"Fails where healing has tried {MOST_TRIES} times in vain: these windows "
+                    "need a person. It passes again once they have a price, or a reason for good."
+                ),
+            )
+        ],
     )
     def ingestion_ledger(
         context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
-    ) -> dg.MaterializeResult[None]:
-        del context
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg] # Dagster takes no parameter beside checks
+        now = datetime.now(UTC)
         keep_grid(warehouse, settings, streams, kept_coins(lake.raw))
         return dg.MaterializeResult(
             metadata={
-                **ledger_metadata(warehouse, streams, datetime.now(UTC)),
+                **ledger_metadata(warehouse, streams, now),
                 "dagster/uri": warehouse.table_uri("ingestion_ledger"),
-            }
+            },
+            check_results=[
+                healing_check(
+                    {
+                        stream: sick_windows(warehouse, stream, context.instance, now)
+                        for stream in streams
+                    }
+                )
+            ],
         )
 
     return ingestion_ledger

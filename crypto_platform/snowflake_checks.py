@@ -24,6 +24,7 @@ _APPLY = "Run crypto-platform snowflake apply."
 # the moment.
 _SHOWN_AS = {
     "BOOLEAN": {"BOOLEAN"},
+    "DATE": {"DATE"},
     "DOUBLE": {"FLOAT"},
     "INT": {"NUMBER"},
     "TIMESTAMPLTZ": {"TIMESTAMP_LTZ", "TIMESTAMP_TZ"},

@@ -72,6 +72,9 @@ def test_the_demo_fills_a_warehouse_of_its_own_and_says_what_stands_in_it(tmp_pa
     assert "no price below is real" in demo.stdout
     assert re.search(r"historical_prices\W+10\W+900\W", demo.stdout)
     assert "API calls used, all simulated" in demo.stdout
+    report = tmp_path / "prices-demo" / "transformed" / "market_report" / "latest.html"
+    assert demo.stdout.rstrip().endswith(str(report))
+    assert "No price, volume or mood on this page is real." in report.read_text()
     assert {entry.name for entry in tmp_path.iterdir()} == {".env", "prices-demo"}
     with duckdb.connect(str(tmp_path / "prices-demo" / "crypto_db.duckdb")) as warehouse:
         sources = warehouse.execute("SELECT DISTINCT source FROM transformed.prices").fetchall()
@@ -91,6 +94,8 @@ def test_dev_serves_the_ui_with_the_settings_of_the_env_file(tmp_path: Path) -> 
         env={**environment, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # As a script's & starts it: it has to end when it is told to all the same.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # noqa: PLW1509 - no threads yet
     ) as dev:
         try:
             partitions = partitions_in_the_ui(port)

@@ -1,4 +1,4 @@
-"""The price API: how it is called, and what each of its answers means.
+"""The price API: how it is called, and the shapes of its data.
 
 A call goes through one limiter and is made again where that can help. It gives parsed data, or
 raises a ``RequestProblem`` where one request is concerned, an ``IngestionError`` where all are.
@@ -8,12 +8,10 @@ import json
 import logging
 import math
 import random
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, NoReturn, Self, TypeVar
@@ -22,18 +20,10 @@ from urllib.parse import quote
 import requests
 from requests.adapters import HTTPAdapter
 
-from lambda_function.errors import (
-    InvalidRequest,
-    InvalidSettings,
-    NoAnswer,
-    OutOfPlan,
-    RateLimited,
-    RequestProblem,
-    Unauthorized,
-    Unreachable,
-)
+from lambda_function.errors import NoAnswer, RateLimited, RequestProblem, Unreachable
 from lambda_function.pace import Clock, Pace, rest
-from lambda_function.plans import ApiSettings
+from lambda_function.plans import MARKETS_A_PAGE, ApiSettings
+from lambda_function.refusals import classify
 
 logger = logging.getLogger(__name__)
 
@@ -41,29 +31,12 @@ THREADS = 8
 ATTEMPTS = 4
 TIMEOUTS = (5.0, 30.0)
 LONGEST_WAIT = 120.0
-MARKETS_A_PAGE = 250
 
 # Seconds before the second attempt; each further wait is twice as long.
 _FIRST_WAIT = 1.0
 # The minute's calls are spent: asking within seconds would only prolong that.
 _FIRST_WAIT_RATE_LIMITED = 10.0
 _JITTER = random.SystemRandom()
-
-_OUT_OF_PLAN = 10012
-_ADVICE_ON_CODE = {
-    10002: "The API saw no key: set COINGECKO_API_KEY, or COINGECKO_PLAN to keyless.",
-    10005: "The plan does not include this request: check COINGECKO_PLAN and the key's plan.",
-    10010: "COINGECKO_API_KEY is the key of a paid plan: set COINGECKO_PLAN to that plan.",
-    10011: "COINGECKO_API_KEY is the key of a demo plan: set COINGECKO_PLAN to demo.",
-}
-_PASSING = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT})
-# What the status should have been where a success carries an error.
-_STATUS_BY_WORDS = (
-    (r"coin not found|could not find coin", HTTPStatus.NOT_FOUND),
-    (r"throttled|rate limit|error code: 1015", HTTPStatus.TOO_MANY_REQUESTS),
-    (r"vs_currency", HTTPStatus.BAD_REQUEST),
-    (r"internal server error|bad gateway|unavailable", HTTPStatus.SERVICE_UNAVAILABLE),
-)
 
 _NUMBERS = frozenset({int, float})
 
@@ -245,7 +218,7 @@ class CoinGecko:
                 flaw = error
             else:
                 return Answer(data, query, now, _source(response))
-        raise _classify(response, flaw, now, self.settings, advice_on_404) from flaw
+        raise classify(response, flaw, now, self.settings, advice_on_404) from flaw
 
     def _send(self, path: str, query: Mapping[str, str]) -> requests.Response:
         with self._lock:
@@ -280,93 +253,6 @@ def _root_cause(error: BaseException) -> str:
     while inner := error.__cause__ or error.__context__:
         error = inner
     return f"{type(error).__name__}: {error}"
-
-
-def _classify(
-    response: requests.Response,
-    flaw: Exception | None,
-    now: datetime,
-    settings: ApiSettings,
-    advice_on_404: str | None,
-) -> Exception:
-    """What an answer that is not data means: by its status first, then by its body."""
-    code, words = _error_in(settings.redact(response.content.decode(errors="replace")))
-    coded = f", code {code}" if code else ""
-    said = f"The API answered HTTP {response.status_code}{coded}: {words!r}."
-    status = response.status_code
-    if status == HTTPStatus.OK:
-        status = _status_meant(code, words)
-    if status == HTTPStatus.OK:
-        return RequestProblem(
-            f"{said} That is no answer to this request ({flaw}).",
-            # A body that is not JSON may have been cut; one that is would come again.
-            transient=isinstance(flaw, json.JSONDecodeError),
-            body=response.content,
-        )
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
-        kind = RateLimited if status == HTTPStatus.TOO_MANY_REQUESTS else RequestProblem
-        return kind(said, transient=True, retry_after=_retry_after(response, now))
-    return _refusal(status, code, said, settings, advice_on_404)
-
-
-def _refusal(
-    status: int, code: int | None, said: str, settings: ApiSettings, advice_on_404: str | None
-) -> Exception:
-    """What an answer means that would be the same if it was asked for again."""
-    if code == _OUT_OF_PLAN:
-        return OutOfPlan(said)
-    if code in _ADVICE_ON_CODE or status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        advice = _ADVICE_ON_CODE.get(code or 0, settings.advice)
-        return Unauthorized(f"{said} {advice}")
-    if status < HTTPStatus.BAD_REQUEST:
-        return InvalidSettings(
-            f"{said} {settings.url_variable} must be the address of the API itself."
-        )
-    if status == HTTPStatus.NOT_FOUND:
-        return RequestProblem(f"{said} {advice_on_404 or f'Check {settings.url_variable}.'}")
-    if "vs_currency" in said:
-        return InvalidRequest(f"{said} Set VS_CURRENCY to a currency that the API has.")
-    return RequestProblem(said)
-
-
-def _error_in(body: str) -> tuple[int | None, str]:
-    """The error code and the words of a body, in whichever shape it has them."""
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        found = None
-    code = _find(found, int, "error_code")
-    words = _find(found, str, "error_message", "error", "message")
-    if words is None:
-        words = re.sub(r"<[^>]*>", " ", body[:4096])
-    return code, " ".join(words.split())[:300]
-
-
-def _find(node: object, kind: type[T], *keys: str) -> T | None:
-    if not isinstance(node, dict):
-        return None
-    here = [node[key] for key in keys if isinstance(node.get(key), kind)]
-    deeper = (_find(child, kind, *keys) for child in node.values())
-    return here[0] if here else next((found for found in deeper if found is not None), None)
-
-
-def _status_meant(code: int | None, words: str) -> int:
-    if code is not None:
-        return code if code in set(HTTPStatus) else HTTPStatus.UNAUTHORIZED
-    found = (
-        status for pattern, status in _STATUS_BY_WORDS if re.search(pattern, words, re.IGNORECASE)
-    )
-    return next(found, HTTPStatus.OK)
-
-
-def _retry_after(response: requests.Response, now: datetime) -> float | None:
-    text = response.headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        return float(text)
-    try:
-        return (parsedate_to_datetime(text) - now).total_seconds()
-    except (ValueError, TypeError):
-        return None
 
 
 def _wait(problem: RequestProblem, attempt: int) -> float:

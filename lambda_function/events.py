@@ -9,6 +9,9 @@ from lambda_function.errors import InvalidRequest
 from lambda_function.spans import PLANNERS
 from lambda_function.windows import Window
 
+# An answer names an object a window, and has to fit into what Lambda takes back.
+MOST_WINDOWS = 10_000
+
 Event = Mapping[str, Any]
 T = TypeVar("T")
 
@@ -44,7 +47,8 @@ class PricesRequest:
         """Reads the event.
 
         Raises:
-            InvalidRequest: Something is missing or malformed, or a window is not closed yet.
+            InvalidRequest: Something is missing or malformed, a window is not closed yet, or there
+                are too many.
         """
         granularity = _required(event, "granularity", str)
         if granularity not in PLANNERS:
@@ -56,6 +60,11 @@ class PricesRequest:
         windows = _required(event, "windows", list)
         if not coins or not windows:
             raise InvalidRequest("The event names no coins or no windows: there is nothing to do.")
+        if len(windows) > MOST_WINDOWS:
+            raise InvalidRequest(
+                f"The event has {len(windows)} windows, and one may have {MOST_WINDOWS}: make "
+                "several events of it."
+            )
         return cls(
             run_id=_required(event, "run_id", str),
             granularity=granularity,

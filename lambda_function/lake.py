@@ -11,10 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, chain
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypedDict
+from typing import Any, Self, TypedDict
 from uuid import uuid4
-
-from cloudpathlib import AnyPath, S3Path
 
 WRITERS = 8
 
@@ -106,8 +104,8 @@ class Spool:
 
 
 def write_lines(window: int, uri: str, lines: Sequence[bytes]) -> LakeObject:
-    """Writes lines of JSON as one gzip object, whose bytes depend on nothing but the lines."""
-    body = zlib.compress(b"\n".join([*lines, b""]), _FAST, _GZIP)
+    """Writes lines of JSON as one gzip object."""
+    body = packed(lines)
     put(uri, body)
     return {
         "window": window,
@@ -118,14 +116,23 @@ def write_lines(window: int, uri: str, lines: Sequence[bytes]) -> LakeObject:
     }
 
 
+def packed(lines: Sequence[bytes]) -> bytes:
+    """Lines as a gzip file, whose bytes depend on nothing but the lines."""
+    return zlib.compress(b"\n".join([*lines, b""]), _FAST, _GZIP)
+
+
 def put(uri: str, body: bytes) -> None:
     """Writes an object in one step: it is there as a whole, or it is as it was."""
-    path = AnyPath(uri)
-    if isinstance(path, S3Path):
-        # One request; the path's own write_bytes looks the object up and downloads it first.
-        path.client.client.put_object(Bucket=path.bucket, Key=path.key, Body=body)
-        return
-    path = Path(path)
+    path: Any = Path(uri)
+    if "://" in uri:
+        # Takes a quarter of a second to import, which what stays on this disk must not pay.
+        from cloudpathlib import AnyPath, S3Path  # noqa: PLC0415
+
+        path = AnyPath(uri)
+        if isinstance(path, S3Path):
+            # One request; the path's own write_bytes looks the object up and downloads it first.
+            path.client.client.put_object(Bucket=path.bucket, Key=path.key, Body=body)
+            return
     part = path.with_name(f".{path.name}.{uuid4().hex}")
     part.parent.mkdir(parents=True, exist_ok=True)
     part.write_bytes(body)

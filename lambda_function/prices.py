@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 FAILURES_IN_A_ROW = 8
 # What writing may take, in seconds, and with it the longest call that is under way.
 _RESERVE, _RESERVE_A_WINDOW = 45.0, 0.02
+# Lambda takes 6 MB back. The objects of the most windows take half of it, and this is what is
+# left for reasons, less the coins that are under way when it is reached.
+MOST_ABSENCES = 2_000_000
 # By how much the API's clock and idea of the plan's edge may differ from ours.
 _EDGE_MARGIN = timedelta(minutes=15)
 _KEPT_BODY = 64 * 1024
@@ -45,7 +48,8 @@ def ingest_prices(event: Event, api: CoinGecko) -> dict[str, Any]:
     """Fetches the event's windows for its coins, and writes one raw object a window.
 
     A coin that cannot be had does not stop the others: it is in the answer's ``absent``, with the
-    reason. Where time runs short, the coins not handled yet are in the answer's ``continuation``.
+    reason. Where time or the answer's room runs short, the coins not handled yet are in the
+    answer's ``continuation``.
 
     Raises:
         InvalidRequest: The event is wrong, or the API does not have the currency.
@@ -71,7 +75,7 @@ def ingest_prices(event: Event, api: CoinGecko) -> dict[str, Any]:
             {**written, "points": sum(coin.points[written["window"]] for coin in handled)}
             for written in objects
         ],
-        "points": {coin.coin_id: coin.points for coin in handled},
+        "points": {coin.coin_id: sum(coin.points) for coin in handled},
         "absent": [absence for coin in handled for absence in coin.absences()],
         "rejected": [uri for coin in handled for uri in coin.rejected],
         "calls": api.calls,
@@ -128,10 +132,13 @@ class _Ingestion:
         self._api = api
         self._spool = spool
         self._failures_in_a_row = 0
+        self._absences = 0
         self._lock = threading.Lock()
 
     def coin(self, position: int) -> _Coin | None:
-        """Fetches a coin and spools its records; ``None`` where time does not allow it."""
+        """Fetches a coin and spools its records; ``None`` where time or room does not allow it."""
+        if self._absences >= MOST_ABSENCES:
+            return None
         windows = self._request.windows
         coin = _Coin(self._request.coins[position], [0] * len(windows))
         lines = [b""] * len(windows)
@@ -206,7 +213,9 @@ class _Ingestion:
 
     def _note(self, coin: _Coin) -> None:
         down = coin.failed and coin.problem is not None and coin.problem.transient
+        absences = len(json.dumps(coin.absences()))
         with self._lock:
+            self._absences += absences
             self._failures_in_a_row = self._failures_in_a_row + 1 if down else 0
         if coin.problem:
             logger.warning("%s: %s", coin.coin_id, coin.problem)

@@ -54,6 +54,24 @@ class SpanPlan:
     out_of_plan: tuple[Window, ...]
 
 
+def windows_a_call(wanted: str, first: datetime, length: timedelta, now: datetime) -> int | None:
+    """How many windows on end, from the one that begins at ``first``, one call a coin brings.
+
+    Args:
+        wanted: ``daily``, or the ``finest`` the API has.
+        first: Start of the first of the windows.
+        length: Length of each.
+        now: The time.
+
+    Returns:
+        The number, or ``None`` where one call brings all there are.
+    """
+    recent = now - FIVE_MINUTE_SPAN
+    if wanted == "daily" or first >= recent:
+        return None
+    return min(HOURLY_SPAN // length, -((first - recent) // length))
+
+
 def plan_spans(
     windows: Sequence[Window], wanted: str, now: datetime, edge: datetime | None
 ) -> SpanPlan:

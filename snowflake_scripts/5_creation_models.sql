@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS transformed.daily_prices (
     volume DOUBLE COMMENT 'Volume traded in the 24 hours before close_at, in vs_currency; as the API has it',
     market_cap DOUBLE COMMENT 'Market capitalization at close_at, in vs_currency; null where the API has none or zero',
     observations INTEGER NOT NULL COMMENT 'Prices of the day in both tables of prices',
-    hours_observed INTEGER NOT NULL COMMENT 'Hours of the day, of 24, with an intra-day price',
+    hours_observed INTEGER NOT NULL COMMENT 'Hours of the day, of 24, that have an intra-day price within 30 minutes',
     granularity VARCHAR NOT NULL COMMENT 'Of the finest prices of the day: 5-minute, hourly or daily',
     PRIMARY KEY (coin_id, vs_currency, day)
 ) COMMENT = 'Prices a day, from the finest there are: one row a coin a day that has any price';

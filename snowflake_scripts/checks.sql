@@ -1,6 +1,6 @@
 -- What the asset checks ask of the warehouse, in Snowflake's SQL, each under the name that the code calls it by.
 -- They run unchanged on Snowflake and transpiled on DuckDB, in a session whose schema is transformed.
--- Values are bound with ?. {table} is the stream's table of prices, filled in from the known ones only.
+-- Values are bound with ?, cast where their type decides what is meant. {table} is the stream's table of prices, filled in from the known ones only.
 -- A run's windows are one range: what judges a load looks at that range, and at a short time before it.
 
 -- name: columns_of_table
@@ -156,9 +156,9 @@ INNER JOIN usual
 WHERE
     deviations.price_at >= ?
     AND deviations.seconds <= 3 * deviations.usual_seconds
-    AND deviations.returns >= ?
-    AND ABS(deviations.log_return) > ?
-    AND deviations.deviation > ? * 1.4826 * usual.usual_deviation
+    AND deviations.returns >= CAST(? AS INTEGER)
+    AND ABS(deviations.log_return) > CAST(? AS DOUBLE)
+    AND deviations.deviation > CAST(? AS DOUBLE) * 1.4826 * usual.usual_deviation
 ORDER BY deviations.deviation DESC, deviations.price_at, deviations.coin_id
 LIMIT 1000;
 
@@ -188,7 +188,9 @@ nearest AS (
             AND intra_day.vs_currency = opens.vs_currency
             AND intra_day.price_at >= DATEADD('minute', -10, opens.price_at)
             AND intra_day.price_at <= DATEADD('minute', 10, opens.price_at)
-    WHERE intra_day.price_at >= DATEADD('minute', -10, ?) AND intra_day.price_at <= DATEADD('minute', 10, ?)
+    WHERE
+        intra_day.price_at >= DATEADD('minute', -10, CAST(? AS TIMESTAMP_NTZ))
+        AND intra_day.price_at <= DATEADD('minute', 10, CAST(? AS TIMESTAMP_NTZ))
     QUALIFY ROW_NUMBER() OVER (
         PARTITION BY opens.coin_id, opens.vs_currency, opens.price_at
         ORDER BY ABS(DATEDIFF('millisecond', opens.price_at, intra_day.price_at)), intra_day.price_at
@@ -202,7 +204,7 @@ SELECT
     seen_at,
     intra_day_price
 FROM nearest
-WHERE ABS(intra_day_price - daily_price) > ? * daily_price
+WHERE ABS(intra_day_price - daily_price) > CAST(? AS DOUBLE) * daily_price
 ORDER BY ABS(intra_day_price - daily_price) / NULLIF(daily_price, 0) DESC, midnight, coin_id
 LIMIT 1000;
 

@@ -68,32 +68,33 @@ INNER JOIN streams
     ON streams.stream = ledger.stream AND streams.vs_currency = ledger.vs_currency
 WHERE ledger.stream = ?;
 
--- name: newest_present
-SELECT
-    ledger.coin_id,
-    MAX(ledger.window_start) AS window_start
-FROM ingestion_ledger AS ledger
-INNER JOIN streams
-    ON streams.stream = ledger.stream AND streams.vs_currency = ledger.vs_currency
-WHERE ledger.stream = ? AND ledger.status = 'present'
-GROUP BY ledger.coin_id;
-
 -- name: sick_windows
 -- Neighbouring windows of a coin that lack a price for the same kind of reason, as one row.
-WITH sick AS (
+-- alive_since tells when a later window of the coin first had a price; null where none has.
+WITH windows AS (
     SELECT
         coin_id,
         window_number,
         window_start,
         status,
         reason,
+        MIN(IFF(status = 'present', updated_at, NULL)) OVER (
+            PARTITION BY coin_id
+            ORDER BY window_number
+            ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING
+        ) AS alive_since
+    FROM coin_windows
+    WHERE stream = ? AND window_start >= ?
+),
+
+sick AS (
+    SELECT
+        *,
         window_number
         - ROW_NUMBER() OVER (PARTITION BY coin_id, status ORDER BY window_number) AS island
-    FROM coin_windows
+    FROM windows
     WHERE
-        stream = ?
-        AND window_start >= ?
-        AND window_start <= ?
+        window_start <= ?
         AND (status IN ('pending', 'failed') OR (status = 'missing_at_source' AND window_start >= ?))
 )
 
@@ -102,7 +103,8 @@ SELECT
     status,
     MIN(window_start) AS first_window,
     MAX(window_start) AS last_window,
-    MAX(reason) AS reason
+    MAX(reason) AS reason,
+    MIN(alive_since) AS alive_since
 FROM sick
 GROUP BY coin_id, status, island
 ORDER BY coin_id, first_window;

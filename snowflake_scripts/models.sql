@@ -97,7 +97,9 @@ intra_day AS (
         MAX(price) AS high,
         MIN(price) AS low,
         COUNT(*) AS observations,
-        COUNT(DISTINCT DATE_PART('hour', price_at)) AS hours_observed,
+        -- Hourly prices are stamped some minutes before the full hour as often as after it.
+        LEAST(24, COUNT(DISTINCT DATE_TRUNC('hour', DATEADD('minute', 30, price_at))))
+            AS hours_observed,
         MIN(DECODE(granularity, '5-minute', 1, 'hourly', 2, 3)) AS coarseness
     FROM intra_day_prices
     WHERE price_at >= CAST(? AS DATE)

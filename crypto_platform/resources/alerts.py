@@ -50,9 +50,21 @@ class Alerts(dg.ConfigurableResource[None], ABC):
         return None
 
     def read_state(self, instance_id: str) -> AlertState | None:
-        """What the last tick left for this Dagster instance; ``None`` before the first."""
-        content = self._documents.read(f"{_INCIDENTS}/{instance_id}.json")
-        return AlertState.model_validate_json(content) if content else None
+        """What the last tick left for this Dagster instance; ``None`` before the first.
+
+        Raises:
+            AlertStateUnreadableError: The document is damaged; says what to do.
+        """
+        path = f"{_INCIDENTS}/{instance_id}.json"
+        content = self._documents.read(path)
+        try:
+            return AlertState.model_validate_json(content) if content else None
+        except ValidationError as error:
+            raise AlertStateUnreadableError(
+                f"{self._documents.uri(path)} is not what the alerts sensor wrote: "
+                f"{error.errors()[0]['msg']}. Move it away: the sensor then goes on from Dagster's "
+                "cursor, without the open incidents."
+            ) from error
 
     def write_state(self, instance_id: str, state: AlertState) -> None:
         """Replace the document in one step: a kill leaves the old one or the new one."""
@@ -160,7 +172,7 @@ class SnsTopic(Alerts):
 
         try:
             self._client("sns").publish(
-                TopicArn=self._arn,
+                TopicArn=self.arn,
                 Subject=alert.subject,
                 Message=alert.body,
                 MessageAttributes={
@@ -182,7 +194,8 @@ class SnsTopic(Alerts):
             ) from error
 
     @cached_property
-    def _arn(self) -> str:
+    def arn(self) -> str:
+        """The topic's ARN, also where the setting has its name alone."""
         if self.topic.startswith("arn:"):
             return self.topic
         # Needs no permission, unlike a list of topics.

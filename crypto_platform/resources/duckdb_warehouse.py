@@ -6,10 +6,10 @@ from contextlib import closing, contextmanager
 from glob import escape
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from crypto_platform.manifests import Manifest
-from crypto_platform.resources.lake import Layer
+from crypto_platform.resources.lake import Layer, at
 from crypto_platform.resources.warehouse import (
     LoadResult,
     Row,
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 # A load is one of several things on a laptop; beyond this DuckDB spills to disk.
 _MEMORY = "1GB"
+
+# Seconds that a sensor may wait, which has to answer within a minute.
+_IMPATIENT = 5.0
 
 # Rows that go through memory at once where they do not come from files.
 _ROWS_A_BATCH = 50_000
@@ -61,6 +64,10 @@ class DuckDBWarehouse(Warehouse):
     def exists(self) -> bool:
         """See ``Warehouse.exists``."""
         return Path(self.path).exists()
+
+    def impatient(self) -> Self:
+        """See ``Warehouse.impatient``."""
+        return type(self)(path=self.path, patience=_IMPATIENT)
 
     def table_uri(self, table: str) -> str:
         """See ``Warehouse.table_uri``."""
@@ -179,8 +186,5 @@ def _is_held_by_another(error: BaseException) -> bool:
 
 
 def _local_files(uris: Iterable[str]) -> list[str]:
-    # Takes most of a second to import, which loading the definitions must not pay.
-    from cloudpathlib import AnyPath  # noqa: PLC0415
-
     # DuckDB takes each name for a pattern.
-    return [escape(os.fspath(AnyPath(uri))) for uri in uris]
+    return [escape(os.fspath(at(uri))) for uri in uris]

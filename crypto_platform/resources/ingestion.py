@@ -15,9 +15,6 @@ from crypto_platform.failures import PermanentFailure
 from crypto_platform.manifests import AbsenceStatus
 from crypto_platform.streams import Stream, Window
 
-SIMULATED = "simulated"
-"""The source of what a simulated market says; whatever else names a source is real."""
-
 
 class IngestionFailure(dg.Failure):
     """The price API could not be asked now; a later try may succeed."""
@@ -83,6 +80,22 @@ class PricesAnswer(BaseModel, frozen=True):
     credits: int
     source: str
     fetched_at: AwareDatetime
+
+    def of_windows_from(self, first: int) -> Self:
+        """This answer with its windows counted from another one than the first."""
+        return self.model_copy(
+            update={
+                "objects": tuple(
+                    one.model_copy(update={"window": one.window + first}) for one in self.objects
+                ),
+                "absent": tuple(
+                    one.model_copy(
+                        update={"windows": tuple((a + first, b + first) for a, b in one.windows)}
+                    )
+                    for one in self.absent
+                ),
+            }
+        )
 
     def and_then(self, later: Self) -> Self:
         """This answer and the one that continued it, as one."""
@@ -182,27 +195,41 @@ class Ingestion(dg.ConfigurableResource[None], ABC):
             run_id: The run that asks.
             credits_left: What the month's budget still allows; ``None`` where there is none.
         """
-        event: dict[str, Any] | None = {
+        # Loading the definitions must not pay for the function's modules.
+        from lambda_function.events import MOST_WINDOWS  # noqa: PLC0415
+
+        whole: dict[str, Any] = {
             "action": "prices",
             "run_id": run_id,
             "granularity": stream.granularity,
             "vs_currency": vs_currency,
             "coins": list(coins),
-            "windows": [
-                {**window.model_dump(mode="json"), "uri": uri}
-                for window, uri in zip(windows, window_uris, strict=True)
-            ],
             "rejected_uri": rejected_uri,
-            "part": 0,
-            "credits_left": credits_left,
         }
+        targets = [
+            {**window.model_dump(mode="json"), "uri": uri}
+            for window, uri in zip(windows, window_uris, strict=True)
+        ]
         total: PricesAnswer | None = None
-        while event:
-            answer = self.invoke(event)
-            part = PricesAnswer.model_validate(answer)
-            total = total.and_then(part) if total else part
-            event = {**event, **answer["continuation"]} if answer["continuation"] else None
-        assert total is not None  # noqa: S101 - the loop runs at least once
+        part = 0
+        for first in range(0, len(targets), MOST_WINDOWS):
+            left = credits_left
+            if left is not None and total:
+                left = max(0, left - total.credits)
+            event: dict[str, Any] | None = {
+                **whole,
+                "windows": targets[first : first + MOST_WINDOWS],
+                # Every invocation's files have a name of their own.
+                "part": part,
+                "credits_left": left,
+            }
+            while event:
+                answer = self.invoke(event)
+                told = PricesAnswer.model_validate(answer).of_windows_from(first)
+                total = total.and_then(told) if total else told
+                part += 1
+                event = {**event, **answer["continuation"]} if answer["continuation"] else None
+        assert total is not None  # noqa: S101 - there is at least one window
         return total
 
     def markets(  # noqa: PLR0913 - the request's facts, each by name

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -204,16 +205,13 @@ class Layer:
                 raise
             raise LakeRefusedError(
                 f"The {self.name} lake, {self.root}, may not be used: {error} Nothing was "
-                f"committed. Correct {self.name.upper()}_BUCKET or the credentials, or attach the "
-                "policy crypto-platform to whoever Dagster runs as; crypto-platform doctor looks "
-                "at all of it."
+                "committed. Correct RAW_BUCKET, TRANSFORMED_BUCKET or the credentials, or attach "
+                "the policy crypto-platform to whoever Dagster runs as; crypto-platform doctor "
+                "looks at all of it."
             ) from error
 
     def _at(self, path: str) -> Any:
-        # Takes most of a second to import, which loading the definitions must not pay.
-        from cloudpathlib import AnyPath  # noqa: PLC0415
-
-        return AnyPath(self.uri(path))
+        return at(self.uri(path))
 
 
 class Lake(dg.ConfigurableResource[None]):
@@ -238,6 +236,16 @@ class Lake(dg.ConfigurableResource[None]):
         return Layer(self.transformed_root, "transformed", "transformed_prices")
 
 
+def at(uri: str) -> Any:
+    """The path, on disk or in a bucket, that an address names."""
+    if "://" not in uri:
+        return Path(uri)
+    # Takes a quarter of a second to import, which what stays on this disk must not pay.
+    from cloudpathlib import AnyPath  # noqa: PLC0415
+
+    return AnyPath(uri)
+
+
 def sha256(content: bytes) -> str:
     """Checksum of a file's bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
@@ -245,8 +253,10 @@ def sha256(content: bytes) -> str:
 
 def to_json_lines(records: Iterable[Mapping[str, Any]]) -> bytes:
     """Records as gzip-compressed JSON lines; the same records give the same bytes."""
-    lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
-    return gzip.compress(lines.encode(), compresslevel=1, mtime=0)
+    # Loading the definitions must not pay for it.
+    from lambda_function.lake import packed  # noqa: PLC0415
+
+    return packed([json.dumps(record, separators=(",", ":")).encode() for record in records])
 
 
 def from_json_lines(content: bytes, first: int | None = None) -> list[dict[str, Any]]:

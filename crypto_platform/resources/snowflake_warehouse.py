@@ -2,76 +2,30 @@
 
 import json
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from datetime import UTC, datetime, timedelta
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from crypto_platform.failures import PermanentFailure
 from crypto_platform.manifests import Manifest
-from crypto_platform.resources.warehouse import (
-    Row,
-    Session,
-    Warehouse,
-    WarehouseBusyError,
-    from_engine,
-    to_engine,
+from crypto_platform.resources.snowflake_failures import (
+    LOCK_TIMEOUT,
+    SnowflakeRefusedError,
+    failure,
 )
-from crypto_platform.resources.warehouse_sql import identifier, literal, snowflake_statement
+from crypto_platform.resources.snowflake_session import CopySession
+from crypto_platform.resources.snowpipe_session import LandedSession
+from crypto_platform.resources.warehouse import Session, Warehouse
 from crypto_platform.settings import Settings, SettingsError
-from crypto_platform.streams import Dataset, Stream
+from crypto_platform.streams import Stream
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
-    from snowflake.connector.errors import Error
-
-# Snowflake's own limit on FILES.
-_FILES_A_COPY = 1_000
-
-# Above 65,280 values the connector uploads a batch to a stage; below, it goes with the statement.
-_VALUES_A_BATCH = 50_000
-
-# COPY_HISTORY reaches back fourteen days; a day less, since a file is older than its manifest.
-_REMEMBERED = timedelta(days=13)
 
 # How long the connector goes on trying to be heard, and how long it lets one statement run.
 _NETWORK_TIMEOUT = 900
-
-# Snowflake ends a transaction whose client vanished once others have waited five minutes for it.
-_LOCK_TIMEOUT = 900
-
-# The types that the tables have, as the connector names them and as SQL casts to them.
-_CASTS = {
-    "BOOLEAN": "BOOLEAN",
-    "DATE": "DATE",
-    "FIXED": "NUMBER",
-    "REAL": "DOUBLE",
-    "TEXT": "VARCHAR",
-    "TIMESTAMP_NTZ": "TIMESTAMP_NTZ",
-}
-
-# Errors that Snowflake gives the class of a wrong statement, though another try may succeed: a
-# statement cancelled or out of time, a session that has expired, a service that is restarting.
-_MAY_PASS = frozenset({604, 630, 390104, 390110, 390111, 390112, 390114})
-_LOCK_WAITED_TOO_LONG = 625
-_LOGIN_REFUSED = 250001
-
-
-class SnowflakeRefusedError(PermanentFailure):
-    """Snowflake will not do it, now or later, until someone changes something."""
-
-
-class SnowflakeUnavailableError(Exception):
-    """Snowflake could not be reached, or the connection was lost; another try may succeed."""
-
-
-class SnowpipeLateError(Exception):
-    """The pipe has not brought in all files of a load in the time that was allowed."""
 
 
 class SnowflakeWarehouse(Warehouse):
@@ -130,16 +84,23 @@ class SnowflakeWarehouse(Warehouse):
         """
         del read_only
         with self._connection(self._tag()) as connection:
-            yield _CopySession(connection, self.stage_root)
+            yield CopySession(connection, self.stage_root)
 
     @contextmanager
     def loading_session(self, stream: Stream, manifests: Sequence[Manifest]) -> Iterator[Session]:
         """See ``Warehouse.loading_session``: tagged with run and partitions."""
         with self._connection(self._tag(stream, manifests)) as connection:
             if self.load_mode == "copy":
-                yield _CopySession(connection, self.stage_root)
+                yield CopySession(connection, self.stage_root)
                 return
-            landed = _LandedSession(connection, self, stream, manifests)
+            landed = LandedSession(
+                connection,
+                self.stage_root,
+                stream,
+                manifests,
+                patience=self.landing_patience,
+                interval=self.landing_interval,
+            )
             yield landed
             # Only reached once the load is committed. If it fails, or never happens, the rows are
             # taken again by the next load of these windows.
@@ -162,7 +123,7 @@ class SnowflakeWarehouse(Warehouse):
         # Takes seconds to import, which loading the definitions must not pay.
         from dagster_snowflake import SnowflakeResource  # noqa: PLC0415
 
-        parameters = {"QUERY_TAG": query_tag, "LOCK_TIMEOUT": _LOCK_TIMEOUT}
+        parameters = {"QUERY_TAG": query_tag, "LOCK_TIMEOUT": LOCK_TIMEOUT}
         options = {
             "network_timeout": _NETWORK_TIMEOUT,
             "login_timeout": 60,
@@ -211,155 +172,7 @@ class SnowflakeWarehouse(Warehouse):
                 f"SNOWFLAKE_PRIVATE_KEY_PASSPHRASE than is set: {error}"
             ) from error
         except Error as error:
-            raise _failure(error) from error
-
-
-class _CopySession:
-    """A ``Session`` on Snowflake that copies files from the stage."""
-
-    def __init__(self, connection: "SnowflakeConnection", stage_root: str) -> None:
-        self._connection = connection
-        self._stage_root = stage_root.rstrip("/") + "/"
-
-    def execute(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
-        with _failures(), closing(self._connection.cursor()) as cursor:
-            cursor.execute(sql, tuple(to_engine(value) for value in params))
-            names = [column.name.lower() for column in cursor.description]
-            return [
-                {name: from_engine(value) for name, value in zip(names, row, strict=True)}
-                for row in cursor.fetchall()
-            ]
-
-    def stage_files(self, table: str, uris: Sequence[str]) -> None:
-        self.copy_files(table, [self.path(uri) for uri in uris])
-
-    def copy_files(self, table: str, paths: Iterable[str]) -> None:
-        """Add the rows of files, named relative to the stage, to a table."""
-        casts = self.casts(table)
-        remaining = iter(paths)
-        while batch := list(islice(remaining, _FILES_A_COPY)):
-            self.execute(
-                snowflake_statement(
-                    "copy_files",
-                    table=identifier(table),
-                    columns=", ".join(casts),
-                    values=", ".join(f"$1:{name}::{cast}" for name, cast in casts.items()),
-                    files=", ".join(map(literal, batch)),
-                )
-            )
-
-    def stage_rows(self, table: str, rows: Iterable[Row]) -> None:
-        names = list(self.casts(table))
-        sql = snowflake_statement(
-            "insert_rows",
-            table=identifier(table),
-            columns=", ".join(names),
-            places=", ".join("?" * len(names)),
-        )
-        remaining = (tuple(to_engine(row.get(name)) for name in names) for row in rows)
-        with _failures(), closing(self._connection.cursor()) as cursor:
-            while batch := list(islice(remaining, _VALUES_A_BATCH // len(names))):
-                cursor.executemany(sql, batch)
-
-    def path(self, uri: str) -> str:
-        """Where a file is, relative to the stage."""
-        if not uri.startswith(self._stage_root):
-            raise ValueError(
-                f"{uri} is not under {self._stage_root}, which the stage transformed_lake stands "
-                "for; set TRANSFORMED_BUCKET to the stage's bucket, or make the stage again."
-            )
-        return uri.removeprefix(self._stage_root)
-
-    def casts(self, table: str) -> dict[str, str]:
-        """The type of each column of a table, by its name."""
-        from snowflake.connector.constants import FIELD_ID_TO_NAME  # noqa: PLC0415
-
-        with _failures(), closing(self._connection.cursor()) as cursor:
-            cursor.execute(snowflake_statement("columns", table=identifier(table)))
-            return {
-                identifier(column.name.lower()): _CASTS[FIELD_ID_TO_NAME[column.type_code]]
-                for column in cursor.description
-            }
-
-
-class _LandedSession(_CopySession):
-    """A ``Session`` that takes the files of a load from where pipes have landed them."""
-
-    def __init__(
-        self,
-        connection: "SnowflakeConnection",
-        warehouse: SnowflakeWarehouse,
-        stream: Stream,
-        manifests: Sequence[Manifest],
-    ) -> None:
-        super().__init__(connection, warehouse.stage_root)
-        self._landings = landing_tables(stream)
-        self._written_at = {
-            file.path: manifest.written_at for manifest in manifests for file in manifest.files
-        }
-        self._patience = warehouse.landing_patience
-        self._interval = warehouse.landing_interval
-
-    def stage_files(self, table: str, uris: Sequence[str]) -> None:
-        if not uris:
-            return
-        landing = self._landings[table]
-        paths = [self.path(uri) for uri in uris]
-        horizon = datetime.now(UTC) - _REMEMBERED
-        self._wait(landing, {path for path in paths if self._written_at[path] > horizon})
-        self.execute(snowflake_statement("stage_awaited"))
-        self.stage_rows("staged_files", ({"file_name": path} for path in paths))
-        columns = ", ".join(self.casts(table))
-        parts = {"table": identifier(table), "landing": landing, "columns": columns}
-        self.execute(snowflake_statement("take_landed", **parts))
-        missing = self.execute(snowflake_statement("not_landed", landing=landing))
-        self.copy_files(table, [row["file_name"] for row in missing])
-
-    def clear(self) -> None:
-        """Take the windows of the load out of the landing tables."""
-        for landing in self._landings.values():
-            self.execute(snowflake_statement("clear_landed", landing=landing))
-
-    def _wait(self, landing: str, paths: set[str]) -> None:
-        deadline = time.monotonic() + self._patience
-        while missing := paths - self._landed(landing, paths):
-            if time.monotonic() > deadline:
-                pipe = landing.replace("_landing", "_pipe")
-                raise SnowpipeLateError(
-                    f"The pipe {pipe} has landed {len(paths) - len(missing)} of {len(paths)} files "
-                    f"in {self._patience:.0f} seconds; {min(missing)} is not in COPY_HISTORY. "
-                    f"Nothing was loaded. Ask SYSTEM$PIPE_STATUS('transformed.{pipe}') whether it "
-                    "runs; if it does and a notification was lost, run ALTER PIPE "
-                    f"transformed.{pipe} REFRESH, or set SNOWFLAKE_LOAD_MODE=copy."
-                )
-            time.sleep(self._interval)
-
-    def _landed(self, landing: str, paths: set[str]) -> set[str]:
-        """Those of the files that the pipe has landed."""
-        landed = set()
-        for row in self.execute(snowflake_statement("landed_history", landing=landing.upper())):
-            # A file's name begins at the stage or at the folder that the pipe reads.
-            uri = f"{row['stage_location'].rstrip('/')}/{row['file_name'].lstrip('/')}"
-            path = uri.removeprefix(self._stage_root)
-            if path not in paths:
-                continue
-            status = row["status"].lower()
-            if status == "loaded":
-                landed.add(path)
-            elif status in {"load failed", "partially loaded"}:
-                raise SnowflakeRefusedError(
-                    f"The pipe into {landing} could not land {path}: {row['first_error_message']}. "
-                    "Nothing was loaded; materialize transformed_prices for its partition again."
-                )
-        return landed
-
-
-def landing_tables(stream: Stream) -> Mapping[str, str]:
-    """Where the pipes land the files of each temporary table of a load."""
-    tables: dict[Dataset, str] = {"prices": f"{stream.table}_landing"}
-    if stream.snapshot_within is not None:
-        tables["snapshots"] = "market_snapshots_landing"
-    return {f"staged_{dataset}": table for dataset, table in tables.items()}
+            raise failure(error) from error
 
 
 def snowflake_warehouse(settings: Settings, *, role: str | None = None) -> SnowflakeWarehouse:
@@ -390,43 +203,4 @@ def snowflake_warehouse(settings: Settings, *, role: str | None = None) -> Snowf
         schema_name=settings.snowflake_schema,
         stage_root=f"s3://{settings.transformed_bucket}",
         load_mode=settings.snowflake_load_mode,
-    )
-
-
-@contextmanager
-def _failures() -> Iterator[None]:
-    from snowflake.connector.errors import Error  # noqa: PLC0415
-
-    try:
-        yield
-    except Error as error:
-        raise _failure(error) from error
-
-
-def _failure(error: "Error") -> Exception:
-    """What an error of the connector means for the run: whether trying again can heal it."""
-    from snowflake.connector import errors  # noqa: PLC0415
-
-    said = f"Snowflake says: {error.msg or error}"
-    if error.errno == _LOCK_WAITED_TOO_LONG:
-        return WarehouseBusyError(
-            f"Another transaction held a table for {_LOCK_TIMEOUT} seconds; nothing was changed. "
-            f"Try again when the other load is done. {said}"
-        )
-    # An unreachable host is an OperationalError; a refused login is told by the plain class.
-    refused = type(error) in {errors.DatabaseError, errors.ForbiddenError}
-    if refused and error.errno == _LOGIN_REFUSED:
-        return SnowflakeRefusedError(
-            "Snowflake refused the login; check SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER and that the "
-            f"user has the public key of SNOWFLAKE_PRIVATE_KEY_PATH. {said}"
-        )
-    permanent = (errors.ProgrammingError, errors.IntegrityError, errors.DataError)
-    if isinstance(error, permanent) and error.errno not in _MAY_PASS:
-        return SnowflakeRefusedError(
-            "Snowflake refused a statement and nothing was changed; if something does not exist "
-            f"or is not authorized, run crypto-platform snowflake apply. {said}"
-        )
-    return SnowflakeUnavailableError(
-        "The connection to Snowflake was lost or could not be made; an open transaction is rolled "
-        f"back by Snowflake, and the load can be repeated. {said}"
     )

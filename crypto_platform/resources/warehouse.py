@@ -10,18 +10,17 @@ from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import dagster as dg
 
 from crypto_platform.failures import PermanentFailure
 from crypto_platform.manifests import Manifest
-from crypto_platform.resources.ingestion import SIMULATED
 from crypto_platform.resources.warehouse_sql import (
     only_reads,
     statement,
 )
-from crypto_platform.streams import STREAMS, Dataset, Stream, Window
+from crypto_platform.streams import SIMULATED, STREAMS, Dataset, Stream, Window
 
 Row = dict[str, Any]
 
@@ -273,6 +272,10 @@ class Warehouse(dg.ConfigurableResource[None]):
     def exists(self) -> bool:
         """Whether there is anything to read, for who must not make it by asking."""
         return True
+
+    def impatient(self) -> Self:
+        """The same warehouse, for who would rather come back later than wait long for it."""
+        return self
 
     @abstractmethod
     def table_uri(self, table: str) -> str:

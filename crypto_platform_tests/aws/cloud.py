@@ -6,6 +6,7 @@ behind the jobs; Snowflake's connector over fakesnow, as the scripts make the ac
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from crypto_platform.resources.lake import Lake
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.resources.snowflake_warehouse import SnowflakeWarehouse
 from crypto_platform.settings import Settings
-from crypto_platform.simulated_market import SimulatedMarket
+from crypto_platform.simulated_market import MarketServer
 from crypto_platform.snowflake_checks import defined_pipes
 from crypto_platform_tests.aws.account import TRANSFORMED_BUCKET, client
 from crypto_platform_tests.aws.glue_runs import GlueRuns, running_jobs
@@ -46,6 +47,7 @@ class Cloud:
         jobs: What runs the Glue jobs.
         warehouse: Snowflake.
         wire: The way to Snowflake.
+        market: The price API.
         home: The folder of this machine, which holds nothing of the platform's.
     """
 
@@ -54,6 +56,7 @@ class Cloud:
     jobs: GlueRuns
     warehouse: SnowflakeWarehouse
     wire: Wire
+    market: MarketServer
     home: Path
 
     @property
@@ -77,7 +80,7 @@ class Cloud:
 @contextmanager
 def cloud(
     folder: Path,
-    market: SimulatedMarket,
+    market: MarketServer,
     build_snowflake: BuildSnowflake,
     wire: Wire,
     variables: Mapping[str, str],
@@ -101,6 +104,10 @@ def cloud(
         warehouse = build_snowflake(
             f"s3://{TRANSFORMED_BUCKET}", mirror=folder / "mirror", network_timeout=1
         )
+        # Of this test alone: it may encrypt its key, or lose it.
+        private_key = folder / "snowflake.p8"
+        shutil.copy(warehouse.private_key_path, private_key)
+        warehouse = SnowflakeWarehouse(**{**dict(warehouse), "private_key_path": str(private_key)})
         wire.rewrites += [mirroring(folder / "mirror", read_transformed), *as_documented()]
         environment = {
             "CRYPTO_PROFILE": "aws",
@@ -122,7 +129,7 @@ def cloud(
         patch.setitem(PROFILES["aws"].builders, "transform", _impatient_glue)
         # A run that fails is tried again by the test, not by Dagster after half a minute.
         patch.setattr("crypto_platform.assets._HEALS_BY_ITSELF", None)
-        yield Cloud(environment, functions, jobs, warehouse, wire, folder / "home")
+        yield Cloud(environment, functions, jobs, warehouse, wire, market, folder / "home")
 
 
 def configure_function(variables: Mapping[str, str]) -> None:

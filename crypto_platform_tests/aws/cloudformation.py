@@ -1,5 +1,6 @@
 """Resource types that moto's CloudFormation skips, created through the same server's own API."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,20 @@ def _delete_provider(arn: str) -> None:
     client("iam").delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
 
 
+def _create_topic_policy(properties: Properties) -> str:
+    for topic in properties["Topics"]:
+        client("sns").set_topic_attributes(
+            TopicArn=topic,
+            AttributeName="Policy",
+            AttributeValue=json.dumps(properties["PolicyDocument"]),
+        )
+    return str(properties["Topics"])
+
+
+def _goes_with_its_topic(_: str) -> None:
+    """Nothing is left to delete."""
+
+
 def _is_kept(_: str) -> None:
     """The template retains it."""
 
@@ -92,5 +107,6 @@ MODELS = (
     _model("AWS::Glue::Job", _create_job, _delete_job),
     _model("AWS::IAM::OIDCProvider", _create_provider, _delete_provider),
     _model("AWS::SNS::Subscription", _create_subscription, _delete_subscription),
+    _model("AWS::SNS::TopicPolicy", _create_topic_policy, _goes_with_its_topic),
     _model("AWS::SecretsManager::Secret", _create_secret, _is_kept),
 )

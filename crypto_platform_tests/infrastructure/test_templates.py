@@ -17,7 +17,14 @@ from cfnlint import decode
 
 from crypto_platform.settings import Settings
 from crypto_platform_tests.aws.account import client
-from crypto_platform_tests.aws.stack import FILLED_IN, PLATFORM, STACK, account_with_code
+from crypto_platform_tests.aws.stack import (
+    BOOTSTRAP,
+    CODE_BUCKET,
+    FILLED_IN,
+    PLATFORM,
+    STACK,
+    account_with_code,
+)
 from infrastructure.package import artifacts, version
 
 # What SKIPPED says, said by moto.
@@ -27,14 +34,12 @@ ROOT = Path(__file__).parents[2]
 TEMPLATES = sorted((ROOT / "infrastructure").glob("*.yaml"))
 SETTINGS = Settings.from_environment({})
 
-SKIPPED = {
-    "AWS::S3::BucketPolicy",
-    "AWS::SNS::TopicPolicy",
-}
+# Its own S3 takes the policy's condition for always met, and would refuse everything.
+SKIPPED = {"AWS::S3::BucketPolicy"}
 
 
-def resources() -> dict[str, Any]:
-    template, _ = decode.decode(str(PLATFORM))
+def resources(path: Path = PLATFORM) -> dict[str, Any]:
+    template, _ = decode.decode(str(path))
     found: dict[str, Any] = json.loads(json.dumps(template["Resources"]))
     return found
 
@@ -180,6 +185,116 @@ def test_the_buckets_are_private_versioned_and_forget_old_versions() -> None:
         (rule,) = bucket["LifecycleConfiguration"]["Rules"]
         assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
         assert rule["ExpiredObjectDeleteMarker"] is True
+
+
+def test_both_buckets_are_read_and_written_over_tls_alone() -> None:
+    policies = {
+        policy["Bucket"]["Ref"]: policy["PolicyDocument"]["Statement"]
+        for policy in of_type("AWS::S3::BucketPolicy")
+    }
+    assert set(policies) == {"RawBucket", "TransformedBucket"}
+    for bucket, (statement,) in policies.items():
+        assert statement == {
+            "Sid": "OnlyOverTls",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": [
+                {"Fn::GetAtt": [bucket, "Arn"]},
+                {"Fn::Sub": f"${{{bucket}.Arn}}/*"},
+            ],
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        }
+
+
+@pytest.mark.integration
+def test_alarms_and_rules_of_this_account_alone_may_publish_to_the_topic(
+    stack: Callable[..., None],
+) -> None:
+    stack()
+    (topic,) = client("sns").list_topics()["Topics"]
+    attributes = client("sns").get_topic_attributes(TopicArn=topic["TopicArn"])["Attributes"]
+    assert json.loads(attributes["Policy"])["Statement"] == [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]},
+            "Action": "sns:Publish",
+            "Resource": topic["TopicArn"],
+            "Condition": {"StringEquals": {"aws:SourceAccount": "123456789012"}},
+        }
+    ]
+
+
+def assume_policy(role: str) -> dict[str, Any]:
+    document = client("iam").get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+    (statement,) = document["Statement"]
+    found: dict[str, Any] = statement
+    return found
+
+
+def actions(role: str, policy: str) -> set[str]:
+    document = client("iam").get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+    listed = [statement["Action"] for statement in document["Statement"]]
+    return {
+        action for found in listed for action in (found if isinstance(found, list) else [found])
+    }
+
+
+@pytest.mark.integration
+def test_only_the_repositorys_environment_becomes_the_role_that_deploys(
+    stack: Callable[..., None],
+) -> None:
+    assert stack
+    (provider,) = client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"]
+    assert provider["Arn"].endswith("oidc-provider/token.actions.githubusercontent.com")
+    assert assume_policy("crypto-deploy") == {
+        "Effect": "Allow",
+        "Principal": {"Federated": provider["Arn"]},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": {
+            "StringEquals": {
+                "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
+                "token.actions.githubusercontent.com:sub": "repo:owner/name:environment:aws",
+            }
+        },
+    }
+
+
+@pytest.mark.integration
+def test_the_role_that_deploys_only_hands_changes_over_and_looks(
+    stack: Callable[..., None],
+) -> None:
+    assert stack
+    assert assume_policy("crypto-stack")["Principal"] == {"Service": "cloudformation.amazonaws.com"}
+    assert actions("crypto-deploy", "deploy") == {
+        "cloudformation:CreateChangeSet",
+        "cloudformation:DescribeChangeSet",
+        "cloudformation:DescribeStacks",
+        "cloudformation:ExecuteChangeSet",
+        "glue:GetJob",
+        "iam:PassRole",
+        "lambda:GetFunctionConfiguration",
+        "lambda:InvokeFunction",
+        "s3:DeleteObject",
+        "s3:GetObject",
+        "s3:ListBucket",
+        "s3:PutObject",
+        "sns:GetTopicAttributes",
+    }
+
+
+@pytest.mark.integration
+def test_the_bucket_of_the_code_is_created_encrypted(stack: Callable[..., None]) -> None:
+    assert stack
+    encryption = client("s3").get_bucket_encryption(Bucket=CODE_BUCKET)
+    (rule,) = encryption["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    (bucket,) = (
+        found["Properties"]
+        for found in resources(BOOTSTRAP).values()
+        if found["Type"] == "AWS::S3::Bucket"
+    )
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
 
 
 def test_data_and_the_key_survive_the_stack() -> None:

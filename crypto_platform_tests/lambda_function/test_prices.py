@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -20,6 +21,8 @@ from crypto_platform_tests.lambda_function.conftest import (
     records,
     written,
 )
+from lambda_function import prices
+from lambda_function.coingecko import THREADS
 from lambda_function.errors import (
     BudgetExceeded,
     IngestionError,
@@ -30,6 +33,7 @@ from lambda_function.errors import (
     Unauthorized,
     Unreachable,
 )
+from lambda_function.events import MOST_WINDOWS
 
 SIX_HOURS = timedelta(hours=6)
 NOT_FOUND = Reply.json({"error": "coin not found"}, 404)
@@ -49,6 +53,15 @@ class Context:
         return int(1000 * (self._end - self._clock.monotonic()))
 
 
+def points(answer: dict[str, Any], coin: str, windows: int) -> list[int]:
+    """How many prices of a coin each window's object has."""
+    counts = [0] * windows
+    for found in answer["objects"]:
+        for record in records(found["uri"]):
+            counts[found["window"]] += len(record["prices"]) * (record["coin_id"] == coin)
+    return counts
+
+
 def finest(event: dict[str, Any]) -> dict[str, Any]:
     return {**event, "granularity": "finest"}
 
@@ -57,7 +70,8 @@ def test_a_year_of_days_takes_one_call_a_coin(ingestion: Ingestion) -> None:
     coins = [f"coin-{number}" for number in range(25)]
     answer = ingestion.prices(coins, ingestion.days(365))
     assert answer["calls"] == answer["credits"] == len(ingestion.api.asked) == 25
-    assert answer["points"] == {coin: [1] * 365 for coin in coins}
+    assert answer["points"] == dict.fromkeys(coins, 365)
+    assert points(answer, coins[0], 365) == [1] * 365
     assert answer["absent"] == []
 
 
@@ -65,13 +79,13 @@ def test_90_days_of_six_hour_windows_take_one_call_a_coin(ingestion: Ingestion) 
     windows = ingestion.windows(360, SIX_HOURS, NOW - timedelta(days=2))
     answer = ingestion.run(finest(ingestion.event(["bitcoin", "ethereum"], windows)))
     assert answer["calls"] == 2
-    assert answer["points"]["bitcoin"] == [6] * 360
+    assert points(answer, "bitcoin", 360) == [6] * 360
 
 
 def test_the_newest_windows_are_fetched_at_five_minutes(ingestion: Ingestion) -> None:
     event = finest(ingestion.event(["bitcoin"], ingestion.windows(3, SIX_HOURS)))
     answer = ingestion.run(event)
-    assert answer["points"]["bitcoin"] == [72, 72, 72]
+    assert points(answer, "bitcoin", 3) == [72, 72, 72]
     assert {record["granularity"] for record in written(answer)} == {"5-minute"}
 
 
@@ -81,7 +95,7 @@ def test_old_and_new_windows_of_one_event_each_get_the_finest_there_is(
     windows = ingestion.windows(8, SIX_HOURS)
     answer = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
     assert answer["calls"] == 2
-    assert answer["points"]["bitcoin"] == [6] * 5 + [72] * 3
+    assert points(answer, "bitcoin", 8) == [6] * 5 + [72] * 3
 
 
 def test_each_window_has_one_object_with_a_line_a_coin_in_the_events_order(
@@ -157,7 +171,7 @@ def test_a_window_without_a_price_is_missing_at_source(ingestion: Ingestion) -> 
     (absent,) = answer["absent"]
     assert (absent["coin_id"], absent["status"]) == ("bitcoin", "missing_at_source")
     assert absent["windows"] == [[1, 2], [4, 4]]
-    assert answer["points"]["bitcoin"] == [1, 0, 0, 1, 0]
+    assert points(answer, "bitcoin", 5) == [1, 0, 0, 1, 0]
     assert [found["window"] for found in answer["objects"]] == [0, 3]
 
 
@@ -192,7 +206,7 @@ def test_every_window_of_every_coin_has_a_price_or_a_reason(ingestion: Ingestion
         "dead": ["out_of_plan"] * 11 + ["failed"] * 99,
         "empty": ["out_of_plan"] * 11 + ["missing_at_source"] * 99,
     }
-    assert answer["points"]["bitcoin"] == [0] * 11 + [1] * 99
+    assert points(answer, "bitcoin", 110) == [0] * 11 + [1] * 99
 
 
 def test_windows_out_of_plan_are_not_asked_for(ingestion: Ingestion) -> None:
@@ -220,7 +234,7 @@ def test_an_edge_that_overtakes_the_oldest_window_does_not_cost_the_others(
     ingestion.clock.start = NOW.replace(hour=23, minute=59) - timedelta(days=1)
     ingestion.api.reply("bitcoin", TOO_OLD)
     answer = ingestion.prices(["bitcoin"], ingestion.days(119, ingestion.clock.start))
-    assert answer["points"]["bitcoin"] == [0] + [1] * 118
+    assert points(answer, "bitcoin", 119) == [0] + [1] * 118
     (absent,) = answer["absent"]
     assert (absent["status"], absent["windows"]) == ("out_of_plan", [[0, 0]])
 
@@ -228,7 +242,7 @@ def test_an_edge_that_overtakes_the_oldest_window_does_not_cost_the_others(
 def test_a_dead_coin_does_not_stop_the_others(ingestion: Ingestion) -> None:
     ingestion.api.always("dead", NOT_FOUND)
     answer = ingestion.prices(["bitcoin", "dead", "ethereum"], ingestion.days(3))
-    assert answer["points"] == {"bitcoin": [1] * 3, "dead": [0] * 3, "ethereum": [1] * 3}
+    assert answer["points"] == {"bitcoin": 3, "dead": 0, "ethereum": 3}
     (absent,) = answer["absent"]
     assert (absent["coin_id"], absent["status"]) == ("dead", "failed")
     assert absent["windows"] == [[0, 2]]
@@ -238,7 +252,7 @@ def test_a_dead_coin_does_not_stop_the_others(ingestion: Ingestion) -> None:
 def test_a_coin_that_cannot_be_had_now_does_not_stop_the_others(ingestion: Ingestion) -> None:
     ingestion.api.always("slow", DOWN)
     answer = ingestion.prices(["bitcoin", "slow"], ingestion.days(3))
-    assert answer["points"] == {"bitcoin": [1] * 3, "slow": [0] * 3}
+    assert answer["points"] == {"bitcoin": 3, "slow": 0}
     assert "HTTP 503" in answer["absent"][0]["reason"]
 
 
@@ -247,7 +261,7 @@ def test_what_was_had_of_a_coin_before_it_failed_is_kept(ingestion: Ingestion) -
     good = chart("bitcoin", 1_795_000_000, 1_795_400_000, NOW)
     ingestion.api.reply("bitcoin", Reply.json(good), NOT_FOUND)
     answer = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
-    assert answer["points"]["bitcoin"] == [6] * 5 + [0] * 3
+    assert points(answer, "bitcoin", 8) == [6] * 5 + [0] * 3
     (absent,) = answer["absent"]
     assert (absent["status"], absent["windows"]) == ("failed", [[5, 7]])
 
@@ -282,7 +296,7 @@ def test_coins_not_asked_for_as_the_api_went_down_say_so(ingestion: Ingestion) -
     for coin in coins[1:]:
         ingestion.api.always(coin, DOWN)
     answer = ingestion.prices(coins, ingestion.days(3))
-    assert answer["points"][coins[0]] == [1, 1, 1]
+    assert answer["points"][coins[0]] == 3
     assert "had failed for 8 coins in a row" in answer["absent"][-1]["reason"]
 
 
@@ -319,7 +333,7 @@ def test_a_coin_id_comes_back_in_its_records_as_it_was(ingestion: Ingestion) -> 
 
 def test_a_coin_named_twice_is_asked_for_once(ingestion: Ingestion) -> None:
     answer = ingestion.prices(["bitcoin", "bitcoin"], ingestion.days(2))
-    assert (answer["calls"], answer["points"]) == (1, {"bitcoin": [1, 1]})
+    assert (answer["calls"], answer["points"]) == (1, {"bitcoin": 2})
 
 
 @pytest.mark.parametrize(
@@ -422,6 +436,60 @@ def test_dead_coins_in_a_last_part_do_not_undo_the_parts_before(ingestion: Inges
     first, last = follow(ingestion, event, seconds=100)
     assert (list(first["points"]), list(last["points"])) == (["bitcoin"], ["dead"])
     assert last["absent"][0]["status"] == "failed"
+
+
+def with_every_second_day_missing(ingestion: Ingestion, coin: str) -> None:
+    whole = chart(coin, int(NOW.timestamp()) - 2_000 * 86_400, int(NOW.timestamp()), NOW)
+    halved = {name: series[::2] for name, series in whole.items()}
+    ingestion.api.always(coin, Reply.json(halved))
+
+
+def test_an_answer_that_grows_too_large_is_continued(
+    ingestion: Ingestion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coins = [f"coin-{number}" for number in range(12)]
+    for coin in coins:
+        with_every_second_day_missing(ingestion, coin)
+    event = ingestion.event(coins, ingestion.days(400))
+    at_once = by_coin_and_window([ingestion.run(event)])
+    room = 5_000
+    monkeypatch.setattr(prices, "MOST_ABSENCES", room)
+
+    parts = follow(ingestion, event, seconds=900)
+
+    assert len(parts) > 1
+    assert by_coin_and_window(parts) == at_once
+    a_coin = len(json.dumps(parts[0]["absent"])) / len(parts[0]["points"])
+    for part in parts:
+        # Those under way when it was reached are still told.
+        assert len(json.dumps(part["absent"])) <= room + (THREADS + 1) * a_coin
+
+
+def test_one_coin_is_handled_however_little_room_there_is(
+    ingestion: Ingestion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_every_second_day_missing(ingestion, "bitcoin")
+    monkeypatch.setattr(prices, "MOST_ABSENCES", 1)
+    answer = ingestion.prices(["bitcoin"], ingestion.days(400))
+    assert answer["continuation"] is None
+
+
+def test_the_largest_answer_fits_into_what_lambda_takes_back(ingestion: Ingestion) -> None:
+    with_every_second_day_missing(ingestion, "bitcoin")
+    windows = [
+        {**window, "uri": window["uri"].replace("run-1", str(UUID(int=0)))}
+        for window in ingestion.days(400)
+    ]
+    answer = ingestion.prices(["bitcoin"], windows)
+    objects = len(json.dumps(answer["objects"])) / len(answer["objects"]) * MOST_WINDOWS
+    # A coin whose every second window is missing, at the most windows there may be.
+    a_coin = len(json.dumps(answer["absent"])) / 400 * MOST_WINDOWS
+    assert objects + prices.MOST_ABSENCES + THREADS * a_coin < 6 * 1024 * 1024
+
+
+def test_more_windows_than_an_answer_holds_are_refused(ingestion: Ingestion) -> None:
+    with pytest.raises(InvalidRequest, match="10001 windows, and one may have 10000"):
+        ingestion.prices(["bitcoin"], ingestion.days(10_001))
 
 
 def test_too_little_time_for_one_coin_is_an_error_not_an_endless_continuation(

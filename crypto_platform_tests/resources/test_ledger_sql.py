@@ -9,12 +9,17 @@ import pytest
 
 from crypto_platform.ledger import cells, keep_grid, status_counts
 from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
-from crypto_platform.resources.warehouse import Row, Warehouse
+from crypto_platform.resources.warehouse import Warehouse
 from crypto_platform.resources.warehouse_sql import ledger_statement
 from crypto_platform.settings import Settings
 from crypto_platform.streams import HISTORICAL
 from crypto_platform.tracked_coins import TrackedCoin, TrackedCoins
-from crypto_platform_tests.resources.transformed_lake import TransformedLake, absence, price
+from crypto_platform_tests.resources.transformed_lake import (
+    FETCHED_AT,
+    TransformedLake,
+    absence,
+    price,
+)
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 COINS = ("bitcoin", "ethereum")
@@ -68,7 +73,6 @@ def test_snowflake_says_what_duckdb_says(
             cells(engine, HISTORICAL, datetime.now(UTC)),
             engine.query(ledger_statement("sick_windows"), ["historical", *bounds]),
             engine.query(ledger_statement("oldest_window"), ["historical"]),
-            engine.query(f"{ledger_statement('newest_present')} ORDER BY 1", ["historical"]),
             engine.query(ledger_statement("known_streams")),
             engine.query("SELECT * FROM completeness ORDER BY coin_id, month"),
         ]
@@ -191,14 +195,21 @@ def test_the_heat_maps_cells_count_windows_by_status(warehouse: Warehouse) -> No
     assert all(row["cell"].day == 1 for row in cells(warehouse, HISTORICAL, datetime.now(UTC)))
 
 
-def test_the_bounds_of_healing_are_the_oldest_window_and_each_coins_newest_price(
+def test_a_sick_window_tells_since_when_the_coin_has_a_later_price(warehouse: Warehouse) -> None:
+    bounds = [TODAY - timedelta(days=5), TODAY, TODAY]
+    rows = warehouse.query(ledger_statement("sick_windows"), ["historical", *bounds])
+
+    assert [(row["coin_id"], row["status"], row["alive_since"]) for row in rows] == [
+        ("bitcoin", "pending", None),
+        ("ethereum", "failed", FETCHED_AT),
+        ("ethereum", "pending", None),
+    ]
+
+
+def test_the_oldest_window_of_a_stream_is_the_first_that_a_load_told_of(
     warehouse: Warehouse,
 ) -> None:
-    assert warehouse.query(ledger_statement("oldest_window"), ["historical"]) == [
-        {"oldest": TODAY - timedelta(days=5)}
-    ]
-    newest: list[Row] = warehouse.query(ledger_statement("newest_present"), ["historical"])
-    assert sorted((row["coin_id"], row["window_start"]) for row in newest) == [
-        ("bitcoin", TODAY - timedelta(days=3)),
-        ("ethereum", TODAY - timedelta(days=3)),
-    ]
+    oldest = ledger_statement("oldest_window")
+
+    assert warehouse.query(oldest, ["historical"]) == [{"oldest": TODAY - timedelta(days=5)}]
+    assert warehouse.query(oldest, ["intra_day"]) == [{"oldest": None}]

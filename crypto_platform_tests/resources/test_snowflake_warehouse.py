@@ -18,13 +18,12 @@ from snowflake.connector import errors
 from snowflake.connector.cursor import SnowflakeCursor
 
 from crypto_platform.manifests import Manifest
-from crypto_platform.resources.snowflake_warehouse import (
+from crypto_platform.resources.snowflake_failures import (
     SnowflakeRefusedError,
     SnowflakeUnavailableError,
-    SnowflakeWarehouse,
-    SnowpipeLateError,
-    snowflake_warehouse,
 )
+from crypto_platform.resources.snowflake_warehouse import SnowflakeWarehouse, snowflake_warehouse
+from crypto_platform.resources.snowpipe_session import SnowpipeLateError
 from crypto_platform.resources.warehouse import LoadMismatchError, Warehouse, WarehouseBusyError
 from crypto_platform.settings import Settings, SettingsError
 from crypto_platform.streams import HISTORICAL, INTRA_DAY
