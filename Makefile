@@ -9,7 +9,7 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui dev simulate test test-fast lint format types bench lock clean
+.PHONY: help demo demo-ui dev simulate test test-fast soak lint format types bench lock clean
 
 help: ## Show these commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -34,7 +34,10 @@ test: $(VENV)/.tests-installed lint types ## Check style and types, and run all 
 	$(BIN)/pytest -n auto --dist loadfile
 
 test-fast: $(VENV)/.tests-installed ## Run the tests that start no JVM.
-	$(BIN)/pytest -n auto --dist loadfile -m "not spark"
+	$(BIN)/pytest -n auto --dist loadfile -m "not spark and not soak"
+
+soak: $(VENV)/.tests-installed ## Run 200 windows through the daemon with faults, for minutes.
+	$(BIN)/pytest -m soak -s crypto_platform_tests/test_soak.py
 
 lint: $(VENV)/.tests-installed ## Check style.
 	$(BIN)/ruff check .

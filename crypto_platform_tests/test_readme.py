@@ -24,7 +24,8 @@ MAKE_COMMANDS = [command for command in COMMANDS if command.startswith("make ")]
 BEHIND = {
     "make demo": "crypto-platform demo",
     "make test": "pytest",
-    "make test-fast": 'pytest -n auto --dist loadfile -m "not spark"',
+    "make test-fast": 'pytest -n auto --dist loadfile -m "not spark and not soak"',
+    "make soak": "pytest -m soak",
     "make format": "ruff format .",
     "make bench": "python -m benchmarks",
     "make simulate": "crypto-platform simulate",
