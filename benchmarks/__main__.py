@@ -1,95 +1,348 @@
-"""Measure a few backfills, each in a process of its own, and print a table.
+"""Measure the platform and its references side by side, print a table, and keep the figures.
 
-The simulated market runs in another process: its time is part of the wall time, as a real API's
-would be, and its memory is not counted.
+Every figure is a median over rounds, and each ratio is of two figures of the same round, since a
+machine is not equally fast all the time. The simulated market runs in a process of its own, as a
+real API would; its time is part of the wall time of whoever waits for it.
 """
 
 import json
-import multiprocessing
 import os
+import platform
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 
-from crypto_platform.simulated_market import Oddities, SimulatedMarket
+from benchmarks.market import simulated_market
+from crypto_platform.instance import instance_environment
+
+KEPT = Path(__file__).with_name("results.json")
+
+COINS, DAYS = 25, 365
+MANY_COINS, MANY_DAYS = 250, 3_650
+TIMES = (1, 2, 4, 8)
+
+Measured = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Backfill:
-    """A range backfill of daily history."""
+class Ratio:
+    """A figure as a ratio to its reference in the same round.
 
-    coins: int
-    days: int
+    Attributes:
+        name: What is compared, in words.
+        figure: Name of the figure.
+        reference: Name of its reference.
+        goal: The most that it should be; ``None`` for one that is only told.
+    """
 
-
-BACKFILLS = (Backfill(coins=25, days=365), Backfill(coins=250, days=3_650))
-
-
-def main() -> None:
-    """Run every backfill once and print what it took."""
-    console = Console()
-    table = Table(title=f"Range backfills of daily history, {os.cpu_count()} cores")
-    for name in ("backfill", "stage", "wall s", "rows/s", "API calls", "peak memory MB"):
-        table.add_column(name, justify="left" if name in {"backfill", "stage"} else "right")
-    with simulated_market() as base_url:
-        for backfill in BACKFILLS:
-            name = f"{backfill.coins} coins x {backfill.days:,} days"
-            with console.status(name):
-                measured = measure(backfill, base_url)
-            for stage, seconds in measured["stages"].items():
-                speed = f"{measured['rows'] / seconds:,.0f}"
-                table.add_row(name, stage, f"{seconds:.1f}", speed, "", "")
-                name = ""
-            table.add_row(
-                "",
-                "whole run",
-                f"{measured['wall']:.1f}",
-                f"{measured['rows'] / measured['wall']:,.0f}",
-                str(measured["calls"]),
-                f"{measured['peak_memory_mb']:,.0f}",
-                end_section=True,
-            )
-    console.print(table)
+    name: str
+    figure: str
+    reference: str
+    goal: float | None = None
 
 
-def measure(backfill: Backfill, base_url: str) -> dict[str, Any]:
-    """One backfill in a new process with a new folder."""
-    with tempfile.TemporaryDirectory() as home:
-        finished = subprocess.run(
-            [sys.executable, "-m", "benchmarks.backfill", str(backfill.coins), str(backfill.days)],
-            env={**os.environ, "CRYPTO_HOME": home, "COINGECKO_BASE_URL": base_url},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
+RATIOS = (
+    Ratio("year, all partitions recorded / empty assets", "year run", "empty year run", 1.25),
+    Ratio("year / empty assets in Dagster's own storage", "year run", "plain empty year run", 1.25),
+    Ratio("empty assets: our storage / Dagster's own", "empty year run", "plain empty year run"),
+    Ratio("year, Dagster's records aside / dlt", "year work", "dlt run", 0.5),
+    Ratio("year, whole process / dlt", "year wall", "dlt wall"),
+    Ratio("year: transform and load / DuckDB reading the same JSON", "year load", "duckdb run"),
+    Ratio("year as one run / one run a day", "year wall", "run a day wall"),
+    Ratio("API calls used / fewest, a year", "year calls", "year fewest_calls", 1),
+    Ratio("API calls used / fewest, a tick", "tick calls", "tick fewest_calls", 1),
+    Ratio("definitions / import dagster", "definitions cpu", "dagster cpu", 1.3),
+    Ratio("CPU a row: eight years / one year", "CPU a row x8", "CPU a row x1", 1),
+)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A figure with a goal of its own.
+
+    Attributes:
+        name: What it is, in words and with its unit.
+        figure: Name of the figure.
+        goal: Where it should be; ``None`` for one that is only told.
+        at_least: Whether more is better.
+    """
+
+    name: str
+    figure: str
+    goal: float | None = None
+    at_least: bool = False
+
+
+BOUNDS = (
+    Bound("tick: launch to rows in the warehouse, cold, s", "tick wall", 6),
+    Bound("tick: more than empty assets, s", "tick more", 2),
+    Bound("year: whole process, s", "year wall"),
+    Bound("year: launch to end of the run, s", "year run"),
+    Bound("ten years x 250 coins: whole run, s", "ten years run"),
+    Bound("ten years x 250 coins: memory of ingestion, MB", "ten years ingestion memory", 512),
+    Bound("ten years x 250 coins: peak memory, MB", "ten years memory"),
+    Bound(
+        "ten years x 250 coins: transform and load, rows/s",
+        "ten years rows a second",
+        100_000,
+        at_least=True,
+    ),
+)
+
+
+class Bench:
+    """The processes that are measured, on one simulated market and in one folder."""
+
+    def __init__(self, base_url: str, folder: Path, dlt_python: str) -> None:
+        self._base_url = base_url
+        self._folder = folder
+        self._dlt_python = dlt_python
+        self._homes = 0
+
+    def probe(self, name: str, *arguments: object, plain: bool = False) -> Measured:
+        """One probe in a new process with a new home; ``plain`` for Dagster's own storage."""
+        self._homes += 1
+        home = self._folder / f"home-{self._homes}"
+        variables = instance_environment(home)
+        if plain:
+            settings = Path(variables["DAGSTER_HOME"]) / "dagster.yaml"
+            settings.write_text(settings.read_text().partition("\nstorage:")[0])
+        return {
+            "home": home,
+            **self._measure(
+                [sys.executable, "-m", "benchmarks.probes", name, *map(str, arguments)],
+                {**variables, "COINGECKO_BASE_URL": self._base_url, "COINGECKO_API_KEY": ""},
+            ),
+        }
+
+    def dlt(self) -> Measured:
+        """The year as a plain dlt pipeline loads it."""
+        self._homes += 1
+        folder = self._folder / f"dlt-{self._homes}"
+        folder.mkdir()
+        today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        start, end = (int(day.timestamp()) for day in (today - timedelta(days=DAYS), today))
+        script = Path(__file__).with_name("dlt_pipeline.py")
+        arguments = (self._base_url, COINS, start, end, folder)
+        return self._measure([self._dlt_python, str(script), *map(str, arguments)], {})
+
+    def _measure(self, command: list[str], variables: Mapping[str, str]) -> Measured:
+        began = time.perf_counter()
+        with subprocess.Popen(
+            command, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            said = process.stdout.read()
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise click.ClickException(f"{' '.join(command)} ended with {process.returncode}.")
+        return {
+            "wall": time.perf_counter() - began,
+            "cpu": used.ru_utime + used.ru_stime,
+            "memory": used.ru_maxrss / 1024,
+            **json.loads(said.splitlines()[-1]),
+        }
+
+
+def year(bench: Bench) -> dict[str, float]:
+    """A year of 25 coins, beside its references."""
+    ours = bench.probe("historical", COINS, DAYS)
+    empty = bench.probe("empty", DAYS)
+    plain = bench.probe("empty", DAYS, plain=True)
+    direct = bench.probe("duckdb", ours["home"] / "raw")
+    day = bench.probe("historical", COINS, 1)
+    assert direct["rows"] == ours["rows"]
+    return {
+        **_figures("year", ours),
+        **_figures("empty year", empty),
+        **_figures("plain empty year", plain),
+        "duckdb run": direct["run"],
+        "year work": ours["run"] - empty["run"],
+        "year load": ours["stages"]["transformed_prices"] + ours["stages"]["snowflake_prices"],
+        "run a day wall": day["wall"] * DAYS,
+    }
+
+
+def dlt(bench: Bench) -> dict[str, float]:
+    """The same year by dlt."""
+    return _figures("dlt", bench.dlt())
+
+
+def tick(bench: Bench) -> dict[str, float]:
+    """What happens every six hours."""
+    ours, empty = bench.probe("tick", COINS), bench.probe("empty", 1)
+    return {**_figures("tick", ours), "tick more": ours["wall"] - empty["wall"]}
+
+
+def start_up(bench: Bench) -> dict[str, float]:
+    """Loading the definitions."""
+    return {
+        **_figures("definitions", bench.probe("definitions")),
+        **_figures("dagster", bench.probe("dagster")),
+    }
+
+
+def scaling(bench: Bench) -> dict[str, float]:
+    """One year, and multiples of it."""
+    measured = {times: bench.probe("historical", COINS, DAYS * times) for times in TIMES}
+    return {f"CPU a row x{times}": one["run_cpu"] / one["rows"] for times, one in measured.items()}
+
+
+def ten_years(bench: Bench) -> dict[str, float]:
+    """Ten years of 250 coins."""
+    ours = bench.probe("historical", MANY_COINS, MANY_DAYS)
+    alone = bench.probe("ingestion", MANY_COINS, MANY_DAYS)
+    seconds = ours["stages"]["transformed_prices"] + ours["stages"]["snowflake_prices"]
+    return {
+        **_figures("ten years", ours),
+        "ten years ingestion memory": alone["memory"],
+        "ten years rows a second": ours["rows"] / seconds,
+    }
+
+
+def _figures(name: str, measured: Measured) -> dict[str, float]:
+    told = ("wall", "cpu", "memory", "run", "run_cpu", "calls", "fewest_calls")
+    return {f"{name} {what}": measured[what] for what in told if what in measured}
+
+
+# What is measured, and whether once is enough, as it takes long.
+PARTS: dict[str, tuple[Callable[[Bench], dict[str, float]], bool]] = {
+    "year": (year, False),
+    "dlt": (dlt, False),
+    "tick": (tick, False),
+    "start-up": (start_up, False),
+    "scaling": (scaling, True),
+    "ten-years": (ten_years, True),
+}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--rounds", default=5, show_default=True, help="How often each is measured.")
+@click.option(
+    "--part",
+    "names",
+    type=click.Choice(list(PARTS)),
+    multiple=True,
+    default=list(PARTS),
+    help="Measure this part alone; may be given several times.",
+)
+@click.option("--keep", is_flag=True, help=f"Write the figures to {KEPT.name}, to compare with.")
+@click.option(
+    "--dlt-python",
+    default=sys.executable,
+    envvar="BENCH_DLT_PYTHON",
+    help="A Python that has dlt[duckdb]; by default this one.",
+)
+def main(*, rounds: int, names: tuple[str, ...], keep: bool, dlt_python: str) -> None:
+    """Measure the platform and its references side by side."""
+    console = Console(soft_wrap=True)
+    parts = {name: PARTS[name] for name in names}
+    if "dlt" in parts and not _has_dlt(dlt_python):
+        del parts["dlt"]
+        console.print(
+            "[yellow]Skipped: dlt[/], which this Python does not have. For it, install "
+            "dlt\\[duckdb] into an environment of its own and name its Python with --dlt-python."
         )
-    measured: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
-    return measured
+    figures: dict[str, list[float]] = defaultdict(list)
+    # Round by round, so that what is compared was measured side by side.
+    for number in range(rounds):
+        for part, once in parts.values():
+            if number and once:
+                continue
+            with (
+                console.status(f"round {number + 1}: {part.__doc__}"),
+                tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+                simulated_market() as base_url,
+            ):
+                for name, figure in part(Bench(base_url, Path(folder), dlt_python)).items():
+                    figures[name].append(figure)
+    results = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="minutes"),
+        "machine": machine(),
+        "rounds": rounds,
+        "ratios": {ratio.name: ratio_of(ratio, figures) for ratio in RATIOS},
+        "figures": {name: round(median(values), 6) for name, values in figures.items()},
+    }
+    before = json.loads(KEPT.read_text()) if KEPT.exists() else {"ratios": {}, "figures": {}}
+    console.print(table(results, before))
+    if keep:
+        KEPT.write_text(json.dumps(results, indent=2) + "\n")
+        console.print(f"Written to {KEPT}.")
 
 
-@contextmanager
-def simulated_market() -> Iterator[str]:
-    """The simulated market in a process of its own, every coin there from the first day."""
-    spawning = multiprocessing.get_context("spawn")
-    here, there = spawning.Pipe()
-    market = spawning.Process(target=_serve, args=(there,), daemon=True)
-    market.start()
-    yield here.recv()
-    market.terminate()
+def ratio_of(ratio: Ratio, figures: Mapping[str, list[float]]) -> float | None:
+    """The median of the ratios of all rounds; ``None`` where one of both was not measured."""
+    pairs = zip(figures.get(ratio.figure, ()), figures.get(ratio.reference, ()), strict=False)
+    ratios = [figure / reference for figure, reference in pairs]
+    return round(median(ratios), 3) if ratios else None
 
 
-def _serve(connection: Connection) -> None:
-    with SimulatedMarket(oddities=Oddities(late_listing=False)) as market:
-        connection.send(market.base_url)
-        threading.Event().wait()
+def table(results: Mapping[str, Any], before: Mapping[str, Any]) -> Table:
+    """What was measured, each with its goal, and what was kept the last time."""
+    shown = Table(
+        title=f"Medians of {results['rounds']}, {results['machine']}", title_justify="left"
+    )
+    shown.add_column("")
+    for name in ("measured", "goal", "kept"):
+        shown.add_column(name, justify="right")
+    for ratio in RATIOS:
+        measured, kept = (which["ratios"].get(ratio.name) for which in (results, before))
+        if measured is None and kept is None:
+            continue
+        shown.add_row(ratio.name, *_cells(measured, ratio.goal, kept, at_least=False, unit=" x"))
+    shown.add_section()
+    for bound in BOUNDS:
+        measured, kept = (which["figures"].get(bound.figure) for which in (results, before))
+        if measured is None and kept is None:
+            continue
+        shown.add_row(bound.name, *_cells(measured, bound.goal, kept, at_least=bound.at_least))
+    return shown
+
+
+def _cells(
+    measured: float | None,
+    goal: float | None,
+    kept: float | None,
+    *,
+    at_least: bool,
+    unit: str = "",
+) -> tuple[str, str, str]:
+    def text(value: float | None) -> str:
+        if value is None:
+            return ""
+        few = 100
+        return f"{value:,.0f}{unit}" if value >= few else f"{value:,.2f}{unit}"
+
+    cell = text(measured) or "not measured"
+    if measured is not None and goal is not None:
+        missed = measured < goal if at_least else measured > goal
+        cell = f"[{'red' if missed else 'green'}]{cell}[/]"
+    limit = f"{'>=' if at_least else '<='} {text(goal)}" if goal is not None else ""
+    return cell, limit, text(kept)
+
+
+def machine() -> str:
+    """What it was measured on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}"
+
+
+def _has_dlt(python: str) -> bool:
+    asked = subprocess.run([python, "-c", "import dlt"], capture_output=True, check=False)
+    return asked.returncode == 0
 
 
 if __name__ == "__main__":

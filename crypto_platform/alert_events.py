@@ -13,6 +13,11 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.event_api import EventLogCursor
+from dagster._core.execution.backfill import (
+    BulkActionsFilter,
+    BulkActionStatus,
+    PartitionBackfill,
+)
 from dagster._core.instance.utils import RUNLESS_RUN_ID
 from dagster._core.scheduler.instigation import (
     InstigatorState,
@@ -21,7 +26,6 @@ from dagster._core.scheduler.instigation import (
     ScheduleInstigatorData,
     TickStatus,
 )
-from dagster._core.storage.runs import SqlRunStorage
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -34,8 +38,10 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 from dagster_shared.error import SerializableErrorInfo
 
 from crypto_platform.alerts import (
+    FORGET_AFTER,
     UNPARTITIONED,
     AlertState,
+    BackfillFailed,
     CheckEvaluated,
     Event,
     FreshnessChanged,
@@ -45,6 +51,7 @@ from crypto_platform.alerts import (
     stream_of,
 )
 from crypto_platform.checks import BY_THE_CLOCK, PARTITIONS_AT_FAULT, WHAT_TO_DO
+from crypto_platform.healing import HEAL_TAG
 
 SETTLED_AFTER = timedelta(seconds=10)
 """Age from which an event counts: by then, what was written at the same time can be read too, and
@@ -80,6 +87,9 @@ class EventReader:
     @property
     def instance_id(self) -> str:
         """What tells this instance from every other, and from itself made anew."""
+        # It brings what migrates databases with it, half as much again as all of Dagster.
+        from dagster._core.storage.runs import SqlRunStorage  # noqa: PLC0415
+
         storage = self.instance.run_storage
         if not isinstance(storage, SqlRunStorage):
             raise dg.DagsterInvariantViolationError(
@@ -98,20 +108,23 @@ class EventReader:
             updated_at=self.now,
             run_events=max((found[0].storage_id for found in ends if found), default=0),
             other_events=other[0].storage_id if other else 0,
+            backfills_until=self.now.timestamp(),
         )
 
     def since(self, state: AlertState) -> tuple[list[Event], AlertState]:
         """What happened since a state, oldest first, and the state with the new positions."""
         runs, run_events, retrying = self._runs(state)
+        backfills, backfills_until = self._backfills(state.backfills_until)
         others, other_events = self._outside_of_runs(state.other_events)
         judged, schedules = self._schedules(state)
         positions = {
             "run_events": run_events,
             "other_events": other_events,
+            "backfills_until": backfills_until,
             "schedules": schedules,
             "retrying": retrying,
         }
-        return [*runs, *others, *judged], state.model_copy(update=positions)
+        return [*runs, *backfills, *others, *judged], state.model_copy(update=positions)
 
     def _runs(self, state: AlertState) -> tuple[list[Event], int, tuple[str, ...]]:
         cursor = EventLogCursor.from_storage_id(state.run_events).to_string()
@@ -126,7 +139,7 @@ class EventReader:
         records = list(takewhile(self._is_settled, records[:RUNS_A_TICK]))
         events, retrying = self._given_up(state.retrying)
         for record in records:
-            event = self._run(record.run_id, record.event_log_entry)
+            event = self._run_or_what_is_known(record.run_id, record.event_log_entry)
             if event:
                 events.append(event)
                 if event.will_retry:
@@ -145,9 +158,27 @@ class EventReader:
                 waiting.append(run_id)
                 continue
             for entry in self.instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE):
-                event = self._run(run_id, entry)
+                event = self._run_or_what_is_known(run_id, entry)
                 given_up += [event] if event else []
         return given_up, waiting
+
+    def _run_or_what_is_known(self, run_id: str, entry: dg.EventLogEntry) -> RunEnded | None:
+        # The instance has it loaded; loading the definitions must not.
+        from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+
+        try:
+            return self._run(run_id, entry)
+        except DBAPIError:
+            # The storage is busy or away; the next tick reads the same events.
+            raise
+        except Exception as error:  # noqa: BLE001 - one odd run must not silence all after it
+            return RunEnded(
+                run_id=run_id,
+                at=_time(entry.timestamp),
+                job=entry.job_name or "a job",
+                succeeded=entry.dagster_event_type == dg.DagsterEventType.RUN_SUCCESS,
+                cause=f"What happened in the run could not be read: {error!r}",
+            )
 
     def _run(self, run_id: str, entry: dg.EventLogEntry) -> RunEnded | None:
         run = self.instance.get_run_by_id(run_id)
@@ -186,6 +217,7 @@ class EventReader:
             job=_job(run.job_name, planned),
             succeeded=succeeded,
             will_retry=run.tags.get(WILL_RETRY_TAG) == "true",
+            heals=HEAL_TAG in run.tags,
             root_run=run.root_run_id,
             backfill=run.tags.get(BACKFILL_ID_TAG),
             partitions=frozenset().union(*wanted.values(), _tagged(run.tags)) - {UNPARTITIONED},
@@ -233,6 +265,32 @@ class EventReader:
             run_id=run.run_id if run else None,
             backfill=tags.get(BACKFILL_ID_TAG),
         )
+
+    def _backfills(self, until: float) -> tuple[list[Event], float]:
+        """Backfills that failed by themselves; one with failed runs is told by these."""
+        settled = (self.now - SETTLED_AFTER).timestamp()
+        failed = self.instance.get_backfills(
+            filters=BulkActionsFilter(
+                statuses=[BulkActionStatus.FAILED], created_after=self.now - FORGET_AFTER
+            )
+        )
+        ended = [
+            (backfill.backfill_end_timestamp or until, backfill)
+            for backfill in failed
+            if until < (backfill.backfill_end_timestamp or until) <= settled
+        ]
+        ended.sort(key=lambda one: one[0])
+        events: list[Event] = [
+            BackfillFailed(
+                backfill=backfill.backfill_id,
+                at=_time(at),
+                affected=_wanted(backfill),
+                cause=_chain(backfill.error),
+            )
+            for at, backfill in ended
+            if backfill.error
+        ]
+        return events, ended[-1][0] if ended else until
 
     def _outside_of_runs(self, position: int) -> tuple[list[Event], int]:
         records = self.instance.get_records_for_run(
@@ -425,6 +483,15 @@ def _tagged(tags: Mapping[str, str]) -> frozenset[str]:
     """The partitions that a run's tags name: its one, or the two ends of its range."""
     names = (PARTITION_NAME_TAG, ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG)
     return frozenset(tags[name] for name in names if name in tags)
+
+
+def _wanted(backfill: PartitionBackfill) -> dict[str, frozenset[str]]:
+    """What a backfill was to materialize."""
+    wanted: dict[str, set[str]] = {}
+    if backfill.asset_backfill_data:
+        for cell in backfill.asset_backfill_data.target_subset.iterate_asset_partitions():
+            wanted.setdefault(_name(cell.asset_key), set()).add(cell.partition_key or UNPARTITIONED)
+    return {name: frozenset(partitions) for name, partitions in sorted(wanted.items())}
 
 
 def _at_fault(metadata: Mapping[str, dg.MetadataValue[Any]]) -> frozenset[str]:

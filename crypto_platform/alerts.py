@@ -25,8 +25,8 @@ RUNBOOK: Mapping[Kind, str] = {
         "partitions again, which is safe at any time."
     ),
     "check_failed": (
-        "Open the asset's Checks tab: the result names the partitions at fault. Materialize "
-        "these again from raw_prices on; the check runs with them."
+        "Open the asset's Checks tab: the result names partitions and coins at fault. The README's "
+        "table of checks says what to do about each."
     ),
     "freshness_failed": (
         "Look whether its schedule runs and whether its last runs failed, then materialize the "
@@ -101,6 +101,7 @@ class RunEnded(BaseModel, frozen=True):
         job: Its job.
         succeeded: Whether it succeeded.
         will_retry: Whether Dagster launches it once more.
+        heals: Whether healing launched it, which tries again; a check says when it gave up.
         root_run: The run that this one is a try of again, or itself.
         backfill: The backfill that it is part of.
         partitions: Its partitions.
@@ -116,6 +117,7 @@ class RunEnded(BaseModel, frozen=True):
     job: str
     succeeded: bool
     will_retry: bool = False
+    heals: bool = False
     root_run: str | None = None
     backfill: str | None = None
     partitions: Partitions = frozenset()
@@ -124,6 +126,22 @@ class RunEnded(BaseModel, frozen=True):
     failed: tuple[str, ...] = ()
     cause: str = ""
     checks: tuple[CheckEvaluated, ...] = ()
+
+
+class BackfillFailed(BaseModel, frozen=True):
+    """A backfill that Dagster gave up on by itself; the runs that it launched end on their own.
+
+    Attributes:
+        backfill: The backfill.
+        at: When it ended.
+        affected: What it was to materialize.
+        cause: Why, from the root outwards.
+    """
+
+    backfill: str
+    at: AwareDatetime
+    affected: Affected
+    cause: str
 
 
 class FreshnessChanged(BaseModel, frozen=True):
@@ -155,7 +173,7 @@ class ScheduleJudged(BaseModel, frozen=True):
     error: str = ""
 
 
-Event = RunEnded | CheckEvaluated | FreshnessChanged | ScheduleJudged
+Event = RunEnded | BackfillFailed | CheckEvaluated | FreshnessChanged | ScheduleJudged
 
 
 class Trouble(BaseModel, frozen=True):
@@ -271,6 +289,7 @@ class AlertState(BaseModel, frozen=True):
         updated_at: When it was last written.
         run_events: The last event on a run's end that was taken into account.
         other_events: The last event outside of runs that was.
+        backfills_until: Up to when ends of backfills were, in seconds since 1970.
         schedules: Up to when each schedule has been judged.
         retrying: Runs that failed and that Dagster said it would launch once more.
         incidents: The open incidents, the oldest first.
@@ -280,6 +299,7 @@ class AlertState(BaseModel, frozen=True):
     updated_at: AwareDatetime
     run_events: int = 0
     other_events: int = 0
+    backfills_until: float = 0.0
     schedules: dict[str, ScheduleMark] = {}
     retrying: tuple[str, ...] = ()
     incidents: tuple[Incident, ...] = ()
@@ -414,6 +434,8 @@ def readings(event: Event) -> list[Trouble | Mended]:
     match event:
         case RunEnded():
             return _of_run(event)
+        case BackfillFailed():
+            return [_of_backfill(event)]
         case CheckEvaluated():
             return _of_check(event)
         case FreshnessChanged():
@@ -486,7 +508,7 @@ def _of_run(run: RunEnded) -> list[Trouble | Mended]:
             # A run that failed is one message, which names its failed checks.
             if run.succeeded or isinstance(reading, Mended)
         ]
-    if run.succeeded or run.will_retry:
+    if run.succeeded or run.will_retry or run.heals:
         return read
     lineage = {f"run {run.root_run or run.run_id}"}
     if run.backfill:
@@ -521,6 +543,27 @@ def _of_run(run: RunEnded) -> list[Trouble | Mended]:
         )
     )
     return read
+
+
+def _of_backfill(failed: BackfillFailed) -> Trouble:
+    where = describe_partitions(frozenset().union(*failed.affected.values()))
+    assets = ", ".join(sorted(failed.affected))
+    return Trouble(
+        kind="run_failed",
+        identity=f"run_failed/backfill {failed.backfill}",
+        at=failed.at,
+        affected=failed.affected or {f"backfill {failed.backfill}": frozenset({UNPARTITIONED})},
+        lineage=frozenset({f"backfill {failed.backfill}"}),
+        title=_title(f"backfill {failed.backfill} failed", where),
+        stream=stream_of(failed.affected),
+        facts={
+            "What failed": f"the backfill {failed.backfill} of {assets}",
+            "Partitions": where or "none",
+            "Cause": failed.cause,
+        },
+        what_to_do=RUNBOOK["run_failed"],
+        path=f"/runs/b/{failed.backfill}",
+    )
 
 
 def _of_check(check: CheckEvaluated) -> list[Trouble | Mended]:

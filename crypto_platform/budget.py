@@ -13,11 +13,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
-from rich.console import Console
-from rich.table import Table
 
 from crypto_platform.metadata import markdown_table
 from crypto_platform.price_api import ApiUsage, usage_of_month
@@ -26,8 +24,10 @@ from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.settings import Settings
 from crypto_platform.streams import STREAMS, Stream
 from crypto_platform.tracked_coins import kept_coins
-from lambda_function.coingecko import MARKETS_A_PAGE
-from lambda_function.plans import configured_plan
+from lambda_function.plans import MARKETS_A_PAGE, configured_plan
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 WARN_FROM = 0.8
 """The share of the budget from which a forecast is worth a look."""
@@ -307,6 +307,8 @@ def report(*, as_json: bool) -> int:
     if as_json:
         print(json.dumps(_as_json(budget), indent=2))  # noqa: T201 - what the command is for
     else:
+        from rich.console import Console  # noqa: PLC0415 - only this command needs it
+
         console = Console()
         console.print(_table(budget))
         console.print(budget.described)
@@ -328,7 +330,9 @@ def _as_json(budget: MonthBudget) -> dict[str, Any]:
     }
 
 
-def _table(budget: MonthBudget) -> Table:
+def _table(budget: MonthBudget) -> "Table":
+    from rich.table import Table  # noqa: PLC0415 - only the command needs it
+
     rows = budget.rows()
     table = Table(title=f"API credits of {budget.now:%B %Y}")
     for name in rows[0]:

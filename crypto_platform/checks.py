@@ -466,7 +466,9 @@ def _row_findings(table: "pa.Table", window: Window, partition: str) -> list[Fin
     null_key = pc.or_(
         pc.or_(pc.is_null(table["coin_id"]), pc.is_null(table["vs_currency"])), pc.is_null(stamps)
     )
-    counted = table.group_by(["coin_id", "vs_currency", "price_at"]).aggregate([([], "count_all")])
+    # One thread, as in all that is done to one window: many are judged side by side.
+    key = table.group_by(["coin_id", "vs_currency", "price_at"], use_threads=False)
+    counted = key.aggregate([([], "count_all")])
     repeated = counted.filter(pc.greater(counted["count_all"], 1)).slice(0, _SHOWN).to_pylist()
     no = False
     return [
@@ -493,7 +495,16 @@ def _row_findings(table: "pa.Table", window: Window, partition: str) -> list[Fin
 
 
 def _point_findings(table: "pa.Table", window: Window, partition: str) -> list[Finding]:
-    counted = table.group_by(["coin_id", "granularity"]).aggregate([([], "count_all")])
+    coins = table.group_by(["coin_id", "granularity"], use_threads=False)
+    counted = coins.aggregate([([], "count_all")])
+    # Where the least of them has enough, as nearly always, the coins need not be looked at.
+    kinds = counted.group_by("granularity", use_threads=False).aggregate([("count_all", "min")])
+    if all(
+        row["count_all_min"] >= (window.end - window.start) // _SPACINGS[row["granularity"]]
+        for row in kinds.to_pylist()
+        if row["granularity"] in _SPACINGS
+    ) and _SPACINGS.keys() >= set(kinds["granularity"].to_pylist()):
+        return []
     findings = []
     for row in counted.to_pylist():
         spacing = _SPACINGS.get(row["granularity"])

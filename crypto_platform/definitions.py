@@ -12,6 +12,8 @@ from crypto_platform.fear_and_greed import build_fear_and_greed, build_fear_and_
 from crypto_platform.freshness import build_freshness_check
 from crypto_platform.healing_sensor import build_healing_sensor
 from crypto_platform.ledger import build_ledger
+from crypto_platform.market_report import GROUP as REPORT_GROUP
+from crypto_platform.market_report import build_market_report
 from crypto_platform.models import GROUP as MODELS_GROUP
 from crypto_platform.models import build_models, build_models_sensor
 from crypto_platform.resources.profiles import PROFILES
@@ -35,7 +37,8 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
         stages = [asset for stream in streams for asset in build_stream_assets(stream, settings)]
         ledger = build_ledger(settings, streams)
         models = [build_fear_and_greed(settings), build_models(settings)]
-        assets = dg.with_source_code_references([tracked_coins, *stages, ledger, *models])
+        report = build_market_report(settings)
+        assets = dg.with_source_code_references([tracked_coins, *stages, ledger, *models, report])
     watched = [
         *(build_freshness_check(stream, settings) for stream in streams),
         build_month_budget_check(settings, streams),
@@ -47,7 +50,7 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
             selection=dg.AssetSelection.groups(stream.name)
             | dg.AssetSelection.assets(tracked_coins)
             # They follow the load within the run.
-            | dg.AssetSelection.groups(MODELS_GROUP),
+            | dg.AssetSelection.groups(MODELS_GROUP, REPORT_GROUP),
             tags={"stream": stream.name},
         )
         for stream in streams

@@ -23,6 +23,7 @@ from rich.table import Table
 from crypto_platform.definitions import build_definitions
 from crypto_platform.fear_and_greed import GROUP as SENTIMENT
 from crypto_platform.instance import instance_environment, run_dagster
+from crypto_platform.market_report import LATEST
 from crypto_platform.price_api import usage_of_month
 from crypto_platform.settings import Settings
 from crypto_platform.simulated_market import SimulatedMarket
@@ -68,6 +69,10 @@ def run_demo(home: Path) -> int:
         )
         definitions = build_definitions(Settings.from_environment(environment))
         with dg.DagsterInstance.get() as instance:
+            # Without it, the report only lacks the index.
+            definitions.resolve_job_def(SENTIMENT).execute_in_process(
+                run_config=_QUIET, instance=instance, raise_on_error=False
+            )
             for backfill in _BACKFILLS:
                 if not _run(console, definitions, instance, backfill):
                     console.print(
@@ -167,11 +172,13 @@ def _print_warehouse(console: Console, definitions: dg.Definitions, home: Path) 
             str(stream.gaps),
         )
     console.print(table)
+    report = resources["lake"].transformed.uri(LATEST)
     console.print(f"API calls used, all simulated: {sum(used.calls for used in usage)}")
     console.print(
         f"\nAll of it stands in {home}: prices in crypto_db.duckdb, files in raw and transformed.\n"
         "How to go on:\n"
         "  [bold]make demo-ui[/]  the Dagster UI on this data, at http://127.0.0.1:3000\n"
         "  [bold]make dev[/]      the same on the real API, in a folder of its own: without a key, "
-        "or with\n                COINGECKO_API_KEY and COINGECKO_PLAN in .env"
+        "or with\n                COINGECKO_API_KEY and COINGECKO_PLAN in .env\n"
+        f"\nThe market report, for any browser: [bold]{report}[/]"
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from crypto_platform.streams import Stream, Window
 from lambda_function.pace import Pace
-from lambda_function.plans import Plan
+from lambda_function.plans import MARKETS_A_PAGE, Plan
 from lambda_function.spans import SpanPlan, plan_spans
 from lambda_function.windows import Window as AskedWindow
 
@@ -219,8 +219,6 @@ def estimate(
         plan: The plan of the price API.
         now: The time at which the run asks: it decides what the plan has, and how finely.
     """
-    from lambda_function.coingecko import MARKETS_A_PAGE  # noqa: PLC0415 - brings requests with it
-
     asked = [AskedWindow(n, window.start, window.end, "") for n, window in enumerate(windows)]
     edge = plan.edge(now)
     together = plan_spans(asked, stream.granularity, now, edge)

@@ -16,14 +16,14 @@ from crypto_platform.resources.warehouse import Row, Warehouse
 from crypto_platform.resources.warehouse_sql import statement
 from crypto_platform.settings import Settings
 from crypto_platform.streams import Stream, Window
-from crypto_platform.tracked_coins import TrackedCoin, kept_coins
+from crypto_platform.tracked_coins import TrackedCoins, kept_coins
 
 # Asking again brings nothing for these, so far as anybody knows.
 _EXPLAINED = frozenset({"missing_at_source", "out_of_plan", "quarantined"})
 
 
 def freshness_policy(stream: Stream) -> dg.FreshnessPolicy | None:
-    """What the UI shows as the freshness of a stream's assets.
+    """What the UI shows as the freshness of a stream's table.
 
     A stream that runs only when a person wants it to is never late: it has none.
     """
@@ -70,7 +70,7 @@ def build_freshness_check(stream: Stream, settings: Settings) -> dg.AssetChecksD
         due = due_window(stream, settings.first_window(stream), datetime.now(UTC))
         if due is None:
             return check_result(rule, [], "nothing: no window is due yet")
-        coins = kept_coins(lake.raw).coins
+        coins = expected_coins(kept_coins(lake.raw), due)
         with warehouse.session(read_only=True) as session:
             newest = session.execute(
                 statement("newest_price_of_coins", stream.table, file="checks.sql"),
@@ -87,7 +87,7 @@ def build_freshness_check(stream: Stream, settings: Settings) -> dg.AssetChecksD
             {row["coin_id"]: row["newest"] for row in newest},
             {row["coin_id"]: row for row in ledger},
         )
-        judged = f"the window {stream.partition_key(due)} of {len(coins)} coins"
+        judged = f"the window {stream.partition_key(due)} of {len(coins)} coin(s)"
         return check_result(rule, findings, judged)
 
     return fresh
@@ -110,10 +110,17 @@ def due_window(stream: Stream, first_window: datetime, now: datetime) -> Window 
     return None if key is None else stream.window(key)
 
 
+def expected_coins(coins: TrackedCoins, due: Window) -> list[str]:
+    """The coins that were tracked already when a window closed, and still are."""
+    return [
+        coin.coin_id for coin in coins.coins if coin.tracked and coin.first_tracked_at < due.end
+    ]
+
+
 def judge_freshness(
     stream: Stream,
     due: Window,
-    coins: Sequence[TrackedCoin],
+    coins: Sequence[str],
     newest: Mapping[str, datetime],
     ledger: Mapping[str, Row],
 ) -> list[Finding]:
@@ -122,7 +129,7 @@ def judge_freshness(
     Args:
         stream: The stream.
         due: The window that has to be there.
-        coins: All coins ever tracked; those tracked since before the window closed are judged.
+        coins: The coins that are expected to be there.
         newest: The newest ``price_at`` of each coin that has any, in the stream's table.
         ledger: ``status`` and ``reason`` of each coin that the ledger has in the window.
     """
@@ -130,8 +137,7 @@ def judge_freshness(
     if not newest:
         fault = "the table has no price yet: materialize a partition, or wait for the schedule"
         return [Finding(rule, partition, None, fault, WARN)]
-    judged = [coin.coin_id for coin in coins if coin.tracked and coin.first_tracked_at < due.end]
-    stale = [coin for coin in judged if coin not in newest or newest[coin] < due.start]
+    stale = [coin for coin in coins if coin not in newest or newest[coin] < due.start]
     findings = [
         Finding(
             rule,
@@ -142,7 +148,7 @@ def judge_freshness(
         )
         for coin in stale
     ]
-    if stale and len(stale) == len(judged):
+    if stale and len(stale) == len(coins):
         last = _newest(max(newest.values()))
         fault = f"the stream is stale: no coin has a price of this window, {last}"
         findings.insert(0, Finding(rule, partition, None, fault, ERROR))

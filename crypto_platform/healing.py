@@ -360,7 +360,7 @@ def past_tries(stream: Stream, instance: dg.DagsterInstance) -> list[Try]:
 def _first_scheduled(stream: Stream, instance: dg.DagsterInstance) -> datetime | None:
     """The first window that the schedule launched a run for, whatever became of it."""
     runs = instance.get_run_records(
-        dg.RunsFilter(job_name=stream.name, tags={SCHEDULE_NAME_TAG: f"{stream.name}_schedule"}),
+        dg.RunsFilter(job_name=stream.name, tags={SCHEDULE_NAME_TAG: stream.schedule_name}),
         limit=1,
         ascending=True,
     )

@@ -7,10 +7,9 @@ a run on a stream has ended, a window became overdue, or a pause between two tri
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
@@ -18,6 +17,7 @@ from dagster._core.storage.tags import (
 )
 from pydantic import AwareDatetime, BaseModel
 
+from crypto_platform.budget import MonthBudget, present_budget
 from crypto_platform.healing import (
     HEAL_TAG,
     HealRequest,
@@ -30,13 +30,15 @@ from crypto_platform.healing import (
     sick_windows,
 )
 from crypto_platform.ledger import keep_grid
-from crypto_platform.price_api import usage_of_month
-from crypto_platform.resources.lake import Lake, Layer
+from crypto_platform.resources.lake import Lake
 from crypto_platform.resources.warehouse import Warehouse, WarehouseBusyError
 from crypto_platform.settings import Settings
 from crypto_platform.streams import Stream, Window
 from crypto_platform.tracked_coins import TrackedCoins, kept_coins
 from lambda_function.plans import Plan, configured_plan
+
+if TYPE_CHECKING:
+    from dagster._core.execution.backfill import PartitionBackfill
 
 STAGES = ("raw_prices", "transformed_prices", "snowflake_prices")
 
@@ -98,14 +100,14 @@ def build_healing_sensor(
             return dg.SkipReason("No coin is tracked yet: nothing was ever loaded.")
         try:
             requests, reasons, again_at = _look(
-                context.instance, settings, streams, lake.raw, warehouse.impatient(), coins, now
+                context.instance, settings, streams, lake, warehouse.impatient(), coins, now
             )
         except WarehouseBusyError as error:
             return dg.SkipReason(f"Will look again in a minute. {error}")
         cursor = Look(at=now, newest=newest, again_at=again_at).model_dump_json()
         return dg.SensorResult(
             run_requests=[_run_request(request) for request in requests] or None,
-            skip_reason=None if requests else " ".join(reasons) or "Nothing lacks a price.",
+            skip_reason=None if requests else " ".join(reasons),
             cursor=cursor,
         )
 
@@ -132,7 +134,7 @@ def _look(  # noqa: PLR0913, PLR0917 - all that a look takes in
     instance: dg.DagsterInstance,
     settings: Settings,
     streams: Sequence[Stream],
-    raw: Layer,
+    lake: Lake,
     warehouse: Warehouse,
     coins: TrackedCoins,
     now: datetime,
@@ -143,10 +145,11 @@ def _look(  # noqa: PLR0913, PLR0917 - all that a look takes in
         record.dagster_run
         for record in instance.get_run_records(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
     ]
-    backfills = instance.get_backfills(
-        filters=BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
+    backfills = _unfinished_backfills(instance)
+    calls = calls_left(
+        configured_plan(os.environ),
+        present_budget(settings, os.environ, lake, instance, streams),
     )
-    calls = calls_left(configured_plan(os.environ), raw, streams, len(coins.ids), now)
     calls -= sum(
         len(coins_of_run(stream, run))
         for stream in streams
@@ -178,33 +181,29 @@ def _look(  # noqa: PLR0913, PLR0917 - all that a look takes in
             waits.append(now + _LOOK_AGAIN)
         elif due and not chosen:
             reasons.append(f"Runs on the same windows of {stream.name} are under way.")
-    return launched, reasons, min(waits, default=None)
+    again_at = min(waits, default=None)
+    if not reasons:
+        reasons.append(
+            f"What lacks a price is tried again from {again_at:%Y-%m-%d %H:%M} UTC on."
+            if again_at
+            else "Nothing lacks a price that may yet be had."
+        )
+    return launched, reasons, again_at
 
 
-def calls_left(plan: Plan, raw: Layer, streams: Sequence[Stream], coins: int, now: datetime) -> int:
+def calls_left(plan: Plan, budget: MonthBudget) -> int:
     """How many calls healing may take now.
 
-    Those of half an hour, and what the month's credits leave when the schedules have theirs.
+    Those of half an hour, and of the month's credits what the schedules leave.
 
     Args:
         plan: The price API's plan.
-        raw: The raw lake, where the use of credits is kept.
-        streams: The streams, whose schedules need a call a coin a window.
-        coins: How many coins are tracked.
-        now: The time.
+        budget: The month's budget, with what the schedules will need of it.
     """
     at_once = plan.calls_a_minute * _MINUTES_OF_CALLS
-    if plan.monthly_credits is None:
+    if budget.monthly_credits is None:
         return at_once
-    used = sum(usage.credits for usage in usage_of_month(raw, now))
-    next_month = (now.replace(day=1) + timedelta(days=31)).replace(
-        day=1, hour=0, minute=0, second=0, microsecond=0
-    )
-    # A window also takes a call for the list of coins, and one for the market's snapshot.
-    scheduled = sum(
-        (coins + 2) * ((next_month - now) // stream.window_length) for stream in streams
-    )
-    return max(0, min(at_once, plan.monthly_credits - used - scheduled))
+    return max(0, min(at_once, budget.monthly_credits - budget.forecast))
 
 
 def _run_request(request: HealRequest) -> dg.RunRequest:
@@ -228,8 +227,19 @@ def _is_on(stream: Stream, run: dg.DagsterRun) -> bool:
     return run.job_name == stream.name or any(key.path[0] == stream.name for key in keys)
 
 
-def _is_about(stream: Stream, backfill: PartitionBackfill) -> bool:
-    return any(key.path[0] == stream.name for key in backfill.asset_selection or ())
+def _unfinished_backfills(instance: dg.DagsterInstance) -> Sequence["PartitionBackfill"]:
+    # Imports SQLAlchemy, which loading the definitions must not pay.
+    from dagster._core.execution.backfill import (  # noqa: PLC0415
+        BulkActionsFilter,
+        BulkActionStatus,
+    )
+
+    return instance.get_backfills(filters=BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED]))
+
+
+def _is_about(stream: Stream, backfill: "PartitionBackfill") -> bool:
+    keys = backfill.asset_selection or ()
+    return backfill.job_name == stream.name or any(key.path[0] == stream.name for key in keys)
 
 
 def _busy(stream: Stream, runs: Sequence[dg.DagsterRun]) -> list[Window]:

@@ -273,7 +273,11 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
                     "dagster/column_lineage": _column_lineage(model),
                     "dagster/table_name": model.name,
                 },
-                automation_condition=_follows_loads() if model.reads == _PRICES else None,
+                automation_condition=follows_updates(
+                    "prices were loaded and the models not made since"
+                )
+                if model.reads == _PRICES
+                else None,
             )
             for model in MODELS
         ],
@@ -293,13 +297,31 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
     return models
 
 
+def follows_updates(label: str) -> dg.AutomationCondition[Any]:
+    """When to make an asset after what it reads, where no run makes it by itself.
+
+    Args:
+        label: When that is, for people.
+    """
+    # A run that makes it updates it after what it reads: nothing is left to be done.
+    condition = dg.AutomationCondition
+    return (
+        condition.any_deps_updated().since(condition.newly_requested() | condition.newly_updated())
+        & ~condition.any_deps_in_progress()
+        & ~condition.in_progress()
+    ).with_label(label)
+
+
 def build_models_sensor() -> dg.AutomationConditionSensorDefinition:
     """What makes the models after loads that were not part of a job, as those from the UI."""
     return dg.AutomationConditionSensorDefinition(
         "models_follow_loads",
-        target=dg.AssetSelection.groups(GROUP),
+        target=dg.AssetSelection.groups(GROUP).downstream(),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Makes the models where prices were loaded and the run did not make them.",
+        description=(
+            "Makes the models, and the report on them, where prices were loaded and the run did "
+            "not make them."
+        ),
     )
 
 
@@ -342,16 +364,6 @@ def column_schema(table: str) -> dg.TableSchema:
             for column in described_columns(table)
         ]
     )
-
-
-def _follows_loads() -> dg.AutomationCondition[Any]:
-    # A run that makes the models itself updates them after the load: nothing is left to be done.
-    condition = dg.AutomationCondition
-    return (
-        condition.any_deps_updated().since(condition.newly_requested() | condition.newly_updated())
-        & ~condition.any_deps_in_progress()
-        & ~condition.in_progress()
-    ).with_label("prices were loaded and the models not made since")
 
 
 def _make(session: Session, model: Model, first_day: date) -> None:

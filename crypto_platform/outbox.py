@@ -28,7 +28,7 @@ def report(*, as_json: bool, limit: int) -> None:
         AlertStateUnreadableError: What the sensor remembers could not be read.
     """
     settings = Settings.from_environment(os.environ)
-    alerts: Alerts = PROFILES[settings.profile].resources(settings)["alerts"]
+    alerts: Alerts = PROFILES[settings.profile].builders["alerts"](settings)
     kept = alerts.sent()
     sent = (kept or [])[-limit:]
     state = alerts.latest_state()

@@ -12,13 +12,12 @@ from pydantic import AwareDatetime, BaseModel
 
 from crypto_platform.failures import PermanentFailure
 from crypto_platform.resources.ingestion import (
-    SIMULATED,
     Ingestion,
     MarketsAnswer,
     PricesAnswer,
 )
 from crypto_platform.resources.lake import Layer, in_parallel
-from crypto_platform.streams import Stream, Window
+from crypto_platform.streams import SIMULATED, Stream, Window
 
 _SOURCE = "source.txt"
 

@@ -12,13 +12,15 @@ from dotenv import load_dotenv
 
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.resources.warehouse import Row, Warehouse
-from crypto_platform.resources.warehouse_sql import frame_statement
+from crypto_platform.resources.warehouse_sql import statement
 from crypto_platform.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Moment = datetime | date | str
+
+_SQL = "price_frames.sql"
 
 GRANULARITIES = ("finest", "hourly", "daily")
 
@@ -94,7 +96,7 @@ def price_frame(
     if start >= end:
         raise ValueError(f"The start {start.isoformat()} is not before the end {end.isoformat()}.")
     _refuse_unknown(coins, warehouse)
-    sql = frame_statement(granularity).replace("{coins}", ", ".join("?" * len(coins)))
+    sql = statement(granularity, file=_SQL).replace("{coins}", ", ".join("?" * len(coins)))
     return _frame(warehouse.query(sql, [vs_currency, start, end, *coins]))
 
 
@@ -147,7 +149,7 @@ def _from_text(text: str) -> datetime | date:
 def _refuse_unknown(coins: Sequence[str], warehouse: Warehouse) -> None:
     if not coins:
         raise ValueError("No coin was named; name one or more, such as bitcoin.")
-    known = warehouse.query(frame_statement("known_coins")) if warehouse.exists() else []
+    known = warehouse.query(statement("known_coins", file=_SQL)) if warehouse.exists() else []
     if not known:
         raise ValueError(
             f"The warehouse {warehouse.table_uri('prices')} has no prices. Is CRYPTO_HOME, or the "

@@ -10,6 +10,9 @@ from pydantic import AwareDatetime, BaseModel
 Dataset = Literal["prices", "snapshots", "rejected"]
 DATASETS: tuple[Dataset, ...] = get_args(Dataset)
 
+SIMULATED = "simulated"
+"""The source of what a simulated market says; whatever else names a source is real."""
+
 _DATASET_FOLDERS: dict[Dataset, str] = {
     "prices": "{stream}",
     "snapshots": "market_snapshots",

@@ -1,6 +1,7 @@
 """What a transformation is told to do, and what it turns out to have done."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from crypto_platform.resources.lake import Lake, from_json_lines, in_parallel
 from crypto_platform.streams import DATASETS, Dataset, Stream, Window
 
 _PREVIEW_ROWS = 5
+_COIN = ("coin_id", "vs_currency")
 
 _Coin = tuple[str | None, str | None]
 
@@ -37,11 +39,10 @@ class TransformedWindow:
 @dataclass(frozen=True)
 class _Output:
     file: LakeFile
-    # The last row of each coin.
-    coins: dict[_Coin, dict[str, Any]]
     # How many rows each coin has.
-    counts: Counter[_Coin]
-    preview: list[dict[str, Any]]
+    coins: Counter[_Coin]
+    # The first few rows; of what was rejected all, as the ledger wants the reason of each coin.
+    rows: list[dict[str, Any]]
     findings: list[Finding]
 
 
@@ -113,7 +114,9 @@ def _transformed_window(
     rejected = [output for output in outputs if output.file.dataset == "rejected"]
     present = {coin for output in prices for coin in output.coins}
     absent = {(absence.coin_id, absence.vs_currency) for absence in raw.absent}
-    refused = {coin: row for output in rejected for coin, row in output.coins.items()}
+    refused = {
+        (row["coin_id"], row["vs_currency"]): row for output in rejected for row in output.rows
+    }
     quarantined = tuple(
         Absence(
             coin_id=row["coin_id"],
@@ -138,7 +141,7 @@ def _transformed_window(
             absent=(*raw.absent, *quarantined),
         ),
         rejected=sum(output.file.rows for output in rejected),
-        preview=[row for output in prices for row in output.preview][:_PREVIEW_ROWS],
+        preview=[row for output in prices for row in output.rows][:_PREVIEW_ROWS],
         findings=(
             *(finding for output in prices for finding in output.findings),
             *_count_findings(lake, stream, raw, prices, rejected),
@@ -154,15 +157,15 @@ def _count_findings(
     rejected: Sequence[_Output],
 ) -> list[Finding]:
     """Where what was written is not what the raw files give, coin by coin."""
-    rows = sum((output.counts for output in prices), Counter[_Coin]())
-    refused = sum((output.counts for output in rejected), Counter[_Coin]())
+    rows = sum((output.coins for output in prices), Counter[_Coin]())
+    refused = sum((output.coins for output in rejected), Counter[_Coin]())
     # As many rows as points, all in sight: nothing was folded, rejected or lost.
     if not refused and rows.total() == raw.points and len(rows) == raw.coins:
         return []
     given: dict[_Coin, tuple[int, int]] = {}
     for file in raw.files_of("prices"):
         for record in from_json_lines(lake.raw.read(file.path) or b""):
-            given[record["coin_id"], record["vs_currency"]] = _counts_of(record, stream, raw.window)
+            given[record["coin_id"], record["vs_currency"]] = counts_of(record, stream, raw.window)
     findings = []
     # A key may lack a part, which is another check's finding.
     for coin in sorted(given.keys() | rows.keys() | refused.keys(), key=str):
@@ -177,8 +180,11 @@ def _count_findings(
     return findings
 
 
-def _counts_of(record: Mapping[str, Any], stream: Stream, window: Window) -> tuple[int, int]:
-    """How many prices and how many rejected points a raw record has to become."""
+def counts_of(record: Mapping[str, Any], stream: Stream, window: Window) -> tuple[int, int]:
+    """How many prices and how many rejected points a raw record has to become.
+
+    The rules of the transformation once more, to hold it to them: what it lost it cannot count.
+    """
     millisecond = timedelta(milliseconds=1)
     start, end = (
         (at - datetime.fromtimestamp(0, UTC)) // millisecond for at in (window.start, window.end)
@@ -191,7 +197,10 @@ def _counts_of(record: Mapping[str, Any], stream: Stream, window: Window) -> tup
     good = {
         point[0]
         for point in record["prices"] or ()
-        if len(point) > 1 and None not in point[:2] and start <= point[0] < end
+        if len(point) > 1
+        and None not in point[:2]
+        and start <= point[0] < end
+        and 0 < point[1] < math.inf
     }
     grain = stream.floored_to // millisecond
     return len({stamp // grain for stamp in good}), len(stamps - good)
@@ -205,14 +214,18 @@ def _read_output(
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     content = lake.transformed.read(path) or b""
-    table = pq.ParquetFile(pa.BufferReader(content)).read()
-    rows = table.to_pylist()
+    # Windows are read side by side; threads within one only get into each other's way.
+    table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+    # A column of the key may be missing, which the schema's check tells.
+    coin = (
+        table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
+        for name in _COIN
+    )
+    shown = table if dataset == "rejected" else table.slice(0, _PREVIEW_ROWS)
     return _Output(
-        file=lake.transformed.describe_file(dataset, path, len(rows), content),
-        # A column of the key may be missing, which the schema's check tells.
-        coins={(row.get("coin_id"), row.get("vs_currency")): row for row in rows},
-        counts=Counter((row.get("coin_id"), row.get("vs_currency")) for row in rows),
-        preview=rows[:_PREVIEW_ROWS],
+        file=lake.transformed.describe_file(dataset, path, table.num_rows, content),
+        coins=Counter(zip(*coin, strict=True)),
+        rows=shown.to_pylist(),
         findings=judge_parquet(table, window, stream.partition_key(window))
         if dataset == "prices"
         else [],

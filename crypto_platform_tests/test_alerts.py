@@ -153,6 +153,11 @@ def test_the_last_try_of_a_retried_run_that_fails_is_one_message() -> None:
     assert told(*events) == [OPENED]
 
 
+def test_a_failed_try_of_healing_is_no_message_and_what_it_healed_is_mended() -> None:
+    assert told(failed("1", "A", heals=True)) == []
+    assert told(failed("1", "A"), succeeded("2", "A", heals=True)) == [OPENED, RECOVERED]
+
+
 def test_a_job_without_assets_is_mended_by_its_own_success() -> None:
     broken = failed("1", job="watch", broken={}, failed=("op look",))
 

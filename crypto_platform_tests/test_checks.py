@@ -31,11 +31,12 @@ from crypto_platform.checks import (
 )
 from crypto_platform.definitions import build_definitions
 from crypto_platform.manifests import Absence, Manifest
+from crypto_platform.resources.lake import from_json_lines, to_json_lines
 from crypto_platform.resources.transform import LocalTransform
 from crypto_platform.settings import Settings
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream
-from crypto_platform_tests.conftest import Platform
+from crypto_platform_tests.conftest import STAGES, Platform
 from crypto_platform_tests.replay import needs_recorded, recorded_charts, replay
 from crypto_platform_tests.test_end_to_end import newest_keys
 
@@ -278,7 +279,7 @@ def evaluations(
 def test_good_data_passes_every_check_of_its_load(
     stream: Stream, simulated: Platform, instance: dg.DagsterInstance
 ) -> None:
-    keys = newest_keys(stream, 25)
+    keys = newest_keys(stream, 22)
 
     simulated.materialize(stream, keys[0], keys[-1], instance=instance)
 
@@ -291,7 +292,7 @@ def test_good_data_passes_every_check_of_its_load(
 def test_recorded_months_with_their_oddities_pass_every_check(
     build_platform: BuildPlatform, instance: dg.DagsterInstance
 ) -> None:
-    first, last = "2013-04-28", "2013-09-30"
+    first, last = "2013-05-20", "2013-07-10"
     with replay({"bitcoin": recorded_charts("daily")["bitcoin"]}) as api:
         platform = build_platform(
             api.base_url, {"TRACKED_COINS": "bitcoin", "HISTORY_START": first}
@@ -404,6 +405,33 @@ def test_a_load_that_the_warehouse_refuses_is_a_failed_check_too(
 
     result = evaluations(instance, passed=False)["historical/snowflake_prices", "row_counts"]
     assert result.metadata["partitions"] == dg.JsonMetadataValue([key])
+
+
+@pytest.mark.integration
+def test_a_zero_price_of_the_api_is_quarantined_and_blocks_nobody(
+    simulated: Platform, instance: dg.DagsterInstance
+) -> None:
+    (key,) = newest_keys(HISTORICAL, 1)
+    simulated.materialize(HISTORICAL, key, stages=("raw_prices",))
+    layer = simulated.lake.raw
+    (manifest,) = layer.manifests(HISTORICAL, [HISTORICAL.window(key)])
+    (file,) = manifest.files
+    records = from_json_lines(layer.read(file.path) or b"")
+    records[1]["prices"] = [[stamp, 0] for stamp, _ in records[1]["prices"]]
+    content = to_json_lines(records)
+    layer.put(file.path, content)
+    described = layer.describe_file("prices", file.path, len(records), content)
+    layer.commit(HISTORICAL, [manifest.model_copy(update={"files": (described,)})])
+
+    simulated.materialize(HISTORICAL, key, stages=STAGES[1:], instance=instance)
+
+    assert evaluations(instance, passed=False) == {}
+    rows = simulated.query("SELECT coin_id, status FROM ingestion_ledger ORDER BY coin_id")
+    assert [tuple(row.values()) for row in rows] == [
+        ("bitcoin", "present"),
+        ("ethereum", "quarantined"),
+        ("tether", "present"),
+    ]
 
 
 @pytest.mark.integration

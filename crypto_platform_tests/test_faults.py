@@ -498,8 +498,8 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=6, suppress_health_check=list(HealthCheck))
-@given(steps=st.lists(STEPS, min_size=1, max_size=3))
+@settings(max_examples=5, suppress_health_check=list(HealthCheck))
+@given(steps=st.lists(STEPS, min_size=1, max_size=2))
 def test_after_any_faults_in_any_order_a_clean_run_leaves_the_truth(
     steps: list[tuple[Stream, list[int], list[str], tuple[str, int] | None]],
     market: SimulatedMarket,

@@ -19,7 +19,9 @@ from dagster._core.scheduler.instigation import (
 )
 
 from crypto_platform.checks import ERROR, WARN, Finding
-from crypto_platform.freshness import due_window, freshness_rule, judge_freshness
+from crypto_platform.definitions import build_definitions
+from crypto_platform.freshness import due_window, expected_coins, freshness_rule, judge_freshness
+from crypto_platform.settings import Settings
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream
 from crypto_platform.tracked_coins import DOCUMENT, TrackedCoin, TrackedCoins
@@ -34,8 +36,8 @@ STALE = DUE.start - timedelta(minutes=3)
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def tracked(*names: str, since: datetime = LONG_AGO) -> list[TrackedCoin]:
-    return [TrackedCoin(coin_id=name, first_tracked_at=since) for name in names]
+def tracked(*names: str) -> list[TrackedCoin]:
+    return [TrackedCoin(coin_id=name, first_tracked_at=LONG_AGO) for name in names]
 
 
 def ledger(coin: str, status: str) -> dict[str, dict[str, Any]]:
@@ -68,13 +70,13 @@ def test_nothing_is_due_before_the_first_window_has_closed() -> None:
 def test_a_stream_whose_coins_all_have_the_window_that_is_due_is_fresh() -> None:
     newest = {"bitcoin": FRESH, "ethereum": DUE.start}
 
-    assert judge_freshness(INTRA_DAY, DUE, tracked("bitcoin", "ethereum"), newest, {}) == []
+    assert judge_freshness(INTRA_DAY, DUE, ["bitcoin", "ethereum"], newest, {}) == []
 
 
 def test_a_stream_without_the_window_that_is_due_is_stale_with_its_newest_stamp() -> None:
     newest = {"bitcoin": STALE, "ethereum": STALE - timedelta(days=3)}
 
-    findings = judge_freshness(INTRA_DAY, DUE, tracked("bitcoin", "ethereum"), newest, {})
+    findings = judge_freshness(INTRA_DAY, DUE, ["bitcoin", "ethereum"], newest, {})
 
     assert findings[0].fault == (
         "the stream is stale: no coin has a price of this window, "
@@ -89,7 +91,7 @@ def test_one_dead_coin_does_not_hide_behind_24_living_ones() -> None:
     names = [f"coin-{number}" for number in range(25)]
     newest = {**dict.fromkeys(names, FRESH), "coin-7": STALE}
 
-    (finding,) = judge_freshness(INTRA_DAY, DUE, tracked(*names), newest, {})
+    (finding,) = judge_freshness(INTRA_DAY, DUE, names, newest, {})
 
     assert (finding.coin_id, finding.severity) == ("coin-7", ERROR)
     assert finding.fault == (
@@ -98,9 +100,7 @@ def test_one_dead_coin_does_not_hide_behind_24_living_ones() -> None:
 
 
 def test_a_coin_that_never_had_a_price_is_named_too() -> None:
-    (finding,) = judge_freshness(
-        INTRA_DAY, DUE, tracked("bitcoin", "ethereum"), {"bitcoin": FRESH}, {}
-    )
+    (finding,) = judge_freshness(INTRA_DAY, DUE, ["bitcoin", "ethereum"], {"bitcoin": FRESH}, {})
 
     assert (finding.coin_id, finding.severity) == ("ethereum", ERROR)
     assert "it has no price" in finding.fault
@@ -121,7 +121,7 @@ def test_a_coin_that_the_source_has_nothing_of_is_dead_and_one_that_failed_is_la
     newest = {"bitcoin": FRESH, "ethereum": STALE}
 
     (finding,) = judge_freshness(
-        INTRA_DAY, DUE, tracked("bitcoin", "ethereum"), newest, ledger("ethereum", status)
+        INTRA_DAY, DUE, ["bitcoin", "ethereum"], newest, ledger("ethereum", status)
     )
 
     assert (finding.coin_id, finding.severity) == ("ethereum", severity)
@@ -132,7 +132,7 @@ def test_a_source_that_has_nothing_of_any_coin_makes_the_stream_stale() -> None:
     findings = judge_freshness(
         INTRA_DAY,
         DUE,
-        tracked("bitcoin"),
+        ["bitcoin"],
         {"bitcoin": STALE},
         ledger("bitcoin", "missing_at_source"),
     )
@@ -140,22 +140,16 @@ def test_a_source_that_has_nothing_of_any_coin_makes_the_stream_stale() -> None:
     assert severities(findings) == {None: ERROR, "bitcoin": WARN}
 
 
-def test_a_coin_is_judged_from_the_first_window_on_that_closed_after_it_was_tracked() -> None:
-    coins = [*tracked("bitcoin"), *tracked("newcomer", since=DUE.end)]
-
-    assert judge_freshness(INTRA_DAY, DUE, coins, {"bitcoin": FRESH}, {}) == []
-
-
-def test_a_coin_that_was_taken_out_is_not_judged() -> None:
+def test_a_coin_is_expected_from_the_first_window_on_that_closed_after_it_was_tracked() -> None:
     gone = TrackedCoin(coin_id="gone", first_tracked_at=LONG_AGO, tracked=False)
+    newcomer = TrackedCoin(coin_id="newcomer", first_tracked_at=DUE.end)
+    coins = TrackedCoins(coins=(*tracked("bitcoin"), newcomer, gone))
 
-    assert (
-        judge_freshness(INTRA_DAY, DUE, [*tracked("bitcoin"), gone], {"bitcoin": FRESH}, {}) == []
-    )
+    assert expected_coins(coins, DUE) == ["bitcoin"]
 
 
 def test_an_empty_table_is_a_warning_and_alerts_nobody() -> None:
-    (finding,) = judge_freshness(INTRA_DAY, DUE, tracked("bitcoin"), {}, {})
+    (finding,) = judge_freshness(INTRA_DAY, DUE, ["bitcoin"], {}, {})
 
     assert (finding.coin_id, finding.severity) == (None, WARN)
 
@@ -167,12 +161,28 @@ def test_the_rule_says_how_long_a_window_may_take(stream: Stream) -> None:
     assert f"closed at least {hours} hours ago" in freshness_rule(stream).description
 
 
+def test_the_ui_shows_freshness_at_the_end_of_what_a_schedule_runs() -> None:
+    graph = build_definitions(Settings.from_environment({})).resolve_asset_graph()
+
+    policies = {
+        node.key.to_user_string(): node.freshness_policy
+        for node in graph.asset_nodes
+        if node.freshness_policy and node.group_name in {stream.name for stream in STREAMS}
+    }
+
+    assert policies == {
+        "intra_day/snowflake_prices": dg.FreshnessPolicy.time_window(
+            fail_window=timedelta(hours=8), warn_window=timedelta(hours=7)
+        )
+    }
+
+
 @pytest.fixture
 def platform(market: SimulatedMarket, build_platform: BuildPlatform) -> Platform:
     built = build_platform(
         market.base_url, {"TRACKED_COINS": "bitcoin,ethereum", "HISTORY_START": "2026-01-01"}
     )
-    coins = TrackedCoins(coins=tuple(tracked("bitcoin", "ethereum", since=LONG_AGO)))
+    coins = TrackedCoins(coins=tuple(tracked("bitcoin", "ethereum")))
     built.lake.raw.put(DOCUMENT, coins.model_dump_json().encode())
     return built
 

@@ -1,21 +1,27 @@
 """Healing over the simulated market: the sensor's run requests are executed as the daemon would."""
 
-import dataclasses
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
+from crypto_platform.alert_events import EventReader
+from crypto_platform.alerts import Secrets, Voice
+from crypto_platform.budget import Consumer, MonthBudget
 from crypto_platform.healing import HEAL_TAG, MOST_TRIES, newest_overdue
 from crypto_platform.healing_sensor import calls_left
+from crypto_platform.resources.alerts import LocalOutbox
+from crypto_platform.sensors import watch_instance
 from crypto_platform.simulated_market import SimulatedMarket
-from crypto_platform.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream
+from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.tracked_coins import UntrackedCoinError
 from crypto_platform_tests.conftest import STAGES, Platform
 from lambda_function.plans import PLANS
@@ -23,6 +29,8 @@ from lambda_function.plans import PLANS
 pytestmark = pytest.mark.integration
 
 BuildPlatform = Callable[[str, Mapping[str, str]], Platform]
+# By then the alerts sensor takes what a test has done for settled.
+LATER = timedelta(minutes=1)
 COINS = ("bitcoin", "ethereum", "tether")
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
@@ -135,7 +143,7 @@ def test_a_history_that_nobody_asked_for_is_not_started(daemon: Daemon) -> None:
     daemon.platform.materialize(INTRA_DAY, key, instance=daemon.instance)
 
     assert daemon.tick() == []
-    assert daemon.skipped == "Nothing lacks a price."
+    assert daemon.skipped == "Nothing lacks a price that may yet be had."
 
 
 def test_after_three_days_without_the_daemon_every_window_comes_in(daemon: Daemon) -> None:
@@ -152,7 +160,7 @@ def test_after_three_days_without_the_daemon_every_window_comes_in(daemon: Daemo
             for coin in ("bitcoin", "ethereum", "tether")
             for key in of_stream
         }
-    assert daemon.skipped == "Nothing lacks a price."
+    assert daemon.skipped == "Nothing lacks a price that may yet be had."
 
 
 def test_three_days_cost_a_call_a_coin_a_stream_and_one_for_the_last_day(
@@ -266,6 +274,38 @@ def test_a_coin_that_is_back_has_its_gap_filled_and_the_check_passes_again(
     assert daemon.check().passed
 
 
+def test_giving_up_is_one_alert_however_often_it_is_looked_at_and_its_end_another(
+    daemon: Daemon, market: SimulatedMarket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crypto_platform.healing.MOST_TRIES", 1)
+    # The alerts sensor asks for schedules, which an instance in memory has none of.
+    daemon.instance = dg.DagsterInstance.local_temp(str(tmp_path))
+    outbox = LocalOutbox(path=str(tmp_path / "outbox.jsonl"), state_root=str(tmp_path))
+    repository = daemon.platform.definitions.get_repository_def()
+
+    def alerts() -> list[str]:
+        reader = EventReader(daemon.instance, repository, datetime.now(UTC) + LATER)
+        watch_instance(reader, outbox, Voice("http://127.0.0.1:3000", Secrets.of({})))
+        return [alert.subject for alert in outbox.sent() if "healing" in alert.subject]
+
+    (key,) = overdue(HISTORICAL, 1)
+    alerts()
+    market.inject("dead_coin", coin="ethereum")
+    daemon.platform.materialize(HISTORICAL, key, instance=daemon.instance)
+    daemon.tick()
+    daemon.check()
+    (told,) = alerts()
+    daemon.check()
+    assert alerts() == [told]
+    market.faults.clear()
+    daemon.platform.materialize(HISTORICAL, key, instance=daemon.instance)
+    daemon.check()
+
+    assert told == "[ERROR] check healing of ingestion_ledger failed"
+    assert len(alerts()) == 2
+    assert outbox.sent()[-1].status == "recovered"
+
+
 def test_windows_of_a_run_that_is_waiting_or_working_are_left_to_it(daemon: Daemon) -> None:
     keys = overdue(HISTORICAL, 4)
     daemon.platform.materialize(HISTORICAL, keys[0], instance=daemon.instance)
@@ -281,6 +321,24 @@ def test_windows_of_a_run_that_is_waiting_or_working_are_left_to_it(daemon: Daem
     assert daemon.skipped == "Runs on the same windows of historical are under way."
 
 
+def test_a_stream_that_a_backfill_works_on_is_left_to_it(daemon: Daemon) -> None:
+    keys = overdue(HISTORICAL, 2)
+    daemon.platform.materialize(HISTORICAL, keys[0], instance=daemon.instance)
+    daemon.instance.add_backfill(
+        PartitionBackfill(
+            backfill_id="from-the-ui",
+            status=BulkActionStatus.REQUESTED,
+            from_failure=False,
+            tags={},
+            backfill_timestamp=0.0,
+            asset_selection=[dg.AssetKey(["historical", "raw_prices"])],
+        )
+    )
+
+    assert daemon.tick() == []
+    assert daemon.skipped == "A backfill of historical is under way."
+
+
 def test_the_ledger_is_read_only_when_something_has_happened(daemon: Daemon) -> None:
     (key,) = overdue(HISTORICAL, 1)
     daemon.platform.materialize(HISTORICAL, key, instance=daemon.instance)
@@ -291,7 +349,7 @@ def test_the_ledger_is_read_only_when_something_has_happened(daemon: Daemon) -> 
     assert daemon.skipped.startswith("Nothing that could have changed the ledger happened since")
     daemon.platform.materialize(HISTORICAL, key, instance=daemon.instance)
     daemon.tick()
-    assert daemon.skipped == "Nothing lacks a price."
+    assert daemon.skipped == "Nothing lacks a price that may yet be had."
 
 
 def test_a_pause_that_is_over_is_a_reason_to_look(
@@ -335,7 +393,7 @@ def test_a_warehouse_that_is_held_by_another_is_looked_at_later(
     assert held[0]
     assert "was held by someone else" in held[0]
     assert held[1] is None
-    assert daemon.skipped == "Nothing lacks a price."
+    assert daemon.skipped == "Nothing lacks a price that may yet be had."
 
 
 def test_a_failed_first_run_of_the_schedule_is_made_good(daemon: Daemon) -> None:
@@ -358,16 +416,22 @@ def test_a_failed_first_run_of_the_schedule_is_made_good(daemon: Daemon) -> None
     assert len(statuses(daemon.platform, INTRA_DAY)) == 6
 
 
-def test_the_schedules_have_their_credits_before_healing(daemon: Daemon) -> None:
-    raw = daemon.platform.lake.raw
-    # A day is left: four windows and one day, of 25 coins and two calls more each.
-    now = datetime(2026, 11, 29, 23, 59, tzinfo=UTC)
-    plan = dataclasses.replace(PLANS["demo"], monthly_credits=5 * 27 + 40)
+@pytest.mark.parametrize(
+    ("plan", "used", "foreseen", "left"),
+    [
+        ("demo", 2_000, 3_000, 3_000),
+        ("demo", 6_900, 3_000, 100),
+        ("demo", 9_000, 3_000, 0),
+        ("keyless", 9_000, 3_000, 180),
+    ],
+)
+def test_healing_takes_half_an_hour_of_calls_and_what_the_schedules_leave_of_the_month(
+    plan: str, used: int, foreseen: int, left: int
+) -> None:
+    consumer = Consumer("intra_day", used, foreseen)
+    budget = MonthBudget(datetime.now(UTC), PLANS[plan].monthly_credits, (consumer,), None)
 
-    assert calls_left(plan, raw, STREAMS, 25, now) == 40
-    tight = dataclasses.replace(plan, monthly_credits=100)
-    assert calls_left(tight, raw, STREAMS, 25, now) == 0
-    assert calls_left(PLANS["keyless"], raw, STREAMS, 25, now) == 180
+    assert calls_left(PLANS[plan], budget) == left
 
 
 def test_what_the_budget_does_not_allow_waits_and_says_so(

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
+from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.remote_origin import (
     InProcessCodeLocationOrigin,
     RemoteInstigatorOrigin,
@@ -25,6 +29,7 @@ from dagster._core.scheduler.instigation import (
     TickStatus,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from sqlalchemy.exc import OperationalError
 
 from crypto_platform import alert_events
 from crypto_platform.alert_events import EventReader
@@ -34,8 +39,11 @@ from crypto_platform.definitions import build_definitions
 from crypto_platform.resources.alerts import AlertNotSentError, Alerts, LocalOutbox
 from crypto_platform.sensors import watch_instance
 from crypto_platform.settings import Settings
+from crypto_platform_tests.test_compose import Host, host, needs_postgres, postgres
 
 pytestmark = pytest.mark.integration
+
+__all__ = ["host", "postgres"]
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 DAYS = dg.DailyPartitionsDefinition("2026-01-01", timezone="UTC")
@@ -299,6 +307,60 @@ def test_a_backfill_with_many_failed_runs_is_one_message(world: World) -> None:
     assert world.told == [OPENED, RECOVERED]
 
 
+def give_up_backfill(world: World, *days: str, error: str | None) -> None:
+    """Dagster ends a backfill as failed, by its own error or for failed runs."""
+    cells = {AssetKeyPartitionKey(raw_prices.key, day) for day in days}
+    graph = REPOSITORY.asset_graph
+    backfill = PartitionBackfill.from_asset_graph_subset(
+        backfill_id="the-backfill",
+        backfill_timestamp=datetime.now(UTC).timestamp(),
+        tags={},
+        dynamic_partitions_store=world.instance,
+        asset_graph_subset=AssetGraphSubset.from_asset_partition_set(cells, graph),
+        title=None,
+        description=None,
+        run_config=None,
+    )
+    world.instance.add_backfill(backfill)
+    backfill = backfill.with_status(BulkActionStatus.FAILED).with_end_timestamp(
+        (datetime.now(UTC) + timedelta(seconds=1)).timestamp()
+    )
+    if error:
+        backfill = backfill.with_error(
+            dg._utils.error.SerializableErrorInfo(error, [], None)  # noqa: SLF001
+        )
+    world.instance.update_backfill(backfill)
+
+
+def test_a_backfill_that_fails_without_a_run_is_told_until_its_partitions_are_there(
+    world: World,
+) -> None:
+    world.tick(now=datetime.now(UTC))
+    give_up_backfill(world, "2026-01-02", "2026-01-03", error="The code could not be loaded.")
+    world.tick()
+    world.tick()
+    (alert,) = world.outbox.sent()
+    for day in ("2026-01-02", "2026-01-03"):
+        world.run(day)
+    world.tick()
+
+    assert world.told == [OPENED, RECOVERED]
+    assert alert.subject == "[ERROR] backfill the-backfill failed: 2026-01-02, 2026-01-03"
+    assert "The code could not be loaded." in alert.body
+    assert "/runs/b/the-backfill" in alert.body
+
+
+def test_a_backfill_that_ends_as_failed_for_its_runs_is_told_by_these(world: World) -> None:
+    world.tick(now=datetime.now(UTC))
+    PLAN["raise"] = "reset by peer"
+    world.run("2026-01-02", dagster__backfill="the-backfill")
+    world.tick()
+    give_up_backfill(world, "2026-01-02", error=None)
+    world.tick()
+
+    assert world.told == [OPENED]
+
+
 def test_a_failed_range_run_names_its_range(any_world: World) -> None:
     any_world.tick()
     PLAN["raise"] = "reset by peer"
@@ -349,6 +411,15 @@ def test_a_promised_retry_that_cannot_be_launched_is_a_failure_after_all(world: 
     assert world.told == [OPENED]
 
 
+def test_a_run_of_healing_that_fails_is_no_message(world: World) -> None:
+    world.tick()
+    PLAN["op"] = True
+    world.run(None, "watch", crypto_platform__heal="1")
+    world.tick()
+
+    assert world.told == []
+
+
 def test_a_canceled_run_is_no_message(world: World) -> None:
     world.tick()
     run = world.instance.create_run_for_job(DEFINITIONS.resolve_job_def("watch"))
@@ -376,6 +447,48 @@ def test_a_deleted_run_disturbs_nothing(world: World) -> None:
     world.tick()
 
     assert world.told == [OPENED]
+
+
+def test_a_run_that_cannot_be_read_is_told_and_silences_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.tick()
+    PLAN["raise"] = "reset by peer"
+    odd = world.run("2026-01-02")
+    world.run("2026-01-03")
+    read = dg.DagsterInstance.get_asset_keys_for_run
+
+    def read_all_but_one(self: dg.DagsterInstance, run_id: str, **options: Any) -> Any:
+        if run_id == odd:
+            raise KeyError("an event of another version")
+        return read(self, run_id, **options)
+
+    monkeypatch.setattr(dg.DagsterInstance, "get_asset_keys_for_run", read_all_but_one)
+    world.tick()
+
+    assert world.told == [OPENED, OPENED]
+    assert "an event of another version" in world.outbox.sent()[0].body
+
+
+def test_a_storage_that_is_away_costs_no_message(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.tick()
+    PLAN["raise"] = "reset by peer"
+    world.run("2026-01-02")
+
+    def away(*_: object, **__: object) -> None:
+        raise OperationalError("SELECT", {}, sqlite3.OperationalError("database is locked"))
+
+    with monkeypatch.context() as busy:
+        busy.setattr(dg.DagsterInstance, "get_asset_keys_for_run", away)
+        with pytest.raises(OperationalError):
+            world.tick()
+    world.tick()
+
+    assert [alert.subject for alert in world.outbox.sent()] == [
+        "[ERROR] historical/raw_prices failed: 2026-01-02"
+    ]
 
 
 def test_a_failed_error_check_of_a_successful_run_is_told_until_it_passes(any_world: World) -> None:
@@ -611,6 +724,18 @@ def test_a_message_that_cannot_be_sent_is_kept_and_sent_by_a_later_tick(world: W
     assert world.told == [OPENED, RECOVERED]
 
 
+def test_what_was_seen_once_is_told_though_it_cannot_be_seen_any_more(world: World) -> None:
+    refusing = Refusing(path=world.outbox.path, state_root=world.outbox.state_root)
+    world.on(MIDNIGHT)
+    world.tick(now=MIDNIGHT)
+    with pytest.raises(AlertNotSentError):
+        world.tick(refusing, now=MIDNIGHT + timedelta(hours=1))
+    world.instance.update_instigator_state(world.schedule.with_status(InstigatorStatus.STOPPED))
+    world.tick(now=MIDNIGHT + timedelta(hours=2))
+
+    assert world.told == [("schedule_missed", "opened"), ("schedule_missed", "recovered")]
+
+
 class Deadly(LocalOutbox):
     """Ends its process at a chosen step of a tick."""
 
@@ -725,3 +850,44 @@ def test_the_sensor_runs_by_default_and_says_what_it_did(world: World, tmp_path:
     assert "0 alert(s) sent to the file" in str(reason.skip_message)
     assert context.cursor is not None
     assert "run_events" in context.cursor
+
+
+@needs_postgres
+def test_all_kinds_of_alert_come_from_an_instance_on_postgres(
+    host: Host, postgres: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert postgres
+    PLAN.clear()
+    for name, text in host.environment("code_location").items():
+        if name.startswith("DAGSTER_POSTGRES_"):
+            monkeypatch.setenv(name, text)
+    with dg.DagsterInstance.from_config(str(host.folder / "dagster")) as instance:
+        world = World(tmp_path, instance)
+        world.on(MIDNIGHT)
+        world.tick(now=MIDNIGHT)
+        PLAN["raise"] = "reset by peer"
+        world.run("2026-01-02")
+        PLAN.clear()
+        PLAN["twice"] = ["2026-01-02"]
+        world.run("2026-01-02")
+        PLAN.clear()
+        world.run("2026-01-02")
+        instance._report_runless_asset_event(  # noqa: SLF001 - as Dagster's daemon does
+            FreshnessStateChange(
+                key=loaded.key,
+                new_state=FreshnessState.FAIL,
+                previous_state=FreshnessState.PASS,
+                state_change_timestamp=0.0,
+            )
+        )
+        for _ in range(2):
+            world.tick()
+
+        assert world.told == [
+            ("run_failed", "opened"),
+            ("run_failed", "recovered"),
+            ("check_failed", "opened"),
+            ("check_failed", "recovered"),
+            ("freshness_failed", "opened"),
+            ("schedule_missed", "opened"),
+        ]

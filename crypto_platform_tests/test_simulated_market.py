@@ -825,3 +825,31 @@ def test_the_import_leaves_numpy_for_later() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert printed.stdout.split() == [b"False", b"False"]
+
+
+def test_the_fear_and_greed_index_speaks_in_strings_and_seconds_the_newest_first(
+    calm: Client,
+) -> None:
+    answer = calm.get("/fng/", limit=0)
+    index = answer.json()
+    stamps = [int(entry["timestamp"]) for entry in index["data"]]
+    skipped = {int(datetime(2018, 4, day, tzinfo=UTC).timestamp()) for day in (14, 15, 16)}
+
+    assert answer.headers["x-simulated-market"] == "true"
+    assert stamps == sorted(stamps, reverse=True)
+    assert stamps[0] == int(NOW.timestamp()) // 86_400 * 86_400
+    assert skipped.isdisjoint(stamps)
+    assert all(type(value) is str for entry in index["data"] for value in entry.values())
+    assert all(0 <= int(entry["value"]) <= 100 for entry in index["data"])
+    assert [list(entry) for entry in index["data"][:2]] == [
+        ["value", "value_classification", "timestamp", "time_until_update"],
+        ["value", "value_classification", "timestamp"],
+    ]
+
+
+def test_the_fear_and_greed_index_gives_one_day_unless_more_are_asked_for(calm: Client) -> None:
+    every = calm.get("/fng/", limit=0).json()["data"]
+
+    assert calm.get("/fng/").json()["data"] == every[:1]
+    assert calm.get("/fng/", limit=3).json()["data"] == every[:3]
+    assert calm.get("/fng/", limit="all").status_code == 400

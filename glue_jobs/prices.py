@@ -81,6 +81,7 @@ def rejections(raw: DataFrame, grain: int) -> DataFrame:
         sf.when(stamp.isNull(), "The point has no timestamp.")
         .when(~_inside(stamp), "The timestamp is outside the record's window.")
         .when(sf.array_contains("unpriced", stamp), "The price is null.")
+        .when(sf.array_contains("worthless", stamp), "The price is not a positive number.")
         .otherwise("There is a market cap or a volume, but no price.")
     )
     return (
@@ -95,21 +96,35 @@ def rejections(raw: DataFrame, grain: int) -> DataFrame:
 
 
 def _with_stamps(raw: DataFrame) -> DataFrame:
-    """Add what timestamps a record has, and take points without a value out of ``prices``.
+    """Add what timestamps a record has, and take points that are no price out of ``prices``.
 
     The columns added are arrays of timestamps: ``stamps`` of all three series, ``unpriced`` of the
-    null prices, and ``good`` of the prices inside the window.
+    null prices, ``worthless`` of those that no coin can have, and ``good`` of the prices inside the
+    window.
     """
     empty = sf.array().cast("array<array<double>>")
     stamps = sf.array_distinct(sf.concat(*[_stamps(series) for series in SERIES]))
     unpriced = sf.filter("prices", lambda point: sf.get(point, sf.lit(1)).isNull())
-    # A null price must not hide another price at the same timestamp.
-    priced = sf.filter("prices", lambda point: sf.get(point, sf.lit(1)).isNotNull())
+    worthless = sf.filter("prices", lambda point: ~_is_price(sf.get(point, sf.lit(1))))
+    # What is no price must not hide another price at the same timestamp.
+    priced = sf.filter("prices", lambda point: _is_price(sf.get(point, sf.lit(1))))
     return (
         raw.withColumns({series: sf.coalesce(series, empty) for series in SERIES})
-        .withColumns({"stamps": stamps, "unpriced": _stamps(unpriced), "prices": priced})
+        .withColumns(
+            {
+                "stamps": stamps,
+                "unpriced": _stamps(unpriced),
+                "worthless": _stamps(worthless),
+                "prices": priced,
+            }
+        )
         .withColumn("good", sf.filter(_stamps("prices"), _inside))
     )
+
+
+def _is_price(value: Column) -> Column:
+    """Whether a value is positive and finite; null of a null. NaN is more than infinity here."""
+    return (value > 0) & (value < sf.lit(float("inf")))
 
 
 def _values_at_stamp() -> dict[str, Column]:

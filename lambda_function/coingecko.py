@@ -22,7 +22,7 @@ from requests.adapters import HTTPAdapter
 
 from lambda_function.errors import NoAnswer, RateLimited, RequestProblem, Unreachable
 from lambda_function.pace import Clock, Pace, rest
-from lambda_function.plans import ApiSettings
+from lambda_function.plans import MARKETS_A_PAGE, ApiSettings
 from lambda_function.refusals import classify
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,6 @@ THREADS = 8
 ATTEMPTS = 4
 TIMEOUTS = (5.0, 30.0)
 LONGEST_WAIT = 120.0
-MARKETS_A_PAGE = 250
 
 # Seconds before the second attempt; each further wait is twice as long.
 _FIRST_WAIT = 1.0

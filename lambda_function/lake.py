@@ -11,10 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, chain
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypedDict
+from typing import Any, Self, TypedDict
 from uuid import uuid4
-
-from cloudpathlib import AnyPath, S3Path
 
 WRITERS = 8
 
@@ -125,12 +123,16 @@ def packed(lines: Sequence[bytes]) -> bytes:
 
 def put(uri: str, body: bytes) -> None:
     """Writes an object in one step: it is there as a whole, or it is as it was."""
-    path = AnyPath(uri)
-    if isinstance(path, S3Path):
-        # One request; the path's own write_bytes looks the object up and downloads it first.
-        path.client.client.put_object(Bucket=path.bucket, Key=path.key, Body=body)
-        return
-    path = Path(path)
+    path: Any = Path(uri)
+    if "://" in uri:
+        # Takes a quarter of a second to import, which what stays on this disk must not pay.
+        from cloudpathlib import AnyPath, S3Path  # noqa: PLC0415
+
+        path = AnyPath(uri)
+        if isinstance(path, S3Path):
+            # One request; the path's own write_bytes looks the object up and downloads it first.
+            path.client.client.put_object(Bucket=path.bucket, Key=path.key, Body=body)
+            return
     part = path.with_name(f".{path.name}.{uuid4().hex}")
     part.parent.mkdir(parents=True, exist_ok=True)
     part.write_bytes(body)

@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from lambda_function.coingecko import MARKETS_A_PAGE, CoinGecko
+from lambda_function.coingecko import CoinGecko
 from lambda_function.errors import BudgetExceeded
 from lambda_function.events import Event, MarketsRequest
 from lambda_function.lake import write_lines
+from lambda_function.plans import MARKETS_A_PAGE
 from lambda_function.windows import iso
 
 Market = dict[str, Any]

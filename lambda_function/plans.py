@@ -14,6 +14,9 @@ _BASE_URL = "COINGECKO_BASE_URL"
 PUBLIC_URL = "https://api.coingecko.com/api/v3"
 PAID_URL = "https://pro-api.coingecko.com/api/v3"
 
+MARKETS_A_PAGE = 250
+"""How many coins one call for the market's present state may have, on every plan."""
+
 
 @dataclass(frozen=True)
 class Plan:

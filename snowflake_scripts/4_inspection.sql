@@ -165,6 +165,46 @@ LEFT JOIN (
 ) AS snapshots ON snapshots.coin_id = coins.coin_id
 ORDER BY snapshots.rank, coins.coin_id;
 
+-- How did each coin move? The newest day of each that has a close, the largest risers first.
+SELECT
+    moves.coin_id,
+    moves.vs_currency,
+    moves.day,
+    moves.close,
+    moves.return_1d,
+    moves.return_7d,
+    moves.volatility_30d,
+    moves.drawdown,
+    volumes.ratio_to_median,
+    volumes.unusual
+FROM transformed.price_moves AS moves
+INNER JOIN transformed.trading_volumes AS volumes
+    ON
+        volumes.coin_id = moves.coin_id
+        AND volumes.vs_currency = moves.vs_currency
+        AND volumes.day = moves.day
+WHERE moves.close IS NOT NULL
+QUALIFY ROW_NUMBER() OVER (PARTITION BY moves.coin_id, moves.vs_currency ORDER BY moves.day DESC) = 1
+ORDER BY moves.return_1d DESC NULLS LAST, moves.coin_id;
+
+-- How does the market feel? The last two weeks.
+SELECT *
+FROM transformed.market_sentiment
+ORDER BY day DESC, vs_currency
+LIMIT 14;
+
+-- What were the models made from, and when was that loaded?
+SELECT
+    input,
+    COUNT(*) AS days,
+    SUM(row_count) AS row_count,
+    MIN(day) AS first_day,
+    MAX(day) AS newest_day,
+    MAX(loaded_at) AS loaded_at
+FROM transformed.model_inputs
+GROUP BY input
+ORDER BY input;
+
 -- Only Snowflake from here on. It remembers these histories for 7 to 14 days; further back they are in
 -- SNOWFLAKE.ACCOUNT_USAGE, under the same names.
 

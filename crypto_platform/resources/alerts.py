@@ -50,9 +50,21 @@ class Alerts(dg.ConfigurableResource[None], ABC):
         return None
 
     def read_state(self, instance_id: str) -> AlertState | None:
-        """What the last tick left for this Dagster instance; ``None`` before the first."""
-        content = self._documents.read(f"{_INCIDENTS}/{instance_id}.json")
-        return AlertState.model_validate_json(content) if content else None
+        """What the last tick left for this Dagster instance; ``None`` before the first.
+
+        Raises:
+            AlertStateUnreadableError: The document is damaged; says what to do.
+        """
+        path = f"{_INCIDENTS}/{instance_id}.json"
+        content = self._documents.read(path)
+        try:
+            return AlertState.model_validate_json(content) if content else None
+        except ValidationError as error:
+            raise AlertStateUnreadableError(
+                f"{self._documents.uri(path)} is not what the alerts sensor wrote: "
+                f"{error.errors()[0]['msg']}. Move it away: the sensor then goes on from Dagster's "
+                "cursor, without the open incidents."
+            ) from error
 
     def write_state(self, instance_id: str, state: AlertState) -> None:
         """Replace the document in one step: a kill leaves the old one or the new one."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from crypto_platform.manifests import Manifest
-from crypto_platform.resources.lake import Layer
+from crypto_platform.resources.lake import Layer, at
 from crypto_platform.resources.warehouse import (
     LoadResult,
     Row,
@@ -186,8 +186,5 @@ def _is_held_by_another(error: BaseException) -> bool:
 
 
 def _local_files(uris: Iterable[str]) -> list[str]:
-    # Takes most of a second to import, which loading the definitions must not pay.
-    from cloudpathlib import AnyPath  # noqa: PLC0415
-
     # DuckDB takes each name for a pattern.
-    return [escape(os.fspath(AnyPath(uri))) for uri in uris]
+    return [escape(os.fspath(at(uri))) for uri in uris]

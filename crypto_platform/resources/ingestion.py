@@ -15,9 +15,6 @@ from crypto_platform.failures import PermanentFailure
 from crypto_platform.manifests import AbsenceStatus
 from crypto_platform.streams import Stream, Window
 
-SIMULATED = "simulated"
-"""The source of what a simulated market says; whatever else names a source is real."""
-
 
 class IngestionFailure(dg.Failure):
     """The price API could not be asked now; a later try may succeed."""

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -210,10 +211,7 @@ class Layer:
             ) from error
 
     def _at(self, path: str) -> Any:
-        # Takes most of a second to import, which loading the definitions must not pay.
-        from cloudpathlib import AnyPath  # noqa: PLC0415
-
-        return AnyPath(self.uri(path))
+        return at(self.uri(path))
 
 
 class Lake(dg.ConfigurableResource[None]):
@@ -236,6 +234,16 @@ class Lake(dg.ConfigurableResource[None]):
     def transformed(self) -> Layer:
         """What the transformation wrote: Parquet."""
         return Layer(self.transformed_root, "transformed", "transformed_prices")
+
+
+def at(uri: str) -> Any:
+    """The path, on disk or in a bucket, that an address names."""
+    if "://" not in uri:
+        return Path(uri)
+    # Takes a quarter of a second to import, which what stays on this disk must not pay.
+    from cloudpathlib import AnyPath  # noqa: PLC0415
+
+    return AnyPath(uri)
 
 
 def sha256(content: bytes) -> str:

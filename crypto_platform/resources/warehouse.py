@@ -16,12 +16,11 @@ import dagster as dg
 
 from crypto_platform.failures import PermanentFailure
 from crypto_platform.manifests import Manifest
-from crypto_platform.resources.ingestion import SIMULATED
 from crypto_platform.resources.warehouse_sql import (
     only_reads,
     statement,
 )
-from crypto_platform.streams import STREAMS, Dataset, Stream, Window
+from crypto_platform.streams import SIMULATED, STREAMS, Dataset, Stream, Window
 
 Row = dict[str, Any]
 

@@ -99,11 +99,6 @@ def described_columns(table: str) -> tuple[Column, ...]:
     return tuple(Column(name, kind, text.replace("''", "'")) for name, kind, text in columns)
 
 
-def frame_statement(name: str) -> str:
-    """One of the named statements in ``price_frames.sql``, in Snowflake's dialect."""
-    return _statements("price_frames.sql")[name]
-
-
 def snowflake_statement(name: str, **parts: str) -> str:
     """One of the named statements in ``snowflake_statements.sql``, which only Snowflake has.
 

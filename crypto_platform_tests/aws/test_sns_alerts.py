@@ -15,9 +15,15 @@ from crypto_platform.resources.alerts import AlertNotSentError, SnsTopic
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.settings import Settings
 from crypto_platform_tests.aws.account import RAW_BUCKET, REGION, client, keys
+from crypto_platform_tests.aws.permissions import acting, platform_policy
+from crypto_platform_tests.aws.stack import account_with_code
 from crypto_platform_tests.test_sensors import PLAN, World, instance_in
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    # The types that are known to be skipped; see the tests of the templates.
+    pytest.mark.filterwarnings("ignore:Tried to parse .* not supported by moto"),
+]
 
 
 class Subscriber:
@@ -90,16 +96,8 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def sns(topic: str = "crypto-alerts") -> SnsTopic:
     """The topic as the profile has it; each one made is a daemon started anew."""
-    settings = Settings.from_environment(
-        {
-            "CRYPTO_PROFILE": "aws",
-            "ALERTS_TOPIC_ARN": topic,
-            "SNOWFLAKE_ACCOUNT": "organization-account",
-            "SNOWFLAKE_USER": "loader",
-            "SNOWFLAKE_PRIVATE_KEY_PATH": "/nowhere/key.p8",
-        }
-    )
-    found: SnsTopic = PROFILES["aws"].resources(settings)["alerts"]
+    settings = Settings.from_environment({"CRYPTO_PROFILE": "aws", "ALERTS_TOPIC_ARN": topic})
+    found: SnsTopic = PROFILES["aws"].builders["alerts"](settings)
     return found
 
 
@@ -303,3 +301,38 @@ def test_a_document_replaced_within_a_second_is_read_as_it_is_now(
         assert found is not None
         assert found.run_events == position
     assert topic.read_state("another") is None
+
+
+@pytest.fixture
+def stack_queue(tmp_path: Path) -> Iterator[Subscriber]:
+    """What subscribes to the topic that the stack made."""
+    with account_with_code(tmp_path / "objects") as (_, deploy):
+        deploy()
+        (topic,) = client("sns").list_topics()["Topics"]
+        yield Subscriber(topic["TopicArn"], "all", None)
+
+
+def test_the_policy_of_the_stack_suffices_to_send(world: World, stack_queue: Subscriber) -> None:
+    with acting([platform_policy()]):
+        world.tick(sns())
+        fail(world, 1)
+        world.tick(sns())
+
+    assert stack_queue.told == [("run_failed", "opened")]
+
+
+def test_without_the_permission_to_publish_the_message_says_what_to_attach(
+    world: World, stack_queue: Subscriber
+) -> None:
+    policy = platform_policy()
+    less = [one for one in policy["Statement"] if "sns:Publish" not in one["Action"]]
+    world.tick(sns())
+    fail(world, 1)
+    with (
+        acting([{**policy, "Statement": less}]),
+        pytest.raises(AlertNotSentError, match="policy crypto-platform"),
+    ):
+        world.tick(sns())
+    world.tick(sns())
+
+    assert stack_queue.told == [("run_failed", "opened")]

@@ -1,5 +1,6 @@
 """What the jobs make of prices, on both engines."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from random import Random
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_platform.resources.transform import Engine
-from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
+from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream, Window
+from crypto_platform.transformed_windows import counts_of
 from crypto_platform_tests.glue_jobs.jobs import (
     DAY,
     RECORDED,
@@ -86,9 +88,20 @@ def test_of_equal_stamps_the_first_in_the_order_of_the_api_wins(jobs: JobRunner)
     assert values(jobs.transform([made], INTRA_DAY)) == [(AT, 1.5, None, 9)]
 
 
-def test_zero_and_null_caps_and_volumes_and_a_zero_price_stay(jobs: JobRunner) -> None:
-    made = record([[AT, 0], [AT + 1, 2]], [[AT, 0], [AT + 1, None]], [[AT, None], [AT + 1, 0]])
-    assert values(jobs.transform([made], INTRA_DAY)) == [(AT, 0, 0, None), (AT + 1, 2, None, 0)]
+def test_zero_and_null_caps_and_volumes_stay(jobs: JobRunner) -> None:
+    made = record([[AT, 1], [AT + 1, 2]], [[AT, 0], [AT + 1, None]], [[AT, None], [AT + 1, 0]])
+    assert values(jobs.transform([made], INTRA_DAY)) == [(AT, 1, 0, None), (AT + 1, 2, None, 0)]
+
+
+@pytest.mark.parametrize("price", [0, -0.0, -1.5])
+def test_a_price_that_no_coin_can_have_is_rejected_and_leaves_the_others(
+    jobs: JobRunner, price: float
+) -> None:
+    made = record([[AT, price], [AT + 1, 2.5]], [[AT, 7.5]])
+    assert values(jobs.transform([made], INTRA_DAY)) == [(AT + 1, 2.5, None, None)]
+    [rejected] = jobs.rows("rejected")
+    assert rejected["reason"] == "The price is not a positive number."
+    assert values([rejected]) == [(AT, None, 7.5, None)]
 
 
 def test_a_null_price_is_rejected_and_keeps_its_cap(jobs: JobRunner) -> None:
@@ -130,7 +143,7 @@ def expected(made: Record, grain: int) -> list[Row]:
     series = {name: dict(reversed(made[name])) for name in ("market_caps", "total_volumes")}
     firsts: dict[int, tuple[int, float]] = {}
     for stamp, price in sorted(made["prices"], key=lambda point: point[0]):
-        if price is not None:
+        if price is not None and price > 0:
             firsts.setdefault(stamp // grain * grain, (stamp, price))
     return [
         {
@@ -156,6 +169,26 @@ def test_every_value_arrives_to_the_bit(
         assert exact(new_jobs().transform(made, stream)) == exact(
             [row for one in made for row in expected(one, GRAIN[stream])],
         )
+
+
+@pytest.mark.parametrize("stream", [HISTORICAL, INTRA_DAY], ids=lambda stream: stream.name)
+def test_there_are_as_many_prices_and_rejected_points_as_the_check_of_row_counts_expects(
+    engine: Engine,
+    new_jobs: Callable[[], JobRunner],
+    stream: Stream,
+) -> None:
+    @law(engine, raw_records())
+    def check(made: list[Record]) -> None:
+        jobs = new_jobs()
+        jobs.transform(made, stream)
+        prices, rejected = (
+            Counter((row["coin_id"], row["window_start"]) for row in jobs.rows(dataset))
+            for dataset in ("prices", "rejected")
+        )
+        for one in made:
+            window = Window(start=one["window_start"], end=one["window_end"])
+            key = (one["coin_id"], window.start)
+            assert counts_of(one, stream, window) == (prices[key], rejected[key])
 
 
 def test_the_order_of_points_records_and_files_does_not_matter(

@@ -96,3 +96,12 @@ def test_a_document_that_cannot_be_read_says_where_it_is(outbox: LocalOutbox) ->
 
     with pytest.raises(AlertStateUnreadableError, match=str(folder)):
         outbox.latest_state()
+
+
+def test_a_damaged_document_is_named_with_what_to_do(outbox: LocalOutbox) -> None:
+    folder = Path(outbox.state_root, "incidents")
+    folder.mkdir()
+    (folder / "an-instance.json").write_text('{"updated_at": "')
+
+    with pytest.raises(AlertStateUnreadableError, match=r"an-instance\.json.*Move it away"):
+        outbox.read_state("an-instance")
