@@ -63,7 +63,7 @@ RATIOS = (
     Ratio("year as one run / one run a day", "year wall", "run a day wall"),
     Ratio("API calls used / fewest, a year", "year calls", "year fewest_calls", 1),
     Ratio("API calls used / fewest, a tick", "tick calls", "tick fewest_calls", 1),
-    Ratio("definitions / import dagster", "definitions wall", "dagster wall", 1.3),
+    Ratio("definitions / import dagster", "definitions cpu", "dagster cpu", 1.3),
     Ratio("CPU a row: eight years / one year", "CPU a row x8", "CPU a row x1", 1),
 )
 
@@ -218,9 +218,27 @@ def _figures(name: str, measured: Measured) -> dict[str, float]:
     return {f"{name} {what}": measured[what] for what in told if what in measured}
 
 
+# What is measured, and whether once is enough, as it takes long.
+PARTS: dict[str, tuple[Callable[[Bench], dict[str, float]], bool]] = {
+    "year": (year, False),
+    "dlt": (dlt, False),
+    "tick": (tick, False),
+    "start-up": (start_up, False),
+    "scaling": (scaling, True),
+    "ten-years": (ten_years, True),
+}
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--rounds", default=5, show_default=True, help="How often each is measured.")
-@click.option("--ten-years/--no-ten-years", "long", default=True, help="912,500 rows too, once.")
+@click.option(
+    "--part",
+    "names",
+    type=click.Choice(list(PARTS)),
+    multiple=True,
+    default=list(PARTS),
+    help="Measure this part alone; may be given several times.",
+)
 @click.option("--keep", is_flag=True, help=f"Write the figures to {KEPT.name}, to compare with.")
 @click.option(
     "--dlt-python",
@@ -228,29 +246,21 @@ def _figures(name: str, measured: Measured) -> dict[str, float]:
     envvar="BENCH_DLT_PYTHON",
     help="A Python that has dlt[duckdb]; by default this one.",
 )
-def main(*, rounds: int, long: bool, keep: bool, dlt_python: str) -> None:
+def main(*, rounds: int, names: tuple[str, ...], keep: bool, dlt_python: str) -> None:
     """Measure the platform and its references side by side."""
     console = Console(soft_wrap=True)
-    parts: list[tuple[int, Callable[[Bench], dict[str, float]]]] = [
-        (rounds, year),
-        (rounds, tick),
-        (rounds, start_up),
-        (1, scaling),
-    ]
-    if _has_dlt(dlt_python):
-        parts.append((rounds, dlt))
-    else:
+    parts = {name: PARTS[name] for name in names}
+    if "dlt" in parts and not _has_dlt(dlt_python):
+        del parts["dlt"]
         console.print(
             "[yellow]Skipped: dlt[/], which this Python does not have. For it, install "
             "dlt\\[duckdb] into an environment of its own and name its Python with --dlt-python."
         )
-    if long:
-        parts.append((1, ten_years))
     figures: dict[str, list[float]] = defaultdict(list)
     # Round by round, so that what is compared was measured side by side.
-    for number in range(max(times for times, _ in parts)):
-        for times, part in parts:
-            if number >= times:
+    for number in range(rounds):
+        for part, once in parts.values():
+            if number and once:
                 continue
             with (
                 console.status(f"round {number + 1}: {part.__doc__}"),
@@ -290,10 +300,14 @@ def table(results: Mapping[str, Any], before: Mapping[str, Any]) -> Table:
         shown.add_column(name, justify="right")
     for ratio in RATIOS:
         measured, kept = (which["ratios"].get(ratio.name) for which in (results, before))
+        if measured is None and kept is None:
+            continue
         shown.add_row(ratio.name, *_cells(measured, ratio.goal, kept, at_least=False, unit=" x"))
     shown.add_section()
     for bound in BOUNDS:
         measured, kept = (which["figures"].get(bound.figure) for which in (results, before))
+        if measured is None and kept is None:
+            continue
         shown.add_row(bound.name, *_cells(measured, bound.goal, kept, at_least=bound.at_least))
     return shown
 

@@ -47,7 +47,7 @@ def main(base_url: str, coins: int, start: int, end: int, folder: str) -> None:
     pipeline = dlt.pipeline(
         "prices",
         pipelines_dir=f"{folder}/pipelines",
-        destination=dlt.destinations.duckdb(f"{folder}/prices.duckdb"),
+        destination=dlt.destinations.duckdb(f"{folder}/warehouse.duckdb"),
         dataset_name="prices",
     )
     pipeline.run(prices())

@@ -40,7 +40,11 @@ def tick(coins: int) -> Said:
     from crypto_platform.streams import INTRA_DAY  # noqa: PLC0415
 
     key = INTRA_DAY.partitions(_midnight(_today() - timedelta(days=7))).get_last_partition_key()
-    return _ours(INTRA_DAY.name, [str(key)], coins)
+    window = INTRA_DAY.window(str(key))
+    snapshot = INTRA_DAY.takes_snapshot(window, datetime.now(UTC))
+    said = _ours(INTRA_DAY.name, [str(key)], coins)
+    # A snapshot is one more call, of all coins.
+    return said | {"fewest_calls": said["fewest_calls"] + snapshot}
 
 
 def empty(days: int) -> Said:
