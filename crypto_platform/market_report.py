@@ -312,7 +312,7 @@ def tiles(facts: Facts) -> list[Tile]:
             f"{mood['fear_and_greed_class']}{_of_day(mood, market)}" if mood else "no value yet",
         ),
         Tile(
-            "Coins that rose in a day",
+            "Rose in a day",
             percent(rose["breadth_1d"], digits=0) if rose else "not known",
             f"in 7 days {percent(rose['breadth_7d'], digits=0)}" if rose else "it takes two days",
         ),

@@ -38,6 +38,7 @@ from crypto_platform.market_report import (
 from crypto_platform.models import make_models
 from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.lake import Lake
+from crypto_platform.resources.warehouse import Warehouse
 from crypto_platform.settings import Settings
 from crypto_platform.streams import HISTORICAL, INTRA_DAY
 from crypto_platform_tests.warehouse_rows import price_row, put
@@ -51,7 +52,7 @@ def coin_names(count: int) -> list[str]:
 
 
 def fill(
-    warehouse: DuckDBWarehouse,
+    warehouse: Warehouse,
     coins: Sequence[str],
     days: int,
     *,
@@ -76,12 +77,12 @@ def fill(
                     "stream": "historical",
                     "coin_id": coin,
                     "vs_currency": "usd",
-                    "window_start": at.replace(tzinfo=None),
+                    "window_start": at,
                     "status": "missing_at_source" if absent else "present",
                     "reason": "the API has nothing <there> & says so" if absent else None,
                     "points": 0 if absent else 1,
                     "run_id": "run",
-                    "updated_at": NEWEST.replace(tzinfo=None),
+                    "updated_at": NEWEST,
                 }
             )
     put(warehouse, "historical_prices", prices)
@@ -91,7 +92,7 @@ def fill(
             "coin_id": coin,
             "symbol": coin[:3],
             "name": coin.title(),
-            "first_tracked_at": NEWEST.replace(tzinfo=None),
+            "first_tracked_at": NEWEST,
             "tracked": True,
         }
         for coin in coins
@@ -364,6 +365,28 @@ def test_the_jobs_make_the_report_after_the_models() -> None:
         nodes = definitions.resolve_job_def(stream.name).graph.dependency_structure
         upstream = {up.node_name for up in nodes.all_upstream_outputs_from_node("market_report")}
         assert upstream == {"models"}
+
+
+def test_the_report_follows_models_that_were_made_apart_from_it_and_no_others() -> None:
+    definitions = build_definitions(Settings.from_environment({}))
+    report = dg.AssetSelection.assets("market_report")
+
+    def requested(cursor: Any) -> tuple[int, Any]:
+        evaluated = dg.evaluate_automation_conditions(
+            definitions, instance, asset_selection=report, cursor=cursor
+        )
+        return evaluated.total_requested, evaluated.cursor
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        before, cursor = requested(None)
+        for model in ("price_moves", "trading_volumes", "market_sentiment"):
+            instance.report_runless_asset_event(dg.AssetMaterialization(model))
+        apart, cursor = requested(cursor)
+        instance.report_runless_asset_event(dg.AssetMaterialization("price_moves"))
+        instance.report_runless_asset_event(dg.AssetMaterialization("market_report"))
+        together, _ = requested(cursor)
+
+    assert (before, apart, together) == (0, 1, 0)
 
 
 def test_everything_in_the_ui_is_described() -> None:

@@ -35,13 +35,13 @@ def price_row(coin_id: str, at: datetime, price: float, **columns: object) -> di
     return {
         "coin_id": coin_id,
         "vs_currency": "usd",
-        "price_at": at.replace(tzinfo=None),
+        "price_at": at,
         "price": price,
         "market_cap": price * 1e7,
         "total_volume": price * 1e5,
         "granularity": "daily",
-        "fetched_at": SEEN.replace(tzinfo=None),
-        "loaded_at": SEEN.replace(tzinfo=None),
+        "fetched_at": SEEN,
+        "loaded_at": SEEN,
         "source": "simulated",
         **columns,
     }

@@ -133,4 +133,4 @@ LEFT JOIN (
 ) AS seen ON seen.coin_id = coins.coin_id
 WHERE coins.tracked
 GROUP BY coins.coin_id, coins.name
-ORDER BY price_at NULLS FIRST, coins.coin_id;
+ORDER BY MAX(seen.price_at) NULLS FIRST, coins.coin_id;
