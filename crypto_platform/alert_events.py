@@ -13,6 +13,11 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.event_api import EventLogCursor
+from dagster._core.execution.backfill import (
+    BulkActionsFilter,
+    BulkActionStatus,
+    PartitionBackfill,
+)
 from dagster._core.instance.utils import RUNLESS_RUN_ID
 from dagster._core.scheduler.instigation import (
     InstigatorState,
@@ -33,8 +38,10 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 from dagster_shared.error import SerializableErrorInfo
 
 from crypto_platform.alerts import (
+    FORGET_AFTER,
     UNPARTITIONED,
     AlertState,
+    BackfillFailed,
     CheckEvaluated,
     Event,
     FreshnessChanged,
@@ -101,20 +108,23 @@ class EventReader:
             updated_at=self.now,
             run_events=max((found[0].storage_id for found in ends if found), default=0),
             other_events=other[0].storage_id if other else 0,
+            backfills_until=self.now.timestamp(),
         )
 
     def since(self, state: AlertState) -> tuple[list[Event], AlertState]:
         """What happened since a state, oldest first, and the state with the new positions."""
         runs, run_events, retrying = self._runs(state)
+        backfills, backfills_until = self._backfills(state.backfills_until)
         others, other_events = self._outside_of_runs(state.other_events)
         judged, schedules = self._schedules(state)
         positions = {
             "run_events": run_events,
             "other_events": other_events,
+            "backfills_until": backfills_until,
             "schedules": schedules,
             "retrying": retrying,
         }
-        return [*runs, *others, *judged], state.model_copy(update=positions)
+        return [*runs, *backfills, *others, *judged], state.model_copy(update=positions)
 
     def _runs(self, state: AlertState) -> tuple[list[Event], int, tuple[str, ...]]:
         cursor = EventLogCursor.from_storage_id(state.run_events).to_string()
@@ -255,6 +265,32 @@ class EventReader:
             run_id=run.run_id if run else None,
             backfill=tags.get(BACKFILL_ID_TAG),
         )
+
+    def _backfills(self, until: float) -> tuple[list[Event], float]:
+        """Backfills that failed by themselves; one with failed runs is told by these."""
+        settled = (self.now - SETTLED_AFTER).timestamp()
+        failed = self.instance.get_backfills(
+            filters=BulkActionsFilter(
+                statuses=[BulkActionStatus.FAILED], created_after=self.now - FORGET_AFTER
+            )
+        )
+        ended = [
+            (backfill.backfill_end_timestamp or until, backfill)
+            for backfill in failed
+            if until < (backfill.backfill_end_timestamp or until) <= settled
+        ]
+        ended.sort(key=lambda one: one[0])
+        events: list[Event] = [
+            BackfillFailed(
+                backfill=backfill.backfill_id,
+                at=_time(at),
+                affected=_wanted(backfill),
+                cause=_chain(backfill.error),
+            )
+            for at, backfill in ended
+            if backfill.error
+        ]
+        return events, ended[-1][0] if ended else until
 
     def _outside_of_runs(self, position: int) -> tuple[list[Event], int]:
         records = self.instance.get_records_for_run(
@@ -447,6 +483,15 @@ def _tagged(tags: Mapping[str, str]) -> frozenset[str]:
     """The partitions that a run's tags name: its one, or the two ends of its range."""
     names = (PARTITION_NAME_TAG, ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG)
     return frozenset(tags[name] for name in names if name in tags)
+
+
+def _wanted(backfill: PartitionBackfill) -> dict[str, frozenset[str]]:
+    """What a backfill was to materialize."""
+    wanted: dict[str, set[str]] = {}
+    if backfill.asset_backfill_data:
+        for cell in backfill.asset_backfill_data.target_subset.iterate_asset_partitions():
+            wanted.setdefault(_name(cell.asset_key), set()).add(cell.partition_key or UNPARTITIONED)
+    return {name: frozenset(partitions) for name, partitions in sorted(wanted.items())}
 
 
 def _at_fault(metadata: Mapping[str, dg.MetadataValue[Any]]) -> frozenset[str]:

@@ -128,6 +128,22 @@ class RunEnded(BaseModel, frozen=True):
     checks: tuple[CheckEvaluated, ...] = ()
 
 
+class BackfillFailed(BaseModel, frozen=True):
+    """A backfill that Dagster gave up on by itself; the runs that it launched end on their own.
+
+    Attributes:
+        backfill: The backfill.
+        at: When it ended.
+        affected: What it was to materialize.
+        cause: Why, from the root outwards.
+    """
+
+    backfill: str
+    at: AwareDatetime
+    affected: Affected
+    cause: str
+
+
 class FreshnessChanged(BaseModel, frozen=True):
     """An asset's freshness as Dagster judges it: ``PASS``, ``WARN``, ``FAIL`` and others."""
 
@@ -157,7 +173,7 @@ class ScheduleJudged(BaseModel, frozen=True):
     error: str = ""
 
 
-Event = RunEnded | CheckEvaluated | FreshnessChanged | ScheduleJudged
+Event = RunEnded | BackfillFailed | CheckEvaluated | FreshnessChanged | ScheduleJudged
 
 
 class Trouble(BaseModel, frozen=True):
@@ -273,6 +289,7 @@ class AlertState(BaseModel, frozen=True):
         updated_at: When it was last written.
         run_events: The last event on a run's end that was taken into account.
         other_events: The last event outside of runs that was.
+        backfills_until: Up to when ends of backfills were, in seconds since 1970.
         schedules: Up to when each schedule has been judged.
         retrying: Runs that failed and that Dagster said it would launch once more.
         incidents: The open incidents, the oldest first.
@@ -282,6 +299,7 @@ class AlertState(BaseModel, frozen=True):
     updated_at: AwareDatetime
     run_events: int = 0
     other_events: int = 0
+    backfills_until: float = 0.0
     schedules: dict[str, ScheduleMark] = {}
     retrying: tuple[str, ...] = ()
     incidents: tuple[Incident, ...] = ()
@@ -416,6 +434,8 @@ def readings(event: Event) -> list[Trouble | Mended]:
     match event:
         case RunEnded():
             return _of_run(event)
+        case BackfillFailed():
+            return [_of_backfill(event)]
         case CheckEvaluated():
             return _of_check(event)
         case FreshnessChanged():
@@ -523,6 +543,27 @@ def _of_run(run: RunEnded) -> list[Trouble | Mended]:
         )
     )
     return read
+
+
+def _of_backfill(failed: BackfillFailed) -> Trouble:
+    where = describe_partitions(frozenset().union(*failed.affected.values()))
+    assets = ", ".join(sorted(failed.affected))
+    return Trouble(
+        kind="run_failed",
+        identity=f"run_failed/backfill {failed.backfill}",
+        at=failed.at,
+        affected=failed.affected or {f"backfill {failed.backfill}": frozenset({UNPARTITIONED})},
+        lineage=frozenset({f"backfill {failed.backfill}"}),
+        title=_title(f"backfill {failed.backfill} failed", where),
+        stream=stream_of(failed.affected),
+        facts={
+            "What failed": f"the backfill {failed.backfill} of {assets}",
+            "Partitions": where or "none",
+            "Cause": failed.cause,
+        },
+        what_to_do=RUNBOOK["run_failed"],
+        path=f"/runs/b/{failed.backfill}",
+    )
 
 
 def _of_check(check: CheckEvaluated) -> list[Trouble | Mended]:

@@ -127,7 +127,6 @@ def _stage(
         key=[stream.name, name],
         check_specs=check_specs(checks, dg.AssetKey([stream.name, name])),
         group_name=stream.name,
-        freshness_policy=freshness_policy(stream),
         partitions_def=stream.partitions(settings.first_window(stream)),
         backfill_policy=dg.BackfillPolicy.single_run(),
         owners=_OWNERS,
@@ -271,6 +270,8 @@ def _build_snowflake_prices(
         settings,
         "snowflake_prices",
         WAREHOUSE_CHECKS,
+        # On the end of the stream alone: one stall is one change of state, and one alert.
+        freshness_policy=freshness_policy(stream),
         deps=[transformed_prices],
         description=(
             f"The warehouse's table {stream.table}, {stream.grain}. A load replaces exactly its "

@@ -26,7 +26,7 @@ from crypto_platform.price_api import refuse_other_source
 from crypto_platform.resources.ingestion import Ingestion
 from crypto_platform.resources.lake import Lake, from_json_lines
 from crypto_platform.resources.profiles import PROFILES
-from crypto_platform.resources.warehouse import Warehouse, refuse_mixed_sources, transaction
+from crypto_platform.resources.warehouse import Warehouse, refuse_mixed_sources
 from crypto_platform.resources.warehouse_sql import model_statement, statement
 from crypto_platform.settings import Settings
 
@@ -114,10 +114,9 @@ def keep_fear_and_greed(
     with warehouse.session(read_only=False) as session:
         session.execute(model_statement("stage_fear_and_greed"))
         session.stage_rows("staged_fear_and_greed", rows)
-        with transaction(session):
-            standing = {row["source"] for row in session.execute(statement("standing_sources"))}
-            refuse_mixed_sources({source}, standing)
-            session.execute(model_statement("merge_fear_and_greed"))
+        standing = {row["source"] for row in session.execute(statement("standing_sources"))}
+        refuse_mixed_sources({source}, standing)
+        session.execute(model_statement("merge_fear_and_greed"))
 
 
 def build_fear_and_greed(settings: Settings) -> dg.AssetsDefinition:

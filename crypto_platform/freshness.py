@@ -23,7 +23,7 @@ _EXPLAINED = frozenset({"missing_at_source", "out_of_plan", "quarantined"})
 
 
 def freshness_policy(stream: Stream) -> dg.FreshnessPolicy | None:
-    """What the UI shows as the freshness of a stream's assets.
+    """What the UI shows as the freshness of a stream's table.
 
     A stream that runs only when a person wants it to is never late: it has none.
     """

@@ -7,10 +7,9 @@ a run on a stream has ended, a window became overdue, or a pause between two tri
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
@@ -37,6 +36,9 @@ from crypto_platform.settings import Settings
 from crypto_platform.streams import Stream, Window
 from crypto_platform.tracked_coins import TrackedCoins, kept_coins
 from lambda_function.plans import Plan, configured_plan
+
+if TYPE_CHECKING:
+    from dagster._core.execution.backfill import PartitionBackfill
 
 STAGES = ("raw_prices", "transformed_prices", "snowflake_prices")
 
@@ -143,9 +145,7 @@ def _look(  # noqa: PLR0913, PLR0917 - all that a look takes in
         record.dagster_run
         for record in instance.get_run_records(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
     ]
-    backfills = instance.get_backfills(
-        filters=BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
-    )
+    backfills = _unfinished_backfills(instance)
     calls = calls_left(
         configured_plan(os.environ),
         present_budget(settings, os.environ, lake, instance, streams),
@@ -227,8 +227,19 @@ def _is_on(stream: Stream, run: dg.DagsterRun) -> bool:
     return run.job_name == stream.name or any(key.path[0] == stream.name for key in keys)
 
 
-def _is_about(stream: Stream, backfill: PartitionBackfill) -> bool:
-    return any(key.path[0] == stream.name for key in backfill.asset_selection or ())
+def _unfinished_backfills(instance: dg.DagsterInstance) -> Sequence["PartitionBackfill"]:
+    # Imports SQLAlchemy, which loading the definitions must not pay.
+    from dagster._core.execution.backfill import (  # noqa: PLC0415
+        BulkActionsFilter,
+        BulkActionStatus,
+    )
+
+    return instance.get_backfills(filters=BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED]))
+
+
+def _is_about(stream: Stream, backfill: "PartitionBackfill") -> bool:
+    keys = backfill.asset_selection or ()
+    return backfill.job_name == stream.name or any(key.path[0] == stream.name for key in keys)
 
 
 def _busy(stream: Stream, runs: Sequence[dg.DagsterRun]) -> list[Window]:

@@ -1,5 +1,6 @@
 """The local Dagster instance: where it keeps its runs, and how its UI and daemon are started."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,14 +10,15 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
 
-# What an instance in a folder adds to the settings that all instances share.
+# What an instance in a folder adds to the settings that all instances share. The folder is written
+# out: whoever opens the instance by its folder need not have DAGSTER_HOME.
 _STORAGE = """
 storage:
   custom:
     module: crypto_platform.run_records
     class: BatchingStorage
     config:
-      base_dir: {env: DAGSTER_HOME}
+      base_dir: %s
 """
 
 
@@ -25,7 +27,9 @@ def instance_environment(home: Path) -> dict[str, str]:
     folder = home.absolute() / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     settings = (_ROOT / "dagster.yaml").read_text(encoding="utf-8")
-    (folder / "dagster.yaml").write_text(settings + _STORAGE, encoding="utf-8")
+    (folder / "dagster.yaml").write_text(
+        settings + _STORAGE % json.dumps(str(folder)), encoding="utf-8"
+    )
     return {"CRYPTO_HOME": str(home.absolute()), "DAGSTER_HOME": str(folder)}
 
 

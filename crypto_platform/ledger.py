@@ -54,7 +54,7 @@ def keep_grid(
         known_coins = {row["coin_id"] for row in session.execute(ledger_statement("known_coins"))}
     if known_coins != set(coins.ids):
         warehouse.upsert_coins(coins.coins)
-    if known_streams != wanted:
+    if any(row not in known_streams for row in wanted):
         with warehouse.session(read_only=False) as session:
             session.execute(ledger_statement("stage_streams"))
             session.stage_rows("staged_streams", wanted)

@@ -20,7 +20,7 @@ from crypto_platform import pictures
 from crypto_platform.metadata import markdown_table
 from crypto_platform.models import OWNERS, RETRIES, follows_updates
 from crypto_platform.pictures import UNKNOWN, Band, Series, Value, compact, percent, price_text
-from crypto_platform.resources.lake import Lake
+from crypto_platform.resources.lake import Lake, Layer
 from crypto_platform.resources.warehouse import Row, Session, Warehouse
 from crypto_platform.resources.warehouse_sql import statement
 from crypto_platform.settings import Settings
@@ -242,8 +242,13 @@ def read_facts(warehouse: Warehouse, vs_currency: str) -> Facts:
         return replace(facts, days_of_coins=days)
 
 
-def render(facts: Facts) -> str:
-    """The report as one page of HTML, which asks for nothing else."""
+def render(facts: Facts, drawn: Sequence[Panel]) -> str:
+    """The report as one page of HTML, which asks for nothing else.
+
+    Args:
+        facts: What it is of.
+        drawn: Its ``panels``.
+    """
     # Loading the definitions need not take the time.
     from jinja2 import Environment, StrictUndefined  # noqa: PLC0415
     from markupsafe import Markup  # noqa: PLC0415
@@ -256,7 +261,7 @@ def render(facts: Facts) -> str:
     template = environment.from_string(
         files("crypto_platform").joinpath("market_report.html").read_text(encoding="utf-8")
     )
-    return template.render(facts=facts, tiles=tiles(facts), panels=panels(facts), days=DAYS)
+    return template.render(facts=facts, tiles=tiles(facts), panels=drawn, days=DAYS)
 
 
 def panels(facts: Facts) -> list[Panel]:
@@ -283,7 +288,8 @@ def tiles(facts: Facts) -> list[Tile]:
     mood = _newest(facts.days_of_sentiment, "fear_and_greed")
     rose = _newest(facts.days_of_sentiment, "breadth_1d")
     cap = _newest(facts.days_of_sentiment, "total_market_cap")
-    change = percent((cap or {}).get("total_market_cap_change_1d"), signed=True)
+    change = cap["total_market_cap_change_1d"] if cap else None
+    moved = f"{percent(change, signed=True)} in a day, " if change is not None else ""
     share = _newest(facts.days_of_sentiment, "bitcoin_dominance")
     traded = _newest(facts.days_of_the_market, "volume")
     parts = facts.parts
@@ -291,12 +297,12 @@ def tiles(facts: Facts) -> list[Tile]:
         Tile(
             f"Market cap, {facts.currency}",
             compact(cap["total_market_cap"]) if cap else "not known",
-            f"{change} in a day, {cap['coins']} coins" if cap else "no coin has one",
+            f"{moved}{_count(cap['coins'], 'coin')}" if cap else "no coin has one",
         ),
         Tile(
             f"Volume 24 h, {facts.currency}",
             compact(traded["volume"]) if traded else "not known",
-            f"unusually much of {_count(traded['unusual'], 'coin')}"
+            f"unusual for {_count(traded['unusual'] or 0, 'coin')}"
             if traded
             else "no coin has one",
         ),
@@ -369,12 +375,18 @@ def _coins(facts: Facts) -> Panel:
         traded = sum(coin["volume"] or 0 for coin in others)
         rest: Row = {"close": None, "volume": traded, "ratio_to_median": None, **middle}
         rows.append(_coin_row(f"{len(others)} others (medians; volume together)", rest))
+    finding = f"{_count(len(shown), 'coin')}, the largest first."
+    if others:
+        finding = (
+            f"The {len(shown)} largest of {len(facts.current)} coins by market capitalization."
+        )
+    here = {coin["coin_id"] for coin in facts.current}
+    if absent := [row for row in facts.newest_prices if row["coin_id"] not in here]:
+        finding += f" Without a close on the newest days, and so not here: {_named(absent)}."
     return Panel(
         "coins",
         "Coins",
-        f"The {len(shown)} largest of {len(facts.current)} coins by market capitalization."
-        if others
-        else f"{_count(len(shown), 'coin')}, the largest first.",
+        finding,
         tables=[Table((*head, "Volume, 24 h", "x median"), rows, "Coins on their newest day")]
         if rows
         else (),
@@ -601,7 +613,7 @@ def _sentiment(facts: Facts) -> Panel:
             )
         ],
         [
-            Legend("line-1", "Fear & Greed, 0 to 100 (shaded: extreme)"),
+            *([Legend("line-1", "Fear & Greed, 0 to 100 (shaded: extreme)")] if mood else []),
             Legend("cold", "more than half of the coins rose"),
             Legend("warm", "fewer than half did"),
         ],
@@ -630,11 +642,9 @@ def _health(facts: Facts) -> Panel:
         )
         if broken := parts["failed or quarantined"]:
             said += f" {broken:,} failed or were quarantined: run these windows again."
-    names = ", ".join(row["name"] or row["coin_id"] for row in stale[:_NAMED])
-    more = f" and {len(stale) - _NAMED} more" if len(stale) > _NAMED else ""
     hours = f"{_STALE_AFTER.total_seconds() / 3600:.0f} hours"
     said += (
-        f" Stale, without a price in {hours}: {names}{more}."
+        f" Stale, without a price in {hours}: {_named(stale)}."
         if stale
         else f" Every tracked coin has a price of the last {hours}."
     )
@@ -710,14 +720,19 @@ def correlation(one: Sequence[Value], other: Sequence[Value]) -> float | None:
         return None
 
 
-def write_report(lake: Lake, facts: Facts) -> str:
+def write_report(lake: Lake, facts: Facts, drawn: Sequence[Panel]) -> str:
     """Render the report, and keep it in the transformed lake: as its window's, and as the latest.
+
+    Args:
+        lake: The lake.
+        facts: What it is of.
+        drawn: Its ``panels``.
 
     Returns:
         The path of the window's own, below the transformed lake's root; of the latest alone
         before anything is loaded.
     """
-    page = render(facts).encode()
+    page = render(facts, drawn).encode()
     path = LATEST
     if facts.stream is not None and facts.window is not None:
         folder = facts.window.start.strftime(facts.stream.folder_format)
@@ -748,20 +763,24 @@ def build_market_report(settings: Settings) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
     ) -> dg.MaterializeResult[None]:
         facts = read_facts(warehouse, settings.vs_currency)
-        path = write_report(lake, facts)
+        drawn = panels(facts)
+        path = write_report(lake, facts, drawn)
         context.log.info("The report is at %s.", lake.transformed.uri(path))
-        return dg.MaterializeResult(metadata=report_metadata(facts, lake, path))
+        return dg.MaterializeResult(metadata=report_metadata(facts, drawn, lake.transformed, path))
 
     return market_report
 
 
-def report_metadata(facts: Facts, lake: Lake, path: str) -> dict[str, Any]:
+def report_metadata(
+    facts: Facts, drawn: Sequence[Panel], layer: Layer, path: str
+) -> dict[str, Any]:
     """Where the report is, what it says in numbers that plot, and a preview of it.
 
     Args:
-        facts: What it shows.
-        lake: Where it was written.
-        path: Its path in the transformed lake.
+        facts: What it is of.
+        drawn: Its ``panels``.
+        layer: Where it was written.
+        path: Its path there.
     """
     parts = facts.parts
     numbers: dict[str, Value] = {
@@ -773,14 +792,14 @@ def report_metadata(facts: Facts, lake: Lake, path: str) -> dict[str, Any]:
         newest = _newest(facts.days_of_sentiment, column)
         numbers[column] = newest[column] if newest else None
     return {
-        "report": _link(lake.transformed.uri(path)),
-        "latest_report": _link(lake.transformed.uri(LATEST)),
+        "report": _link(layer.uri(path)),
+        "latest_report": _link(layer.uri(LATEST)),
         "window": f"{facts.stream.name} {facts.stream.partition_key(facts.window)}"
         if facts.stream and facts.window
         else "nothing is loaded yet",
         "simulated": facts.simulated,
         **{name: number for name, number in numbers.items() if number is not None},
-        "preview": dg.MetadataValue.md(_preview(facts)),
+        "preview": dg.MetadataValue.md(_preview(facts, drawn)),
     }
 
 
@@ -802,14 +821,14 @@ def sparkline_rows(facts: Facts, coins: int = _IN_THE_MATRIX) -> list[Row]:
     ]
 
 
-def _preview(facts: Facts) -> str:
+def _preview(facts: Facts, drawn: Sequence[Panel]) -> str:
     if not facts.current:
         return "No coin has a close yet."
     shown = ("drawdown", "correlation")
     images = [
         f"**{panel.title}.** {panel.finding}\n\n"
         + pictures.markdown_image(panel.pictures[0].svg, panel.title)
-        for panel in panels(facts)
+        for panel in drawn
         if panel.key in shown and panel.pictures
     ]
     said = "**Simulated: no price is real.**" if facts.simulated else ""
@@ -834,6 +853,11 @@ def _part(status: str) -> str:
 
 def _name(coin: Row) -> str:
     return str(coin["name"] or coin["coin_id"])
+
+
+def _named(coins: Sequence[Row]) -> str:
+    names = ", ".join(map(_name, coins[:_NAMED]))
+    return names if len(coins) <= _NAMED else f"{names} and {len(coins) - _NAMED} more"
 
 
 def _symbol(coin: Row) -> str:

@@ -81,12 +81,19 @@ def loaded_metadata(
         "coins": manifest.coins,
         "points": manifest.points,
         "absent": len(manifest.absent),
+        **_complete(manifest),
         "revised": revised,
         "bytes": sum(file.bytes for file in manifest.files),
         "dagster/row_count": manifest.points,
         "dagster/uri": uri,
         "preview": markdown_table(_price_rows(preview)),
     }
+
+
+def _complete(manifest: Manifest) -> dict[str, float]:
+    # Of coins that were asked for: a number that is comparable over windows, whatever is tracked.
+    asked = manifest.coins + len(manifest.absent)
+    return {"complete_percent": 100 * manifest.coins / asked} if asked else {}
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:

@@ -31,6 +31,9 @@ _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.
 _INK = "#010203"
 
 _WIDTH = 360
+
+# A picture that stands alone is looked at on a screen.
+_ENLARGED = 1.4
 _POINTS_AN_INCH = 72
 _LEFT = 44
 _BOTTOM = 22
@@ -107,8 +110,13 @@ def sparkline_text(values: Sequence[Value]) -> str:
     known = [value for value in values if value is not None and not math.isnan(value)]
     if not known:
         return ""
-    low, span = min(known), (max(known) - min(known)) or 1
     top = len(_BLOCKS) - 1
+    low, span = min(known), max(known) - min(known)
+    middle = low + span / 2
+    if span < abs(middle) * _LEAST_SPAN or not span:
+        # What is pegged looks flat, and not like noise: all about one block.
+        span = abs(middle) * _LEAST_SPAN or 1
+        low = middle - span * (top // 2) / top
     return "".join(
         "\N{NO-BREAK SPACE}"
         if value is None or math.isnan(value)
@@ -254,7 +262,14 @@ def markdown_image(svg: str, alternative: str) -> str:
     """A picture in Markdown, for metadata in the UI: nothing is fetched to show it."""
     # There it stands alone, on a light or a dark page, and can take no colour from around it.
     alone = re.sub(r"var\(--series-\d, (#\w+)\)", r"\1", svg).replace("currentColor", "#808080")
-    alone = alone.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', alone)
+    wide, high = (float(side) * _ENLARGED for side in box.groups()) if box else (_WIDTH, _WIDTH)
+    alone = alone.replace(
+        "<svg ",
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide:.0f}" height="{high:.0f}" '
+        'font-family="sans-serif" ',
+        1,
+    )
     encoded = base64.b64encode(alone.encode()).decode()
     return f"![{alternative}](data:image/svg+xml;base64,{encoded})"
 

@@ -165,7 +165,7 @@ def _count_findings(
     given: dict[_Coin, tuple[int, int]] = {}
     for file in raw.files_of("prices"):
         for record in from_json_lines(lake.raw.read(file.path) or b""):
-            given[record["coin_id"], record["vs_currency"]] = _counts_of(record, stream, raw.window)
+            given[record["coin_id"], record["vs_currency"]] = counts_of(record, stream, raw.window)
     findings = []
     # A key may lack a part, which is another check's finding.
     for coin in sorted(given.keys() | rows.keys() | refused.keys(), key=str):
@@ -180,8 +180,11 @@ def _count_findings(
     return findings
 
 
-def _counts_of(record: Mapping[str, Any], stream: Stream, window: Window) -> tuple[int, int]:
-    """How many prices and how many rejected points a raw record has to become."""
+def counts_of(record: Mapping[str, Any], stream: Stream, window: Window) -> tuple[int, int]:
+    """How many prices and how many rejected points a raw record has to become.
+
+    The rules of the transformation once more, to hold it to them: what it lost it cannot count.
+    """
     millisecond = timedelta(milliseconds=1)
     start, end = (
         (at - datetime.fromtimestamp(0, UTC)) // millisecond for at in (window.start, window.end)

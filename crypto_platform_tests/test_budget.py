@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -30,6 +31,7 @@ from crypto_platform.budget import (
     scheduled_streams,
 )
 from crypto_platform.cli import main
+from crypto_platform.instance import instance_environment
 from crypto_platform.price_api import ApiUsage
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.streams import HISTORICAL, INTRA_DAY, STREAMS
@@ -232,3 +234,18 @@ def test_a_malformed_plan_is_told_by_the_command(monkeypatch: pytest.MonkeyPatch
 
     assert shown.exit_code == 1
     assert "COINGECKO_PLAN is 'golden'" in shown.output
+
+
+def test_the_command_knows_the_instance_of_make_dev_in_a_shell_that_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / 'it\'s "home": {a}'
+    instance_environment(home)
+    monkeypatch.setenv("CRYPTO_HOME", str(home))
+    monkeypatch.setenv("COINGECKO_PLAN", "demo")
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+
+    shown = CliRunner().invoke(main, ["budget", "--json"])
+
+    assert shown.exit_code == 0, shown.exception
+    assert json.loads(shown.stdout)["used"] == 0

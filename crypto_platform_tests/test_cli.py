@@ -72,6 +72,9 @@ def test_the_demo_fills_a_warehouse_of_its_own_and_says_what_stands_in_it(tmp_pa
     assert "no price below is real" in demo.stdout
     assert re.search(r"historical_prices\W+10\W+900\W", demo.stdout)
     assert "API calls used, all simulated" in demo.stdout
+    report = tmp_path / "prices-demo" / "transformed" / "market_report" / "latest.html"
+    assert demo.stdout.rstrip().endswith(str(report))
+    assert "No price, volume or mood on this page is real." in report.read_text()
     assert {entry.name for entry in tmp_path.iterdir()} == {".env", "prices-demo"}
     with duckdb.connect(str(tmp_path / "prices-demo" / "crypto_db.duckdb")) as warehouse:
         sources = warehouse.execute("SELECT DISTINCT source FROM transformed.prices").fetchall()

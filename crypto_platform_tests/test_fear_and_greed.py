@@ -104,23 +104,6 @@ def warehouse(tmp_path: Path) -> DuckDBWarehouse:
     return DuckDBWarehouse(path=str(tmp_path / "crypto_db.duckdb"))
 
 
-def test_only_what_differs_is_loaded_again_and_days_that_are_no_longer_told_stay(
-    warehouse: DuckDBWarehouse,
-) -> None:
-    days = [FearAndGreedDay(date(2026, 11, day), 10 + day, "Fear") for day in (21, 22, 23)]
-    keep_fear_and_greed(warehouse, days, ASKED_AT, "simulated")
-    before = {row["day"]: row for row in warehouse.query("SELECT * FROM fear_and_greed")}
-
-    changed = FearAndGreedDay(date(2026, 11, 23), 50, "Neutral")
-    later = ASKED_AT + timedelta(hours=6)
-    keep_fear_and_greed(warehouse, [days[1], changed], later, "simulated")
-
-    after = {row["day"]: row for row in warehouse.query("SELECT * FROM fear_and_greed")}
-    assert after.keys() == before.keys()
-    assert [after[one.day] == before[one.day] for one in days] == [True, True, False]
-    assert (after[changed.day]["value"], after[changed.day]["fetched_at"]) == (50, later)
-
-
 def test_real_values_and_simulated_ones_do_not_stand_in_one_warehouse(
     warehouse: DuckDBWarehouse,
 ) -> None:

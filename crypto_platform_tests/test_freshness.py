@@ -19,7 +19,9 @@ from dagster._core.scheduler.instigation import (
 )
 
 from crypto_platform.checks import ERROR, WARN, Finding
+from crypto_platform.definitions import build_definitions
 from crypto_platform.freshness import due_window, expected_coins, freshness_rule, judge_freshness
+from crypto_platform.settings import Settings
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream
 from crypto_platform.tracked_coins import DOCUMENT, TrackedCoin, TrackedCoins
@@ -157,6 +159,22 @@ def test_the_rule_says_how_long_a_window_may_take(stream: Stream) -> None:
     hours = stream.late_after // timedelta(hours=1)
 
     assert f"closed at least {hours} hours ago" in freshness_rule(stream).description
+
+
+def test_the_ui_shows_freshness_at_the_end_of_what_a_schedule_runs() -> None:
+    graph = build_definitions(Settings.from_environment({})).resolve_asset_graph()
+
+    policies = {
+        node.key.to_user_string(): node.freshness_policy
+        for node in graph.asset_nodes
+        if node.freshness_policy and node.group_name in {stream.name for stream in STREAMS}
+    }
+
+    assert policies == {
+        "intra_day/snowflake_prices": dg.FreshnessPolicy.time_window(
+            fail_window=timedelta(hours=8), warn_window=timedelta(hours=7)
+        )
+    }
 
 
 @pytest.fixture

@@ -6,14 +6,20 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
+from crypto_platform.alert_events import EventReader
+from crypto_platform.alerts import Secrets, Voice
 from crypto_platform.budget import Consumer, MonthBudget
 from crypto_platform.healing import HEAL_TAG, MOST_TRIES, newest_overdue
 from crypto_platform.healing_sensor import calls_left
+from crypto_platform.resources.alerts import LocalOutbox
+from crypto_platform.sensors import watch_instance
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.tracked_coins import UntrackedCoinError
@@ -23,6 +29,8 @@ from lambda_function.plans import PLANS
 pytestmark = pytest.mark.integration
 
 BuildPlatform = Callable[[str, Mapping[str, str]], Platform]
+# By then the alerts sensor takes what a test has done for settled.
+LATER = timedelta(minutes=1)
 COINS = ("bitcoin", "ethereum", "tether")
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
@@ -266,6 +274,38 @@ def test_a_coin_that_is_back_has_its_gap_filled_and_the_check_passes_again(
     assert daemon.check().passed
 
 
+def test_giving_up_is_one_alert_however_often_it_is_looked_at_and_its_end_another(
+    daemon: Daemon, market: SimulatedMarket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crypto_platform.healing.MOST_TRIES", 1)
+    # The alerts sensor asks for schedules, which an instance in memory has none of.
+    daemon.instance = dg.DagsterInstance.local_temp(str(tmp_path))
+    outbox = LocalOutbox(path=str(tmp_path / "outbox.jsonl"), state_root=str(tmp_path))
+    repository = daemon.platform.definitions.get_repository_def()
+
+    def alerts() -> list[str]:
+        reader = EventReader(daemon.instance, repository, datetime.now(UTC) + LATER)
+        watch_instance(reader, outbox, Voice("http://127.0.0.1:3000", Secrets.of({})))
+        return [alert.subject for alert in outbox.sent() if "healing" in alert.subject]
+
+    (key,) = overdue(HISTORICAL, 1)
+    alerts()
+    market.inject("dead_coin", coin="ethereum")
+    daemon.platform.materialize(HISTORICAL, key, instance=daemon.instance)
+    daemon.tick()
+    daemon.check()
+    (told,) = alerts()
+    daemon.check()
+    assert alerts() == [told]
+    market.faults.clear()
+    daemon.platform.materialize(HISTORICAL, key, instance=daemon.instance)
+    daemon.check()
+
+    assert told == "[ERROR] check healing of ingestion_ledger failed"
+    assert len(alerts()) == 2
+    assert outbox.sent()[-1].status == "recovered"
+
+
 def test_windows_of_a_run_that_is_waiting_or_working_are_left_to_it(daemon: Daemon) -> None:
     keys = overdue(HISTORICAL, 4)
     daemon.platform.materialize(HISTORICAL, keys[0], instance=daemon.instance)
@@ -279,6 +319,24 @@ def test_windows_of_a_run_that_is_waiting_or_working_are_left_to_it(daemon: Daem
 
     assert daemon.tick() == []
     assert daemon.skipped == "Runs on the same windows of historical are under way."
+
+
+def test_a_stream_that_a_backfill_works_on_is_left_to_it(daemon: Daemon) -> None:
+    keys = overdue(HISTORICAL, 2)
+    daemon.platform.materialize(HISTORICAL, keys[0], instance=daemon.instance)
+    daemon.instance.add_backfill(
+        PartitionBackfill(
+            backfill_id="from-the-ui",
+            status=BulkActionStatus.REQUESTED,
+            from_failure=False,
+            tags={},
+            backfill_timestamp=0.0,
+            asset_selection=[dg.AssetKey(["historical", "raw_prices"])],
+        )
+    )
+
+    assert daemon.tick() == []
+    assert daemon.skipped == "A backfill of historical is under way."
 
 
 def test_the_ledger_is_read_only_when_something_has_happened(daemon: Daemon) -> None:

@@ -25,6 +25,7 @@ from crypto_platform.definitions import build_definitions
 from crypto_platform.market_report import (
     LATEST,
     Facts,
+    Panel,
     correlation,
     panels,
     read_facts,
@@ -119,6 +120,22 @@ def quarter(tmp_path_factory: pytest.TempPathFactory) -> Facts:
     return read_facts(warehouse, "usd")
 
 
+@pytest.fixture(scope="module")
+def page(quarter: Facts) -> str:
+    """The report of that quarter."""
+    return page_of(quarter)
+
+
+@pytest.fixture(scope="module")
+def parts(quarter: Facts) -> dict[str, Panel]:
+    """Its panels."""
+    return {panel.key: panel for panel in panels(quarter)}
+
+
+def page_of(facts: Facts) -> str:
+    return render(facts, panels(facts))
+
+
 class Page(HTMLParser):
     """What a page would ask for, and the text it shows."""
 
@@ -146,38 +163,34 @@ class Page(HTMLParser):
         return " ".join(text for text in self.texts if text)
 
 
-def panel_of(facts: Facts, key: str) -> Any:
-    return next(panel for panel in panels(facts) if panel.key == key)
+def test_the_page_asks_for_nothing(page: str) -> None:
+    parsed = Page(page)
+
+    assert all(address.startswith(("#", "data:")) for address in parsed.addresses)
+    assert not {"script", "iframe", "object", "embed", "form"} & set(parsed.tags)
+    assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", page)
+    assert "default-src 'none'" in page
 
 
-def test_the_page_asks_for_nothing(quarter: Facts) -> None:
-    html = render(quarter)
-    page = Page(html)
-
-    assert all(address.startswith(("#", "data:")) for address in page.addresses)
-    assert not {"script", "iframe", "object", "embed", "form"} & set(page.tags)
-    assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", html)
-    assert "default-src 'none'" in html
+def test_the_page_is_small(page: str) -> None:
+    assert len(page.encode()) < 400_000
 
 
-def test_the_page_is_small(quarter: Facts) -> None:
-    assert len(render(quarter).encode()) < 400_000
+def test_what_every_picture_refers_to_is_in_the_page_once(
+    page: str, parts: dict[str, Panel]
+) -> None:
+    ids = Page(page).ids
 
-
-def test_what_every_picture_refers_to_is_in_the_page_once(quarter: Facts) -> None:
-    html = render(quarter)
-    ids = Page(html).ids
-
-    for panel in panels(quarter):
+    for panel in parts.values():
         for picture in panel.pictures:
             ET.fromstring(picture.svg)  # noqa: S314 - made here
-    assert set(re.findall(r'(?:url\(#|href="#)([^)"]+)', html)) <= set(ids)
+    assert set(re.findall(r'(?:url\(#|href="#)([^)"]+)', page)) <= set(ids)
     own = [name for name in ids if not re.fullmatch(r"[mp][0-9a-f]{10}", name)]
     assert sorted(own) == sorted(set(own))
 
 
-def test_every_panel_is_there_with_a_picture_or_a_table(quarter: Facts) -> None:
-    assert [panel.key for panel in panels(quarter)] == [
+def test_every_panel_is_there_with_a_picture_or_a_table(parts: dict[str, Panel]) -> None:
+    assert list(parts) == [
         "prices",
         "coins",
         "drawdown",
@@ -187,30 +200,32 @@ def test_every_panel_is_there_with_a_picture_or_a_table(quarter: Facts) -> None:
         "volume",
         "health",
     ]
-    assert all(panel.pictures or panel.tables for panel in panels(quarter))
-    assert all(picture.alternative for panel in panels(quarter) for picture in panel.pictures)
+    assert all(panel.pictures or panel.tables for panel in parts.values())
+    assert all(picture.alternative for panel in parts.values() for picture in panel.pictures)
 
 
-def test_simulated_prices_are_said_to_be_so(warehouse: DuckDBWarehouse, quarter: Facts) -> None:
+def test_simulated_prices_are_said_to_be_so(warehouse: DuckDBWarehouse, page: str) -> None:
     fill(warehouse, ["bitcoin"], 3, source="coingecko")
-    real = render(read_facts(warehouse, "usd"))
+    real = page_of(read_facts(warehouse, "usd"))
 
-    assert "No price, volume or mood on this page is real." in render(quarter)
-    assert "(simulated)" in render(quarter)
+    assert "No price, volume or mood on this page is real." in page
+    assert "(simulated)" in page
     assert "is real" not in real
     assert "from CoinGecko" in real
 
 
-def test_the_page_says_of_when_it_is_and_that_time_is_utc(quarter: Facts) -> None:
-    text = Page(render(quarter)).text
+def test_the_page_says_of_when_it_is_and_that_time_is_utc(page: str) -> None:
+    text = Page(page).text
 
     assert "Monday, 23 November 2026, 00:00 UTC" in text
     assert "historical 2026-11-22" in text
     assert "All days and times are UTC." in text
 
 
-def test_numbers_of_the_tables_are_those_of_the_models(quarter: Facts) -> None:
-    (table,) = panel_of(quarter, "coins").tables
+def test_numbers_of_the_tables_are_those_of_the_models(
+    quarter: Facts, parts: dict[str, Panel]
+) -> None:
+    (table,) = parts["coins"].tables
     bitcoin = next(coin for coin in quarter.coins if coin["coin_id"] == "bitcoin")
 
     row = dict(zip(table.head, table.rows[0], strict=True))
@@ -220,18 +235,19 @@ def test_numbers_of_the_tables_are_those_of_the_models(quarter: Facts) -> None:
     assert row["Drawdown"] == pictures.percent(bitcoin["drawdown"])
 
 
-def test_a_dead_coin_is_stale_and_not_among_the_current_ones(quarter: Facts) -> None:
+def test_a_dead_coin_is_stale_and_not_among_the_current_ones(
+    quarter: Facts, parts: dict[str, Panel]
+) -> None:
     assert "coin-20" not in {coin["coin_id"] for coin in quarter.current}
     assert [row["coin_id"] for row in quarter.stale] == ["coin-20"]
-    assert "Stale, without a price in 26 hours: Coin-20." in panel_of(quarter, "health").finding
+    assert "Stale, without a price in 26 hours: Coin-20." in parts["health"].finding
+    assert "and so not here: Coin-20." in parts["coins"].finding
 
 
-def test_why_prices_are_missing_is_told_and_escaped(quarter: Facts) -> None:
-    html = render(quarter)
-
-    assert "the API has nothing &lt;there&gt; &amp; says so" in html
-    assert "nothing <there>" not in html
-    assert "not at the source" in Page(html).text
+def test_why_prices_are_missing_is_told_and_escaped(page: str) -> None:
+    assert "the API has nothing &lt;there&gt; &amp; says so" in page
+    assert "nothing <there>" not in page
+    assert "not at the source" in Page(page).text
 
 
 def test_with_250_coins_the_largest_are_shown_and_the_rest_summed_up(
@@ -239,13 +255,13 @@ def test_with_250_coins_the_largest_are_shown_and_the_rest_summed_up(
 ) -> None:
     fill(warehouse, coin_names(250), 40)
     facts = read_facts(warehouse, "usd")
-    (table,) = panel_of(facts, "coins").tables
+    drawn = {panel.key: panel for panel in panels(facts)}
+    (table,) = drawn["coins"].tables
 
     assert len(table.rows) == 26
     assert table.rows[-1][0] == "225 others (medians; volume together)"
-    assert len(panel_of(facts, "prices").pictures) == 8
-    assert len(panel_of(facts, "correlation").tables[0].rows) == 10
-    assert len(render(facts).encode()) < 400_000
+    assert len(drawn["prices"].pictures) == 8
+    assert len(drawn["correlation"].tables[0].rows) == 10
 
 
 # Of daily prices alone, a day closes with the next one's open.
@@ -254,7 +270,7 @@ def test_with_one_day_of_data_the_page_says_what_is_missing(
     warehouse: DuckDBWarehouse, days: int
 ) -> None:
     fill(warehouse, coin_names(3), days)
-    text = Page(render(read_facts(warehouse, "usd"))).text
+    text = Page(page_of(read_facts(warehouse, "usd"))).text
 
     assert "nothing has moved" in text
     assert "takes 30 daily returns in a row" in text
@@ -264,7 +280,7 @@ def test_with_one_day_of_data_the_page_says_what_is_missing(
 
 def test_an_empty_warehouse_gives_a_page_that_says_so(warehouse: DuckDBWarehouse) -> None:
     facts = read_facts(warehouse, "usd")
-    text = Page(render(facts)).text
+    text = Page(page_of(facts)).text
 
     assert "Nothing was loaded yet" in text
     assert panels(facts) == tiles(facts) == []
@@ -274,33 +290,36 @@ def test_a_window_in_which_no_coin_had_a_price_gives_no_nonsense(
     warehouse: DuckDBWarehouse,
 ) -> None:
     fill(warehouse, coin_names(2), 3, missing=lambda *_: True)
-    text = Page(render(read_facts(warehouse, "usd"))).text
+    text = Page(page_of(read_facts(warehouse, "usd"))).text
 
     assert "0.00 % of 6 coins times windows" in text
     assert "not known" in text
     assert not re.search(r"\bnan\b|\bNone\b|\binf\b", text)
 
 
-def test_each_window_keeps_its_report_beside_the_latest(quarter: Facts, tmp_path: Path) -> None:
+def test_each_window_keeps_its_report_beside_the_latest(
+    quarter: Facts, parts: dict[str, Panel], page: str, tmp_path: Path
+) -> None:
     lake = Lake(raw_root=str(tmp_path / "raw"), transformed_root=str(tmp_path / "transformed"))
 
-    path = write_report(lake, quarter)
+    path = write_report(lake, quarter, list(parts.values()))
 
     assert path == "market_report/historical/date=2026-11-22/market_report.html"
     kept = lake.transformed.read(path)
-    assert kept == lake.transformed.read(LATEST) == render(quarter).encode()
+    assert kept == lake.transformed.read(LATEST) == page.encode()
 
 
 def test_the_metadata_links_the_report_and_has_numbers_and_a_preview(
-    quarter: Facts, tmp_path: Path
+    quarter: Facts, parts: dict[str, Panel], tmp_path: Path
 ) -> None:
-    local = Lake(raw_root="raw", transformed_root=str(tmp_path))
-    bucket = Lake(raw_root="s3://raw", transformed_root="s3://bucket")
+    drawn = list(parts.values())
+    local = Lake(raw_root="raw", transformed_root=str(tmp_path)).transformed
+    bucket = Lake(raw_root="s3://raw", transformed_root="s3://bucket").transformed
 
-    metadata = report_metadata(quarter, local, "a.html")
+    metadata = report_metadata(quarter, drawn, local, "a.html")
 
     assert metadata["report"] == dg.MetadataValue.path(f"{tmp_path}/a.html")
-    assert report_metadata(quarter, bucket, "a.html")["report"] == dg.MetadataValue.url(
+    assert report_metadata(quarter, drawn, bucket, "a.html")["report"] == dg.MetadataValue.url(
         "s3://bucket/a.html"
     )
     assert metadata["coins"] == 24
@@ -321,10 +340,10 @@ def test_the_preview_has_a_sparkline_a_coin(quarter: Facts) -> None:
 
 
 def test_drawing_the_report_takes_little_of_a_run(quarter: Facts) -> None:
-    render(quarter)
+    page_of(quarter)
     began = time.process_time()
 
-    render(quarter)
+    page_of(quarter)
 
     assert time.process_time() - began < 3
 
@@ -404,6 +423,11 @@ def test_a_sparkline_of_text_has_a_character_a_value_and_blanks_for_gaps(
         ]
     else:
         assert text == ""
+
+
+def test_a_pegged_price_looks_flat_and_a_moving_one_does_not() -> None:
+    assert len(set(pictures.sparkline_text([1.0, 1.001, 0.999]))) == 1
+    assert set(pictures.sparkline_text([1.0, 2.0])) == {"▁", "█"}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
+from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.remote_origin import (
     InProcessCodeLocationOrigin,
     RemoteInstigatorOrigin,
@@ -302,6 +305,60 @@ def test_a_backfill_with_many_failed_runs_is_one_message(world: World) -> None:
     world.tick()
 
     assert world.told == [OPENED, RECOVERED]
+
+
+def give_up_backfill(world: World, *days: str, error: str | None) -> None:
+    """Dagster ends a backfill as failed, by its own error or for failed runs."""
+    cells = {AssetKeyPartitionKey(raw_prices.key, day) for day in days}
+    graph = REPOSITORY.asset_graph
+    backfill = PartitionBackfill.from_asset_graph_subset(
+        backfill_id="the-backfill",
+        backfill_timestamp=datetime.now(UTC).timestamp(),
+        tags={},
+        dynamic_partitions_store=world.instance,
+        asset_graph_subset=AssetGraphSubset.from_asset_partition_set(cells, graph),
+        title=None,
+        description=None,
+        run_config=None,
+    )
+    world.instance.add_backfill(backfill)
+    backfill = backfill.with_status(BulkActionStatus.FAILED).with_end_timestamp(
+        (datetime.now(UTC) + timedelta(seconds=1)).timestamp()
+    )
+    if error:
+        backfill = backfill.with_error(
+            dg._utils.error.SerializableErrorInfo(error, [], None)  # noqa: SLF001
+        )
+    world.instance.update_backfill(backfill)
+
+
+def test_a_backfill_that_fails_without_a_run_is_told_until_its_partitions_are_there(
+    world: World,
+) -> None:
+    world.tick(now=datetime.now(UTC))
+    give_up_backfill(world, "2026-01-02", "2026-01-03", error="The code could not be loaded.")
+    world.tick()
+    world.tick()
+    (alert,) = world.outbox.sent()
+    for day in ("2026-01-02", "2026-01-03"):
+        world.run(day)
+    world.tick()
+
+    assert world.told == [OPENED, RECOVERED]
+    assert alert.subject == "[ERROR] backfill the-backfill failed: 2026-01-02, 2026-01-03"
+    assert "The code could not be loaded." in alert.body
+    assert "/runs/b/the-backfill" in alert.body
+
+
+def test_a_backfill_that_ends_as_failed_for_its_runs_is_told_by_these(world: World) -> None:
+    world.tick(now=datetime.now(UTC))
+    PLAN["raise"] = "reset by peer"
+    world.run("2026-01-02", dagster__backfill="the-backfill")
+    world.tick()
+    give_up_backfill(world, "2026-01-02", error=None)
+    world.tick()
+
+    assert world.told == [OPENED]
 
 
 def test_a_failed_range_run_names_its_range(any_world: World) -> None:

@@ -47,6 +47,7 @@ WHERE vs_currency = ? AND day >= ? AND coin_id IN ({coins})
 ORDER BY coin_id, day;
 
 -- name: days_of_the_market
+-- A day that only just began has no close yet, and is left out.
 SELECT
     moves.day,
     COUNT(moves.close) AS coins,
@@ -64,7 +65,7 @@ LEFT JOIN trading_volumes AS volumes
         volumes.coin_id = moves.coin_id
         AND volumes.vs_currency = moves.vs_currency
         AND volumes.day = moves.day
-WHERE moves.vs_currency = ? AND moves.day >= ?
+WHERE moves.vs_currency = ? AND moves.day >= ? AND moves.close IS NOT NULL
 GROUP BY moves.day
 ORDER BY moves.day;
 

@@ -19,9 +19,9 @@ FILLED_IN = frozenset(model.cloudformation_type() for model in MODELS)
 
 
 @contextmanager
-def account_with_code(cache: Path) -> Iterator[tuple[str, Callable[..., None]]]:
+def account_with_code(folder: Path) -> Iterator[tuple[str, Callable[..., None]]]:
     """An account that was bootstrapped and has the code, and what creates and updates the stack."""
-    with account(cache, buckets=()) as address:
+    with account(folder, buckets=()) as address:
         built = artifacts()
         _change("create_stack", "crypto-bootstrap", BOOTSTRAP, {"GitHubRepository": "owner/name"})
         for name, content in built.items():

@@ -31,8 +31,7 @@ def test_whatever_a_coin_is_called_its_prices_end_under_that_name(
     cloud = build_cloud(TRACKED_COINS=f"top:{len(ODD_IDS)}")
     (key,) = newest_keys(HISTORICAL, 1)
 
-    for _ in range(2):
-        cloud.platform.materialize(HISTORICAL, key, stages=("tracked_coins", *STAGES))
+    cloud.platform.materialize(HISTORICAL, key, stages=("tracked_coins", *STAGES))
 
     for table in ("coins", "historical_prices"):
         rows = cloud.query(f"SELECT DISTINCT coin_id FROM {table}")

@@ -1,5 +1,6 @@
 """What the jobs make of prices, on both engines."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from random import Random
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_platform.resources.transform import Engine
-from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
+from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream, Window
+from crypto_platform.transformed_windows import counts_of
 from crypto_platform_tests.glue_jobs.jobs import (
     DAY,
     RECORDED,
@@ -167,6 +169,26 @@ def test_every_value_arrives_to_the_bit(
         assert exact(new_jobs().transform(made, stream)) == exact(
             [row for one in made for row in expected(one, GRAIN[stream])],
         )
+
+
+@pytest.mark.parametrize("stream", [HISTORICAL, INTRA_DAY], ids=lambda stream: stream.name)
+def test_there_are_as_many_prices_and_rejected_points_as_the_check_of_row_counts_expects(
+    engine: Engine,
+    new_jobs: Callable[[], JobRunner],
+    stream: Stream,
+) -> None:
+    @law(engine, raw_records())
+    def check(made: list[Record]) -> None:
+        jobs = new_jobs()
+        jobs.transform(made, stream)
+        prices, rejected = (
+            Counter((row["coin_id"], row["window_start"]) for row in jobs.rows(dataset))
+            for dataset in ("prices", "rejected")
+        )
+        for one in made:
+            window = Window(start=one["window_start"], end=one["window_end"])
+            key = (one["coin_id"], window.start)
+            assert counts_of(one, stream, window) == (prices[key], rejected[key])
 
 
 def test_the_order_of_points_records_and_files_does_not_matter(

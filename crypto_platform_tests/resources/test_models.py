@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_platform import models
+from crypto_platform.fear_and_greed import FearAndGreedDay, keep_fear_and_greed
 from crypto_platform.models import MODELS, column_schema, make_models
 from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.warehouse import Session, Warehouse
@@ -318,6 +319,24 @@ def test_sentiment_counts_what_it_knows_and_a_new_coin_is_no_rise_of_the_market(
     assert second["stablecoin_share"] == 30 / 160
     assert second["breadth_1d"] == 1 / 3
     assert (last["coins"], last["total_market_cap"], last["breadth_1d"]) == (0, None, None)
+
+
+@on_each_engine
+def test_only_what_differs_is_loaded_again_and_days_that_are_no_longer_told_stay(
+    warehouse: Warehouse,
+) -> None:
+    days = [FearAndGreedDay(date(2026, 11, day), 10 + day, "Fear") for day in (21, 22, 23)]
+    keep_fear_and_greed(warehouse, days, LOADED_AT, "simulated")
+    before = {row["day"]: row for row in warehouse.query("SELECT * FROM fear_and_greed")}
+
+    changed = FearAndGreedDay(date(2026, 11, 23), 50, "Neutral")
+    later = LOADED_AT + timedelta(hours=6)
+    keep_fear_and_greed(warehouse, [days[1], changed], later, "simulated")
+
+    after = {row["day"]: row for row in warehouse.query("SELECT * FROM fear_and_greed")}
+    assert after.keys() == before.keys()
+    assert [after[one.day] == before[one.day] for one in days] == [True, True, False]
+    assert (after[changed.day]["value"], after[changed.day]["fetched_at"]) == (50, later)
 
 
 def test_a_market_without_bitcoin_or_stablecoins_has_no_parts_of_them(warehouse: Warehouse) -> None:
