@@ -324,7 +324,7 @@ def _cells(
         if value is None:
             return ""
         few = 100
-        return f"{value:,.0f}{unit}" if value >= few else f"{value:,.2f}{unit}"
+        return f"{value:,.0f}{unit}" if value >= few else f"{value:.3g}{unit}"
 
     cell = text(measured) or "not measured"
     if measured is not None and goal is not None:
