@@ -462,7 +462,7 @@ def test_the_newest_window_takes_a_snapshot_that_says_when_and_stays_the_first(
 def test_a_window_that_is_no_longer_the_newest_takes_no_snapshot(
     market: SimulatedMarket, build_platform: BuildPlatform
 ) -> None:
-    platform = with_snapshots_within(timedelta(hours=7), market, build_platform)
+    platform = with_snapshots_within(INTRA_DAY.window_length, market, build_platform)
     late, _newest = newest_keys(INTRA_DAY, 2)
 
     platform.materialize(INTRA_DAY, late)
