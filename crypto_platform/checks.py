@@ -178,8 +178,8 @@ ROW_COUNTS = Check(
 COINS = Check(
     "coins",
     "Completeness over coins: each tracked coin has prices in the window, or the reason why not "
-    "stands in the ledger. A coin without either is an error; one that failed is a warning, as it "
-    "can be asked for again.",
+    "stands in the ledger. A coin that was asked for and has neither is an error; one that failed, "
+    "or that a run did not ask for, is a warning, as healing asks for it again.",
     "Materialize the partitions named again, from raw_prices on; take a coin that is dead out of "
     "TRACKED_COINS.",
 )
@@ -542,8 +542,10 @@ def _coins_in_ledger(
                     COINS,
                     stream.partition_key(window),
                     coin,
-                    f"it is tracked and neither here nor explained; materialize {stream.name}/"
-                    "raw_prices and what follows it for this partition",
+                    # A run may ask for some coins only; raw_prices judges those it asked for.
+                    "it is tracked, and neither here nor explained: pending. Healing asks for "
+                    f"it; or materialize {stream.name}/raw_prices and what follows it",
+                    WARN,
                 )
                 for window in windows
                 if window.start not in told

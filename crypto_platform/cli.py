@@ -28,7 +28,7 @@ def main() -> None:
 @click.option("--port", default=3000, show_default=True, help="Port of the UI.")
 def dev(port: int) -> None:
     """Run the Dagster UI and daemon on 127.0.0.1, with the real price API."""
-    sys.exit(run_dagster(instance_environment(_home()), port))
+    sys.exit(run_dagster(instance_environment(_home(), _log_bucket()), port))
 
 
 @main.command()
@@ -279,6 +279,18 @@ def snowflake_apply(*, dry_run: bool, role: str) -> None:
     )
     for pipe, queue in aws.queues.items():
         click.echo(f"For load mode snowpipe: let the bucket notify {queue} ({pipe}).")
+
+
+def _log_bucket() -> str | None:
+    """The bucket for the logs of runs, in the profile that has buckets."""
+    if os.environ.get("CRYPTO_PROFILE") != "aws":
+        return None
+    from crypto_platform.settings import Settings, SettingsError  # noqa: PLC0415 - Dagster, a second
+
+    try:
+        return Settings.from_environment(os.environ).raw_bucket
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _home() -> Path:

@@ -21,15 +21,34 @@ storage:
       base_dir: %s
 """
 
+# Where the lake is a bucket, what the steps of runs print goes there too: it outlives this machine.
+_LOGS_IN_BUCKET = """
+compute_logs:
+  module: dagster_aws.s3.compute_log_manager
+  class: S3ComputeLogManager
+  config:
+    bucket: %s
+    prefix: compute_logs
+    local_dir: %s
+    upload_interval: 30
+    skip_empty_files: true
+"""
 
-def instance_environment(home: Path) -> dict[str, str]:
-    """Make the instance's folder below ``home``; returns the variables that point to it."""
+
+def instance_environment(home: Path, log_bucket: str | None = None) -> dict[str, str]:
+    """Make the instance's folder below ``home``; returns the variables that point to it.
+
+    Args:
+        home: Folder of all that the platform keeps on this machine.
+        log_bucket: Bucket for what the steps of runs print; ``None`` keeps it in the folder.
+    """
     folder = home.absolute() / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     settings = (_ROOT / "dagster.yaml").read_text(encoding="utf-8")
-    (folder / "dagster.yaml").write_text(
-        settings + _STORAGE % json.dumps(str(folder)), encoding="utf-8"
-    )
+    settings += _STORAGE % json.dumps(str(folder))
+    if log_bucket:
+        settings += _LOGS_IN_BUCKET % (json.dumps(log_bucket), json.dumps(f"{folder}/storage"))
+    (folder / "dagster.yaml").write_text(settings, encoding="utf-8")
     return {"CRYPTO_HOME": str(home.absolute()), "DAGSTER_HOME": str(folder)}
 
 

@@ -160,7 +160,7 @@ def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefi
             "Every tracked coin in every closed window: present, or why not. What no load has told "
             "of yet is pending. A materialization is a look at it, and shows gaps as a heat map."
         ),
-        group_name="coins",
+        group_name="health",
         kinds={"table"},
         owners=["team:data-platform"],
         metadata={"dagster/table_name": "ingestion_ledger"},

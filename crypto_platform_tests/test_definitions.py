@@ -60,7 +60,7 @@ def test_the_stages_of_a_stream_are_a_group(definitions: dg.Definitions) -> None
 
     groups = {node.key.to_user_string(): node.group_name for node in graph.asset_nodes}
 
-    assert groups["tracked_coins"] == groups["ingestion_ledger"] == "coins"
+    assert (groups["tracked_coins"], groups["ingestion_ledger"]) == ("coins", "health")
     staged = {key: group for key, group in groups.items() if "/" in key}
     assert len(staged) == 3 * len(STREAMS)
     assert all(key.startswith(f"{group}/") for key, group in staged.items())
