@@ -69,10 +69,6 @@ def run_demo(home: Path) -> int:
         )
         definitions = build_definitions(Settings.from_environment(environment))
         with dg.DagsterInstance.get() as instance:
-            # Without it, the report only lacks the index.
-            definitions.resolve_job_def(SENTIMENT).execute_in_process(
-                run_config=_QUIET, instance=instance, raise_on_error=False
-            )
             for backfill in _BACKFILLS:
                 if not _run(console, definitions, instance, backfill):
                     console.print(
