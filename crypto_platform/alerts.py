@@ -570,17 +570,20 @@ def _of_check(check: CheckEvaluated) -> list[Trouble | Mended]:
     asset, _, name = check.check.rpartition(":")
     path = f"/runs/{check.run_id}" if check.run_id else f"/assets/{asset}?view=checks"
     partitions = check.partitions or frozenset({UNPARTITIONED})
-    at_fault = frozenset() if check.passed else (check.at_fault & partitions) or partitions
+    # A warning only informs: it ends an incident, so that the next error begins one.
+    is_broken = check.is_error and not check.passed
+    at_fault = (check.at_fault & partitions) or partitions if is_broken else frozenset()
+    said = "passed" if check.passed else "is down to a warning"
     read: list[Trouble | Mended] = [
         Mended(
             kind="check_failed",
             at=check.at,
             affected={check.check: partitions - at_fault},
-            by=f"the check passed, in run {check.run_id}" if check.run_id else "the check passed",
+            by=f"the check {said}" + (f", in run {check.run_id}" if check.run_id else ""),
             path=path,
         )
     ]
-    if check.passed or not check.is_error:
+    if not is_broken:
         return read
     where = describe_partitions(at_fault)
     read.append(

@@ -25,6 +25,7 @@ from crypto_platform.checks import (
     stop_if_blocked,
 )
 from crypto_platform.estimate import estimate
+from crypto_platform.failures import RETRIES
 from crypto_platform.freshness import freshness_policy
 from crypto_platform.metadata import (
     PRICE_COLUMNS,
@@ -55,9 +56,6 @@ from lambda_function.plans import configured_plan
 
 API_POOL = "price_api"
 
-_HEALS_BY_ITSELF = dg.RetryPolicy(
-    max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-)
 _OWNERS = ["team:data-platform"]
 
 
@@ -83,7 +81,7 @@ def build_tracked_coins(settings: Settings) -> dg.AssetsDefinition:
         kinds={"python"},
         owners=_OWNERS,
         pool=API_POOL,
-        retry_policy=_HEALS_BY_ITSELF,
+        retry_policy=RETRIES,
     )
     def tracked_coins(
         context: dg.AssetExecutionContext, ingestion: Ingestion, lake: Lake, warehouse: Warehouse
@@ -152,7 +150,7 @@ def _build_raw_prices(stream: Stream, settings: Settings) -> dg.AssetsDefinition
         kinds=set(PROFILES[settings.profile].ingestion_kinds),
         metadata={"dagster/column_schema": RAW_COLUMNS},
         pool=API_POOL,
-        retry_policy=_HEALS_BY_ITSELF,
+        retry_policy=RETRIES,
     )
     def raw_prices(
         context: dg.AssetExecutionContext,
@@ -280,7 +278,7 @@ def _build_snowflake_prices(
         kinds=set(PROFILES[settings.profile].warehouse_kinds),
         metadata={"dagster/column_schema": PRICE_COLUMNS, "dagster/table_name": stream.table},
         pool=f"load_{stream.table}",
-        retry_policy=_HEALS_BY_ITSELF,
+        retry_policy=RETRIES,
     )
     def snowflake_prices(
         context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse

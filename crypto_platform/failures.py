@@ -17,3 +17,9 @@ class PermanentFailure(dg.Failure):
     def __init__(self, message: str, metadata: Mapping[str, Any] | None = None) -> None:
         """See the class."""
         super().__init__(description=message, metadata=metadata, allow_retries=False)
+
+
+RETRIES = dg.RetryPolicy(
+    max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
+"""How a step is tried again whose failure may heal by itself, such as a busy warehouse."""

@@ -12,11 +12,10 @@ from typing import Any
 
 import dagster as dg
 
-from crypto_platform.failures import PermanentFailure
+from crypto_platform.failures import RETRIES, PermanentFailure
 from crypto_platform.metadata import markdown_table
 from crypto_platform.models import (
     OWNERS,
-    RETRIES,
     ModelCheck,
     check_results,
     column_schema,

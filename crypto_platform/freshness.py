@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from crypto_platform.checks import ERROR, WARN, Check, Finding, check_result
+from crypto_platform.failures import RETRIES
 from crypto_platform.resources.lake import Lake
 from crypto_platform.resources.warehouse import Row, Warehouse
 from crypto_platform.resources.warehouse_sql import statement
@@ -61,7 +62,7 @@ def build_freshness_check(stream: Stream, settings: Settings) -> dg.AssetChecksD
     rule = freshness_rule(stream)
     asset = dg.AssetKey([stream.name, "snowflake_prices"])
 
-    @dg.asset_check(asset=asset, name=rule.name, description=rule.description)
+    @dg.asset_check(asset=asset, name=rule.name, description=rule.description, retry_policy=RETRIES)
     def fresh(
         context: dg.AssetCheckExecutionContext, lake: Lake, warehouse: Warehouse
     ) -> dg.AssetCheckResult:

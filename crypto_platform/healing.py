@@ -156,7 +156,7 @@ def sick_windows(
     young = now - stream.may_come_within - stream.window_length
     rows = warehouse.query(
         ledger_statement("sick_windows"),
-        [stream.name, oldest, newest_overdue(stream, now).start, young],
+        [stream.name, oldest, newest_overdue(stream, now).start, young, young],
     )
     sick = [
         SickWindows(

@@ -140,12 +140,10 @@ def _look(  # noqa: PLR0913, PLR0917 - all that a look takes in
     now: datetime,
 ) -> tuple[list[HealRequest], list[str], datetime | None]:
     """What to launch, why the rest has to wait, and until when."""
-    keep_grid(warehouse, settings, streams, coins)
     unfinished = [
         record.dagster_run
         for record in instance.get_run_records(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
     ]
-    backfills = _unfinished_backfills(instance)
     calls = calls_left(
         configured_plan(os.environ),
         present_budget(settings, os.environ, lake, instance, streams),
@@ -156,6 +154,11 @@ def _look(  # noqa: PLR0913, PLR0917 - all that a look takes in
         for run in unfinished
         if HEAL_TAG in run.tags
     )
+    if calls <= 0:
+        # Before the warehouse is woken for nothing.
+        return [], ["The budget leaves healing no call now."], now + _LOOK_AGAIN
+    keep_grid(warehouse, settings, streams, coins)
+    backfills = _unfinished_backfills(instance)
     launched: list[HealRequest] = []
     reasons: list[str] = []
     waits: list[datetime] = []

@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from crypto_platform.failures import RETRIES
 from crypto_platform.healing import MOST_TRIES, SickWindows, sick_windows
 from crypto_platform.ledger_picture import picture
 from crypto_platform.metadata import markdown_table
@@ -164,6 +165,7 @@ def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefi
         kinds={"table"},
         owners=["team:data-platform"],
         metadata={"dagster/table_name": "ingestion_ledger"},
+        retry_policy=RETRIES,
         check_specs=[
             dg.AssetCheckSpec(
                 "healing",

@@ -17,8 +17,9 @@ from typing import Any
 import dagster as dg
 
 from crypto_platform import pictures
+from crypto_platform.failures import RETRIES
 from crypto_platform.metadata import markdown_table
-from crypto_platform.models import OWNERS, RETRIES, follows_updates
+from crypto_platform.models import OWNERS, follows_updates
 from crypto_platform.pictures import UNKNOWN, Band, Series, Value, compact, percent, price_text
 from crypto_platform.resources.lake import Lake, Layer
 from crypto_platform.resources.warehouse import Row, Session, Warehouse

@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from crypto_platform.failures import RETRIES
 from crypto_platform.metadata import markdown_table
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.resources.warehouse import Row, Session, Warehouse, transaction
@@ -27,9 +28,6 @@ GROUP = "models"
 
 _COIN_DAY = ("coin_id", "vs_currency", "day")
 OWNERS = ["team:data-platform"]
-RETRIES = dg.RetryPolicy(
-    max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-)
 _PRICES = tuple(stream.table for stream in STREAMS)
 
 # Which asset fills a table that is read, where it is not named like it.

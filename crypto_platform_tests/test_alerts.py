@@ -177,10 +177,15 @@ def test_a_check_of_severity_warn_is_no_message() -> None:
     assert told(check("1", passed=False, is_error=False)) == []
 
 
-def test_a_check_that_is_down_to_a_warning_has_not_passed() -> None:
-    events = [check("1", passed=False), check("2", passed=False, is_error=False)]
+def test_a_check_that_is_down_to_a_warning_is_over_so_that_its_next_error_is_told() -> None:
+    warned = check("2", passed=False, is_error=False)
+    events = [check("1", passed=False), warned, check("3", passed=False)]
 
-    assert told(*events) == [("check_failed", "opened")]
+    assert told(*events) == [
+        ("check_failed", "opened"),
+        ("check_failed", "recovered"),
+        ("check_failed", "opened"),
+    ]
 
 
 def test_a_check_that_passes_for_another_partition_mends_nothing() -> None:

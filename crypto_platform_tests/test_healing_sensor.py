@@ -442,4 +442,4 @@ def test_what_the_budget_does_not_allow_waits_and_says_so(
     monkeypatch.setenv("COINGECKO_MONTHLY_CREDITS", "10")
 
     assert daemon.tick() == []
-    assert daemon.skipped == "3 calls of historical do not fit into the budget now."
+    assert daemon.skipped == "The budget leaves healing no call now."

@@ -82,7 +82,10 @@ WITH windows AS (
             PARTITION BY coin_id
             ORDER BY window_number
             ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING
-        ) AS alive_since
+        ) AS alive_since,
+        MAX(IFF(status = 'present', window_start, NULL)) OVER (
+            PARTITION BY coin_id
+        ) AS newest_present
     FROM coin_windows
     WHERE stream = ? AND window_start >= ?
 ),
@@ -95,7 +98,11 @@ sick AS (
     FROM windows
     WHERE
         window_start <= ?
-        AND (status IN ('pending', 'failed') OR (status = 'missing_at_source' AND window_start >= ?))
+        AND (
+            status IN ('pending', 'failed')
+            -- A source that has had nothing of a coin for so long is late with nothing.
+            OR (status = 'missing_at_source' AND window_start >= ? AND newest_present >= ?)
+        )
 )
 
 SELECT

@@ -67,7 +67,7 @@ def test_snowflake_says_what_duckdb_says(
     snowflake = filled(build_snowflake(lake.root), lake)
 
     def said(engine: Warehouse) -> list[Any]:
-        bounds = [TODAY - timedelta(days=ago) for ago in (5, 1, 4)]
+        bounds = [TODAY - timedelta(days=ago) for ago in (5, 1, 4, 4)]
         return [
             status_counts(engine),
             cells(engine, HISTORICAL, datetime.now(UTC)),
@@ -85,7 +85,7 @@ def settings() -> Settings:
 
 
 def sick(warehouse: Warehouse, *, first: int = 5, last: int = 1, young: int = 0) -> list[Any]:
-    bounds = [TODAY - timedelta(days=ago) for ago in (first, last, young)]
+    bounds = [TODAY - timedelta(days=ago) for ago in (first, last, young, young)]
     rows = warehouse.query(ledger_statement("sick_windows"), [HISTORICAL.name, *bounds])
     return [
         (row["coin_id"], row["status"], f"{row['first_window']:%F}", f"{row['last_window']:%F}")
@@ -148,6 +148,16 @@ def test_only_a_young_window_that_the_source_lacks_is_sick(warehouse: Warehouse)
     assert missing not in sick(warehouse, young=3)
 
 
+def test_a_coin_that_the_source_has_long_had_nothing_of_is_not_sick(
+    warehouse: Warehouse, lake: TransformedLake
+) -> None:
+    lacking = [lake.day(day(ago), absent=[absence("bitcoin")]) for ago in (3, 2, 1)]
+    warehouse.load(HISTORICAL, lacking, lake.root)
+
+    assert ("bitcoin", "missing_at_source", day(4), day(1)) in sick(warehouse, young=5)
+    assert [row for row in sick(warehouse, young=3) if row[0] == "bitcoin"] == []
+
+
 def test_windows_before_the_first_and_after_the_last_one_asked_about_are_left_out(
     warehouse: Warehouse,
 ) -> None:
@@ -196,7 +206,7 @@ def test_the_heat_maps_cells_count_windows_by_status(warehouse: Warehouse) -> No
 
 
 def test_a_sick_window_tells_since_when_the_coin_has_a_later_price(warehouse: Warehouse) -> None:
-    bounds = [TODAY - timedelta(days=5), TODAY, TODAY]
+    bounds = [TODAY - timedelta(days=5), TODAY, TODAY, TODAY]
     rows = warehouse.query(ledger_statement("sick_windows"), ["historical", *bounds])
 
     assert [(row["coin_id"], row["status"], row["alive_since"]) for row in rows] == [
