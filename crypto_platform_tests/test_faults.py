@@ -89,7 +89,7 @@ def hurry(patch: pytest.MonkeyPatch) -> None:
     """Nobody waits as long as in earnest."""
     patch.setattr("lambda_function.handler.SYSTEM_CLOCK", HurriedClock())
     patch.setattr("lambda_function.coingecko.TIMEOUTS", (0.5, 0.5))
-    patch.setattr("crypto_platform.assets._HEALS_BY_ITSELF", dg.RetryPolicy(max_retries=1))
+    patch.setattr("crypto_platform.assets.RETRIES", dg.RetryPolicy(max_retries=1))
 
 
 @pytest.fixture(scope="module", autouse=True)

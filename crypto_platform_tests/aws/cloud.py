@@ -128,7 +128,7 @@ def cloud(
         patch.setitem(PROFILES["aws"].builders, "warehouse", lambda _: warehouse)
         patch.setitem(PROFILES["aws"].builders, "transform", _impatient_glue)
         # A run that fails is tried again by the test, not by Dagster after half a minute.
-        patch.setattr("crypto_platform.assets._HEALS_BY_ITSELF", None)
+        patch.setattr("crypto_platform.assets.RETRIES", None)
         yield Cloud(environment, functions, jobs, warehouse, wire, market, folder / "home")
 
 
