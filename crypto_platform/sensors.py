@@ -24,7 +24,8 @@ import dagster as dg
 from pydantic import BaseModel
 
 from crypto_platform.alert_events import EventReader
-from crypto_platform.alerts import FORGET_AFTER, Alert, AlertState, Secrets, Voice, follow
+from crypto_platform.alerts import FORGET_AFTER, Alert, AlertState, Voice, follow
+from crypto_platform.redaction import Secrets
 from crypto_platform.resources.alerts import Alerts
 from crypto_platform.settings import Settings
 

@@ -21,12 +21,12 @@ from crypto_platform.alerts import (
     Mended,
     RunEnded,
     ScheduleJudged,
-    Secrets,
     Trouble,
     Voice,
     follow,
     readings,
 )
+from crypto_platform.redaction import Secrets
 from crypto_platform.resources.alerts import Alerts
 from crypto_platform.sensors import watch_instance
 

@@ -14,10 +14,11 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from crypto_platform.alert_events import EventReader
-from crypto_platform.alerts import Secrets, Voice
+from crypto_platform.alerts import Voice
 from crypto_platform.budget import Consumer, MonthBudget
 from crypto_platform.healing import HEAL_TAG, MOST_TRIES, newest_overdue
 from crypto_platform.healing_sensor import calls_left
+from crypto_platform.redaction import Secrets
 from crypto_platform.resources.alerts import LocalOutbox
 from crypto_platform.sensors import watch_instance
 from crypto_platform.simulated_market import SimulatedMarket

@@ -33,9 +33,10 @@ from sqlalchemy.exc import OperationalError
 
 from crypto_platform import alert_events
 from crypto_platform.alert_events import EventReader
-from crypto_platform.alerts import Alert, AlertState, Secrets, Voice
+from crypto_platform.alerts import Alert, AlertState, Voice
 from crypto_platform.checks import BY_THE_CLOCK, PARTITIONS_AT_FAULT
 from crypto_platform.definitions import build_definitions
+from crypto_platform.redaction import Secrets
 from crypto_platform.resources.alerts import AlertNotSentError, Alerts, LocalOutbox
 from crypto_platform.sensors import watch_instance
 from crypto_platform.settings import Settings
@@ -762,7 +763,7 @@ def tick_in_a_process(folder: str, dies_at: str) -> None:
     )
     with dg.DagsterInstance.from_config(f"{folder}/dagster") as instance:
         reader = EventReader(instance, REPOSITORY, datetime.now(UTC) + LATER)
-        watch_instance(reader, outbox, Voice("http://ui"))
+        watch_instance(reader, outbox, Voice("http://ui", Secrets.of({})))
 
 
 @pytest.mark.parametrize(
