@@ -7,9 +7,11 @@ clock instead of by a load is in ``freshness``.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -74,8 +76,11 @@ _TYPES = {
     "double": {"DOUBLE", "FLOAT"},
 }
 
+_KEY = ("coin_id", "vs_currency", "price_at")
+
 _CAN_CHANGE = ("price", "market_cap", "total_volume", "granularity")
 
+_A_BATCH = 10_000
 _SHOWN = 20
 _NAMED = 5
 
@@ -329,18 +334,32 @@ def judge_raw(stream: Stream, manifests: Iterable[Manifest], coins: Sequence[str
     return findings
 
 
-def judge_parquet(table: "pa.Table", window: Window, partition: str) -> list[Finding]:
-    """What is wrong with the prices of a transformed window.
+def judge_prices(prices: Mapping[Window, Sequence["pa.Table"]], stream: Stream) -> list[Finding]:
+    """What is wrong with the prices of transformed windows; all of them are judged at once.
 
     Args:
-        table: A file's rows.
-        window: Its window.
-        partition: The window's key.
+        prices: The rows of each window, file by file.
+        stream: The stream of the windows.
     """
-    wrong = _schema_faults({name: str(kind) for name, kind in _columns(table)}, _PARQUET_TYPES)
-    if wrong:
-        return [Finding(SCHEMA, partition, None, fault) for fault in wrong]
-    return [*_row_findings(table, window, partition), *_point_findings(table, window, partition)]
+    # Loading the definitions must not pay for it.
+    import pyarrow as pa  # noqa: PLC0415
+
+    windows = list(prices)
+    findings, sound = [], []
+    for place, window in enumerate(windows):
+        for table in prices[window]:
+            faults = _schema_faults(_types(table.schema), _PARQUET_TYPES)
+            partition = stream.partition_key(window)
+            findings += [Finding(SCHEMA, partition, None, fault) for fault in faults]
+            # What lacks a column cannot be judged by it.
+            if not faults:
+                found_in = pa.repeat(pa.scalar(place, pa.int32()), table.num_rows)
+                sound.append(table.append_column("window", found_in))
+    if sound:
+        together = pa.concat_tables(sound, promote_options="permissive")
+        judged = _Judged(together, stream, windows)
+        findings += [*_row_findings(judged), *_point_findings(judged)]
+    return findings
 
 
 def judge_load(
@@ -423,8 +442,8 @@ _PARQUET_TYPES = {
 }
 
 
-def _columns(table: "pa.Table") -> list[tuple[str, object]]:
-    return list(zip(table.schema.names, table.schema.types, strict=True))
+def _types(schema: "pa.Schema") -> dict[str, str]:
+    return {name: str(kind) for name, kind in zip(schema.names, schema.types, strict=True)}
 
 
 def _schema_faults(columns: Mapping[str, str], types: Mapping[str, set[str]]) -> list[str]:
@@ -438,85 +457,112 @@ def _schema_faults(columns: Mapping[str, str], types: Mapping[str, set[str]]) ->
     return faults
 
 
-def _row_findings(table: "pa.Table", window: Window, partition: str) -> list[Finding]:
-    # Loading the definitions must not pay for it.
+@dataclass(frozen=True)
+class _Judged:
+    """Prices of some windows.
+
+    Attributes:
+        prices: The rows, with ``window``: the place in ``windows`` of the one each was found in.
+        stream: The stream of the windows.
+        windows: The windows.
+    """
+
+    prices: "pa.Table"
+    stream: Stream
+    windows: Sequence[Window]
+
+    def findings(
+        self, check: Check, broken: "pa.Table", told: Callable[[Row], str]
+    ) -> list[Finding]:
+        """The rows of ``broken``, the first few of each window, each with its fault in words."""
+        shown: Counter[int] = Counter()
+        findings = []
+        # All rows of a run may be broken: they are not all in memory as objects at once.
+        for row in chain.from_iterable(batch.to_pylist() for batch in broken.to_batches(_A_BATCH)):
+            place = row["window"]
+            shown[place] += 1
+            if shown[place] <= _SHOWN:
+                partition = self.stream.partition_key(self.windows[place])
+                findings.append(Finding(check, partition, row["coin_id"], told(row)))
+        return findings
+
+
+def _row_findings(judged: _Judged) -> list[Finding]:
+    import pyarrow as pa  # noqa: PLC0415 - as above
     import pyarrow.compute as pc  # noqa: PLC0415
 
-    def findings(check: Check, broken: Any, fault: str, *columns: str) -> list[Finding]:
-        rows = table.filter(broken).slice(0, _SHOWN).to_pylist()
-        return [
-            Finding(
-                check,
-                partition,
-                row["coin_id"],
-                fault.format(*(row[column] for column in columns))
-                + f" at {_moment(row['price_at'])}",
-            )
-            for row in rows
-        ]
+    table = judged.prices
+    no = False
+
+    def broken(check: Check, which: Any, told: Callable[[Row], str]) -> list[Finding]:
+        rows = table.filter(which)
+        return judged.findings(check, rows, lambda row: f"{told(row)} at {_at(row)}")
 
     def not_from_zero(column: str) -> Any:
         values = table[column]
-        wrong = pc.or_(pc.less(values, 0.0), pc.invert(pc.is_finite(values)))
-        return pc.fill_null(wrong, False)  # noqa: FBT003 - what stands in for null
+        return pc.fill_null(pc.or_(pc.less(values, 0.0), pc.invert(pc.is_finite(values))), no)
+
+    def of_window(edges: Iterable[datetime]) -> Any:
+        return pa.array(edges, pa.timestamp("us", tz="UTC")).take(table["window"])
 
     prices, stamps = table["price"], table["price_at"]
-    inside = pc.and_(pc.greater_equal(stamps, window.start), pc.less(stamps, window.end))
+    inside = pc.and_(
+        pc.greater_equal(stamps, of_window(window.start for window in judged.windows)),
+        pc.less(stamps, of_window(window.end for window in judged.windows)),
+    )
     positive = pc.and_(pc.greater(prices, 0.0), pc.is_finite(prices))
     null_key = pc.or_(
         pc.or_(pc.is_null(table["coin_id"]), pc.is_null(table["vs_currency"])), pc.is_null(stamps)
     )
-    # One thread, as in all that is done to one window: many are judged side by side.
-    key = table.group_by(["coin_id", "vs_currency", "price_at"], use_threads=False)
-    counted = key.aggregate([([], "count_all")])
-    repeated = counted.filter(pc.greater(counted["count_all"], 1)).slice(0, _SHOWN).to_pylist()
-    no = False
+    # One thread keeps the order of the rows.
+    keys = table.group_by(["window", *_KEY], use_threads=False)
+    counted = keys.aggregate([([], "count_all")])
+    repeated = counted.filter(pc.greater(counted["count_all"], 1))
     return [
-        *findings(KEYS, null_key, "the key of {} in {} lacks a part", "coin_id", "vs_currency"),
-        *(
-            Finding(
-                KEYS,
-                partition,
-                row["coin_id"],
-                f"the key is there {row['count_all']} times at {_moment(row['price_at'])}",
-            )
-            for row in repeated
+        *broken(
+            KEYS,
+            null_key,
+            lambda row: f"the key of {row['coin_id']} in {row['vs_currency']} lacks a part",
         ),
-        *findings(STAMPS, pc.invert(pc.fill_null(inside, no)), "a price stands outside its window"),
-        *findings(PRICES, pc.invert(pc.fill_null(positive, no)), "price {}", "price"),
-        *findings(
+        *judged.findings(
+            KEYS,
+            repeated,
+            lambda row: f"the key is there {row['count_all']} times at {_at(row)}",
+        ),
+        *broken(
+            STAMPS,
+            pc.invert(pc.fill_null(inside, no)),
+            lambda _: "a price stands outside its window",
+        ),
+        *broken(PRICES, pc.invert(pc.fill_null(positive, no)), lambda row: f"price {row['price']}"),
+        *broken(
             CAPS_AND_VOLUMES,
             pc.or_(not_from_zero("market_cap"), not_from_zero("total_volume")),
-            "market cap {}, volume {}",
-            "market_cap",
-            "total_volume",
+            lambda row: f"market cap {row['market_cap']}, volume {row['total_volume']}",
         ),
     ]
 
 
-def _point_findings(table: "pa.Table", window: Window, partition: str) -> list[Finding]:
-    coins = table.group_by(["coin_id", "granularity"], use_threads=False)
+def _point_findings(judged: _Judged) -> list[Finding]:
+    import pyarrow as pa  # noqa: PLC0415 - as above
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    length = judged.stream.window_length
+    promised = {name: max(1, length // spacing) for name, spacing in _SPACINGS.items()}
+    coins = judged.prices.group_by(["window", "coin_id", "granularity"], use_threads=False)
     counted = coins.aggregate([([], "count_all")])
-    # Where the least of them has enough, as nearly always, the coins need not be looked at.
-    kinds = counted.group_by("granularity", use_threads=False).aggregate([("count_all", "min")])
-    if all(
-        row["count_all_min"] >= (window.end - window.start) // _SPACINGS[row["granularity"]]
-        for row in kinds.to_pylist()
-        if row["granularity"] in _SPACINGS
-    ) and _SPACINGS.keys() >= set(kinds["granularity"].to_pylist()):
-        return []
-    findings = []
-    for row in counted.to_pylist():
-        spacing = _SPACINGS.get(row["granularity"])
-        if spacing is None:
-            fault = f"the granularity {row['granularity']!r} is not one of {', '.join(_SPACINGS)}"
-            findings.append(Finding(POINTS, partition, row["coin_id"], fault))
-            continue
-        promised = max(1, (window.end - window.start) // spacing)
-        if row["count_all"] < LEAST_SHARE_OF_POINTS * promised:
-            fault = f"{row['count_all']} of about {promised} {row['granularity']} points"
-            findings.append(Finding(POINTS, partition, row["coin_id"], fault))
-    return findings
+    kind = pc.index_in(counted["granularity"], pa.array(list(promised)))
+    least = pa.array([LEAST_SHARE_OF_POINTS * points for points in promised.values()])
+    # A granularity that nobody knows promises nothing that can be compared.
+    few = pc.less(counted["count_all"], pc.fill_null(least.take(kind), math.inf))
+
+    def told(row: Row) -> str:
+        granularity = row["granularity"]
+        if granularity not in promised:
+            return f"the granularity {granularity!r} is not one of {', '.join(promised)}"
+        return f"{row['count_all']} of about {promised[granularity]} {granularity} points"
+
+    return judged.findings(POINTS, counted.filter(few), told)
 
 
 def _coins_in_ledger(
@@ -632,6 +678,10 @@ def _change(row: Row) -> str:
         if row[f"old_{name}"] != row[f"new_{name}"]
     ]
     return f"{what}: {', '.join(changes)}"
+
+
+def _at(row: Row) -> str:
+    return _moment(row["price_at"])
 
 
 def _moment(moment: datetime | None) -> str:

@@ -16,7 +16,7 @@ from crypto_platform.resources.ingestion import (
     MarketsAnswer,
     PricesAnswer,
 )
-from crypto_platform.resources.lake import Layer, in_parallel
+from crypto_platform.resources.lake import Layer
 from crypto_platform.streams import SIMULATED, Stream, Window
 
 _SOURCE = "source.txt"
@@ -164,7 +164,7 @@ def refuse_other_source(
 
 def usage_of_month(layer: Layer, day: datetime) -> list[ApiUsage]:
     """What was asked in the calendar month (UTC) that a day belongs to."""
-    contents = in_parallel(layer.read, layer.paths(_month_folder(day)))
+    contents = layer.each(layer.read, layer.paths(_month_folder(day)))
     return [ApiUsage.model_validate_json(content) for content in contents if content]
 
 

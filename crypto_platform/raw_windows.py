@@ -16,7 +16,6 @@ from crypto_platform.resources.ingestion import PricesAnswer, WrittenObject
 from crypto_platform.resources.lake import (
     Layer,
     from_json_lines,
-    in_parallel,
     sha256,
     to_json_lines,
 )
@@ -135,7 +134,7 @@ def commit_answer(  # noqa: PLR0913 - what was asked, what came, and where it go
         settled = _settled(layer, stream, held, new) if held else new
         return settled, settled is held
 
-    settled = in_parallel(settle_window, range(len(windows)))
+    settled = layer.each(settle_window, range(len(windows)))
     layer.commit(stream, [manifest for manifest, _ in settled])
     return Committed(
         manifests=[manifest for manifest, _ in settled],

@@ -2,16 +2,23 @@
 
 import json
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from crypto_platform.checks import ROW_COUNTS, Finding, judge_parquet
+from crypto_platform.checks import ROW_COUNTS, Finding, judge_prices
 from crypto_platform.manifests import Absence, LakeFile, Manifest
-from crypto_platform.resources.lake import Lake, from_json_lines, in_parallel
+from crypto_platform.resources.lake import Lake, from_json_lines
 from crypto_platform.streams import DATASETS, Dataset, Stream, Window
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# How many windows are read back and judged at once. One by one takes several times as long; all of
+# a long backfill would not fit into memory.
+_A_BLOCK = 100
 
 _PREVIEW_ROWS = 5
 _COIN = ("coin_id", "vs_currency")
@@ -38,12 +45,10 @@ class TransformedWindow:
 
 @dataclass(frozen=True)
 class _Output:
+    """A file that the transformation wrote, with its rows."""
+
     file: LakeFile
-    # How many rows each coin has.
-    coins: Counter[_Coin]
-    # The first few rows; of what was rejected all, as the ledger wants the reason of each coin.
-    rows: list[dict[str, Any]]
-    findings: list[Finding]
+    rows: "pa.Table"
 
 
 def write_work_order(lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str) -> str:
@@ -88,37 +93,132 @@ def collect(
 
     Rows are counted in the files themselves, not taken from the job's word.
     """
-
-    def collect_window(manifest: Manifest) -> TransformedWindow:
-        return _transformed_window(lake, stream, manifest, run_id)
-
-    return in_parallel(collect_window, raw)
+    blocks = (raw[first : first + _A_BLOCK] for first in range(0, len(raw), _A_BLOCK))
+    return [window for block in blocks for window in _collect(lake, stream, block, run_id)]
 
 
-def _transformed_window(
-    lake: Lake, stream: Stream, raw: Manifest, run_id: str
-) -> TransformedWindow:
-    outputs = (
-        [
-            _read_output(lake, dataset, path, stream, raw.window)
-            for dataset in DATASETS
-            for path in lake.transformed.paths(
-                f"{stream.window_folder(raw.window, dataset)}/run={run_id}"
-            )
-            if path.endswith(".parquet")
-        ]
-        if raw.files
-        else []
-    )
-    prices = [output for output in outputs if output.file.dataset == "prices"]
-    rejected = [output for output in outputs if output.file.dataset == "rejected"]
-    present = {coin for output in prices for coin in output.coins}
-    absent = {(absence.coin_id, absence.vs_currency) for absence in raw.absent}
-    refused = {
-        (row["coin_id"], row["vs_currency"]): row for output in rejected for row in output.rows
+def _collect(
+    lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str
+) -> Iterator[TransformedWindow]:
+    outputs = lake.transformed.each(lambda one: _outputs(lake, stream, one, run_id), raw)
+    findings: dict[str, list[Finding]] = defaultdict(list)
+    prices = {
+        manifest.window: [output.rows for output in _of("prices", written)]
+        for manifest, written in zip(raw, outputs, strict=True)
     }
-    quarantined = tuple(
-        Absence(
+    for finding in judge_prices(prices, stream):
+        findings[finding.partition].append(finding)
+    for manifest, written in zip(raw, outputs, strict=True):
+        judged = findings[stream.partition_key(manifest.window)]
+        yield _transformed_window(lake, stream, manifest, run_id, outputs=written, judged=judged)
+
+
+def _outputs(lake: Lake, stream: Stream, raw: Manifest, run_id: str) -> list[_Output]:
+    """What a run wrote of a window."""
+    if not raw.files:
+        return []
+    return [
+        _read_output(lake, dataset, path)
+        for dataset in DATASETS
+        for path in lake.transformed.paths(
+            f"{stream.window_folder(raw.window, dataset)}/run={run_id}"
+        )
+        if path.endswith(".parquet")
+    ]
+
+
+def _read_output(lake: Lake, dataset: Dataset, path: str) -> _Output:
+    # Loading the definitions must not pay for it.
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    content = lake.transformed.read(path) or b""
+    # Windows are read side by side; threads within one only get into each other's way.
+    rows = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+    return _Output(lake.transformed.describe_file(dataset, path, rows.num_rows, content), rows)
+
+
+def _of(dataset: Dataset, outputs: Sequence[_Output]) -> list[_Output]:
+    return [output for output in outputs if output.file.dataset == dataset]
+
+
+def _transformed_window(  # noqa: PLR0913 - where it is, and what came of it
+    lake: Lake,
+    stream: Stream,
+    raw: Manifest,
+    run_id: str,
+    *,
+    outputs: Sequence[_Output],
+    judged: Sequence[Finding],
+) -> TransformedWindow:
+    prices, rejected = _of("prices", outputs), _of("rejected", outputs)
+    points = sum(output.file.rows for output in prices)
+    coins = _number_of_coins(prices)
+    # As many rows as points, all in sight: nothing was folded, rejected or lost.
+    plain = not rejected and points == raw.points and coins == raw.coins
+    return TransformedWindow(
+        manifest=Manifest(
+            stream=stream.name,
+            window=raw.window,
+            run_id=run_id,
+            written_at=datetime.now(UTC),
+            coins=coins,
+            points=points,
+            files=tuple(output.file for output in outputs),
+            absent=(*raw.absent, *_quarantined(raw, prices, rejected)),
+        ),
+        rejected=sum(output.file.rows for output in rejected),
+        preview=[
+            row for output in prices for row in output.rows.slice(0, _PREVIEW_ROWS).to_pylist()
+        ][:_PREVIEW_ROWS],
+        findings=(
+            *judged,
+            *([] if plain else _count_findings(lake, stream, raw, prices, rejected)),
+        ),
+    )
+
+
+def _number_of_coins(prices: Sequence[_Output]) -> int:
+    import pyarrow.compute as pc  # noqa: PLC0415 - as above
+
+    if len(prices) == 1 and set(_COIN) <= set(prices[0].rows.column_names):
+        named = pc.binary_join_element_wise(*(prices[0].rows[name] for name in _COIN), "\n")
+        distinct: int = pc.count_distinct(named, mode="all").as_py()
+        return distinct
+    return len(_by_coin(prices))
+
+
+def _by_coin(outputs: Sequence[_Output]) -> Counter[_Coin]:
+    """How many rows each coin has."""
+    counted: Counter[_Coin] = Counter()
+    for output in outputs:
+        # A column of the key may be missing, which the check of the schema tells.
+        known = (
+            output.rows[name].to_pylist()
+            if name in output.rows.column_names
+            else [None] * output.rows.num_rows
+            for name in _COIN
+        )
+        counted.update(zip(*known, strict=True))
+    return counted
+
+
+def _quarantined(
+    raw: Manifest, prices: Sequence[_Output], rejected: Sequence[_Output]
+) -> Iterator[Absence]:
+    """The coins of which all that the API gave was rejected."""
+    if not rejected:
+        return
+    absent = {(absence.coin_id, absence.vs_currency) for absence in raw.absent}
+    known = absent | _by_coin(prices).keys()
+    refused = {
+        (row["coin_id"], row["vs_currency"]): row
+        for output in rejected
+        for row in output.rows.to_pylist()
+    }
+    for coin in sorted(refused.keys() - known):
+        row = refused[coin]
+        yield Absence(
             coin_id=row["coin_id"],
             vs_currency=row["vs_currency"],
             status="quarantined",
@@ -126,27 +226,6 @@ def _transformed_window(
             run_id=row["run_id"],
             seen_at=row["fetched_at"],
         )
-        for coin, row in sorted(refused.items())
-        if coin not in present and coin not in absent
-    )
-    return TransformedWindow(
-        manifest=Manifest(
-            stream=stream.name,
-            window=raw.window,
-            run_id=run_id,
-            written_at=datetime.now(UTC),
-            coins=len(present),
-            points=sum(output.file.rows for output in prices),
-            files=tuple(output.file for output in outputs),
-            absent=(*raw.absent, *quarantined),
-        ),
-        rejected=sum(output.file.rows for output in rejected),
-        preview=[row for output in prices for row in output.rows][:_PREVIEW_ROWS],
-        findings=(
-            *(finding for output in prices for finding in output.findings),
-            *_count_findings(lake, stream, raw, prices, rejected),
-        ),
-    )
 
 
 def _count_findings(
@@ -157,11 +236,7 @@ def _count_findings(
     rejected: Sequence[_Output],
 ) -> list[Finding]:
     """Where what was written is not what the raw files give, coin by coin."""
-    rows = sum((output.coins for output in prices), Counter[_Coin]())
-    refused = sum((output.coins for output in rejected), Counter[_Coin]())
-    # As many rows as points, all in sight: nothing was folded, rejected or lost.
-    if not refused and rows.total() == raw.points and len(rows) == raw.coins:
-        return []
+    rows, refused = _by_coin(prices), _by_coin(rejected)
     given: dict[_Coin, tuple[int, int]] = {}
     for file in raw.files_of("prices"):
         for record in from_json_lines(lake.raw.read(file.path) or b""):
@@ -204,29 +279,3 @@ def counts_of(record: Mapping[str, Any], stream: Stream, window: Window) -> tupl
     }
     grain = stream.floored_to // millisecond
     return len({stamp // grain for stamp in good}), len(stamps - good)
-
-
-def _read_output(
-    lake: Lake, dataset: Dataset, path: str, stream: Stream, window: Window
-) -> _Output:
-    # Loading the definitions must not pay for it.
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    content = lake.transformed.read(path) or b""
-    # Windows are read side by side; threads within one only get into each other's way.
-    table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
-    # A column of the key may be missing, which the schema's check tells.
-    coin = (
-        table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
-        for name in _COIN
-    )
-    shown = table if dataset == "rejected" else table.slice(0, _PREVIEW_ROWS)
-    return _Output(
-        file=lake.transformed.describe_file(dataset, path, table.num_rows, content),
-        coins=Counter(zip(*coin, strict=True)),
-        rows=shown.to_pylist(),
-        findings=judge_parquet(table, window, stream.partition_key(window))
-        if dataset == "prices"
-        else [],
-    )

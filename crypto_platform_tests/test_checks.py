@@ -26,7 +26,7 @@ from crypto_platform.checks import (
     Check,
     Finding,
     check_result,
-    judge_parquet,
+    judge_prices,
     judge_raw,
 )
 from crypto_platform.definitions import build_definitions
@@ -70,7 +70,7 @@ def parquet(*rows: Mapping[str, Any]) -> pa.Table:
 
 
 def found(table: pa.Table, stream: Stream = HISTORICAL, key: str = KEY) -> list[Finding]:
-    return judge_parquet(table, stream.window(key), key)
+    return judge_prices({stream.window(key): [table]}, stream)
 
 
 def points(spacing: timedelta, count: int, granularity: str) -> pa.Table:

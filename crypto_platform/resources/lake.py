@@ -9,9 +9,10 @@ import gzip
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -29,8 +30,9 @@ MANIFEST_NAME = "_manifest.json"
 # run lasts is swept.
 SWEEP_AFTER = timedelta(days=1)
 
-# Enough to hide a bucket's latency behind its own; a disk does not mind.
-_CONCURRENT_REQUESTS = 16
+# Enough to hide a bucket's latency behind its own. A disk has none: more threads than cores would
+# only wait for each other.
+_REQUESTS_AT_ONCE = 16
 
 # What S3 says of an account that is not set up, by its codes: another try would hear the same.
 _REFUSALS = {"403", "AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "NoSuchBucket"}
@@ -51,12 +53,6 @@ class LakeRefusedError(PermanentFailure):
     """The bucket of a layer is not there, or may not be used."""
 
 
-def in_parallel(function: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
-    """Apply a function that waits for storage to many items at once, in their order."""
-    with ThreadPoolExecutor(_CONCURRENT_REQUESTS) as pool:
-        return list(pool.map(function, items))
-
-
 class Layer:
     """One root of the lake: all raw files, or all transformed ones.
 
@@ -71,6 +67,12 @@ class Layer:
         self.root = root.rstrip("/")
         self.name = name
         self._made_by = made_by
+
+    def each(self, function: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
+        """Apply a function that reads or writes here to many items, side by side; in order."""
+        at_once = _REQUESTS_AT_ONCE if "://" in self.root else os.cpu_count()
+        with ThreadPoolExecutor(at_once) as pool:
+            return list(pool.map(function, items))
 
     def uri(self, path: str) -> str:
         """The address of a path below the root."""
@@ -117,10 +119,7 @@ class Layer:
 
     def paths(self, folder: str) -> list[str]:
         """Paths of all files below a folder, sorted; empty where there is no such folder."""
-        at = self._at(folder)
-        with self._refusals():
-            below = [str(file.relative_to(at)) for file in at.rglob("*") if file.is_file()]
-        return sorted(f"{folder}/{path}" for path in below)
+        return sorted(path for path, _ in self._files(folder))
 
     def manifest(self, stream: Stream, window: Window) -> Manifest | None:
         """A window's manifest, or ``None`` where the window was never committed."""
@@ -133,7 +132,7 @@ class Layer:
         Raises:
             MissingWindowError: Names the windows that were never committed, and what to do.
         """
-        found = in_parallel(lambda window: self.manifest(stream, window), windows)
+        found = self.each(lambda window: self.manifest(stream, window), windows)
         missing = [w for w, manifest in zip(windows, found, strict=True) if manifest is None]
         if missing:
             raise MissingWindowError(
@@ -151,7 +150,7 @@ class Layer:
             self.put(path, manifest.model_dump_json().encode())
             self._sweep(stream, [manifest, replaced] if replaced else [manifest])
 
-        in_parallel(commit_window, manifests)
+        self.each(commit_window, manifests)
 
     def check(self, stream: Stream, manifests: Sequence[Manifest]) -> None:
         """Compare every file of the windows with its checksum.
@@ -165,7 +164,7 @@ class Layer:
             content = self.read(entry[1].path)
             return content is not None and sha256(content) == entry[1].sha256
 
-        intact = in_parallel(is_intact, files)
+        intact = self.each(is_intact, files)
         corrupt = [entry for entry, fine in zip(files, intact, strict=True) if not fine]
         if corrupt:
             windows = [manifest.window for manifest, _ in corrupt]
@@ -187,12 +186,33 @@ class Layer:
 
         A reader may still be at the files of the replaced one; the next commit has them.
         """
-        named = {self._at(file.path) for manifest in manifests for file in manifest.files}
+        named = {file.path for manifest in manifests for file in manifest.files}
         oldest = datetime.now(UTC) - SWEEP_AFTER
         for folder in {stream.window_folder(manifests[0].window, dataset) for dataset in DATASETS}:
-            for file in self._at(folder).glob("run=*/*"):
-                if file not in named and datetime.fromtimestamp(file.stat().st_mtime, UTC) < oldest:
-                    file.unlink(missing_ok=True)
+            for path, modified in self._files(folder):
+                if path.startswith(f"{folder}/run=") and path not in named and modified < oldest:
+                    self.remove(path)
+
+    def _files(self, folder: str) -> Iterator[tuple[str, datetime]]:
+        """Every file below a folder, with the time when it was written."""
+        if "://" in self.root:
+            yield from self._files_in_bucket(folder)
+            return
+        for parent, _, names in os.walk(self.uri(folder)):
+            for name in names:
+                # Other runs put and sweep files meanwhile.
+                with suppress(FileNotFoundError):
+                    written = Path(parent, name).stat().st_mtime
+                    yield self.path(f"{parent}/{name}"), datetime.fromtimestamp(written, UTC)
+
+    def _files_in_bucket(self, folder: str) -> Iterator[tuple[str, datetime]]:
+        at = self._at(folder)
+        # Not the path's own listing, which asks of each object again what it is.
+        listing = at.client.client.get_paginator("list_objects_v2")
+        with self._refusals():
+            for page in listing.paginate(Bucket=at.bucket, Prefix=f"{at.key}/"):
+                for stored in page.get("Contents", ()):
+                    yield self.path(f"s3://{at.bucket}/{stored['Key']}"), stored["LastModified"]
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
