@@ -6,17 +6,24 @@ from Dagster, and then writes them one by one.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Self
 
 from dagster import DagsterEventType, EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
+from sqlalchemy import Connection, Engine, NullPool, create_engine
 
 EVENTS_A_BATCH = 500
 """How many events of one step, all of them logged after its work is done, wait for each other."""
+
+_ENGINES = 8
+"""How many files' compiled statements are kept: of all runs' file, and the runs asked for last."""
 
 _PARTITION_EVENTS = {
     DagsterEventType.ASSET_MATERIALIZATION,
@@ -26,6 +33,30 @@ _PARTITION_EVENTS = {
 
 class BatchingEventLog(SqliteEventLogStorage):
     """Dagster's SQLite event log, which writes a batch of events in one transaction a file."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        """As Dagster's, which compiles each statement anew each time that it runs."""
+        self._engine = lru_cache(_ENGINES)(self._new_engine)
+        super().__init__(base_dir, inst_data)
+
+    def _new_engine(self, shard: str) -> Engine:
+        # No connection stays open: the UI follows a run by its file, which a commit changes only
+        # when the last connection to it is closed.
+        return create_engine(
+            self.conn_string_for_shard(shard),
+            poolclass=NullPool,
+            connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+        )
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        with self._db_lock:
+            engine = self._engine(shard)
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            with engine.begin() as connection:
+                yield connection
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events that Dagster logged together; the same rows as one by one.

@@ -222,7 +222,7 @@ def _read(
 def _placed(rows: DataFrame, windows: DataFrame, arguments: argparse.Namespace) -> DataFrame:
     """Add the partition columns of each row's window."""
     by_start = windows.select(
-        sf.col("window_start").cast("timestamp").alias("window_start"),
+        sf.col("window_start").cast("timestamp").alias("ordered_start"),
         *arguments.partition_by,
     )
     stray = sf.raise_error(
@@ -236,10 +236,10 @@ def _placed(rows: DataFrame, windows: DataFrame, arguments: argparse.Namespace) 
     )
     first = arguments.partition_by[0]
     return (
-        rows.join(sf.broadcast(by_start), "window_start", "left")
+        rows.join(sf.broadcast(by_start), sf.col("window_start") == sf.col("ordered_start"), "left")
+        .drop("ordered_start")
         .withColumn(first, sf.when(sf.col(first).isNotNull(), sf.col(first)).otherwise(stray))
         .withColumn("run", sf.lit(arguments.run_id))
-        .select(*arguments.partition_by, "run", *rows.columns)
     )
 
 

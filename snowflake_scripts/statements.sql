@@ -294,14 +294,24 @@ SELECT
     'prices' AS counted,
     windows.window_start,
     windows.prices AS expected,
-    COUNT(standing.price_at) AS found
+    COALESCE(SUM(standing.prices), 0) AS found
 FROM staged_windows AS windows
-LEFT JOIN {table} AS standing
+LEFT JOIN (
+    -- Counted by moment first: the coins of a day share theirs, and a range is dear to join by.
+    SELECT
+        price_at,
+        COUNT(*) AS prices
+    FROM {table}
+    WHERE
+        price_at >= (SELECT MIN(window_start) FROM staged_windows)
+        AND price_at < (SELECT MAX(window_end) FROM staged_windows)
+    GROUP BY price_at
+) AS standing
     ON
         standing.price_at >= windows.window_start
         AND standing.price_at < windows.window_end
 GROUP BY windows.window_start, windows.prices
-HAVING COUNT(standing.price_at) <> windows.prices
+HAVING COALESCE(SUM(standing.prices), 0) <> windows.prices
 ORDER BY window_start
 LIMIT 3;
 

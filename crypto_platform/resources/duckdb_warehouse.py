@@ -128,6 +128,8 @@ class _DuckDBSession:
         connection.execute("SET TimeZone = 'UTC'")
         # Else it is most of the machine's; a load that needs more goes on through the disk.
         connection.execute(f"SET memory_limit = '{_MEMORY}'")
+        # Else all threads wait for the oldest file of a load. Whoever wants an order asks for it.
+        connection.execute("SET preserve_insertion_order = false")
 
     def enter(self) -> bool:
         """Enter the schema, if all is there; a file of an older version may lack a table."""
