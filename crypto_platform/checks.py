@@ -30,6 +30,15 @@ WARN = dg.AssetCheckSeverity.WARN
 PARTITIONS_AT_FAULT = "partitions"
 """Metadata in which a check names the partitions that failed, as a list of keys."""
 
+COINS_AT_FAULT = "coins"
+"""Metadata in which a check names the coins that failed, as a list of ids."""
+
+FAULTS = "at_fault"
+"""Metadata in which a check names what failed finer than by coins, as ``coin/where``.
+
+An alert is sent for each name that is new, so a fault keeps its name for as long as it lasts.
+"""
+
 WHAT_TO_DO = "what_to_do"
 """Metadata in which a check says what a person does about its failure."""
 
@@ -265,7 +274,7 @@ def check_result(check: Check, findings: Sequence[Finding], judged: str) -> dg.A
         metadata |= {
             PARTITIONS_AT_FAULT: dg.MetadataValue.json(partitions),
             WHAT_TO_DO: check.way_out,
-            "coins": dg.MetadataValue.json(coins),
+            COINS_AT_FAULT: dg.MetadataValue.json(coins),
             "found": markdown_table(
                 [
                     {"partition": one.partition, "coin": one.coin_id or "", "fault": one.fault}

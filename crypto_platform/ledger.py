@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from crypto_platform.checks import COINS_AT_FAULT
 from crypto_platform.failures import RETRIES
 from crypto_platform.healing import MOST_TRIES, SickWindows, sick_windows
 from crypto_platform.ledger_picture import picture
@@ -138,7 +139,7 @@ def healing_check(sick: Mapping[Stream, Sequence[SickWindows]]) -> dg.AssetCheck
         ),
         metadata={
             "given_up_windows": count,
-            "coins": coins[:_SHOWN_COINS],
+            COINS_AT_FAULT: coins[:_SHOWN_COINS],
             "given_up": markdown_table(rows[:_SHOWN_COINS]),
         },
     )
