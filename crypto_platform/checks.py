@@ -263,10 +263,15 @@ def check_results(
 
 
 def check_result(check: Check, findings: Sequence[Finding], judged: str) -> dg.AssetCheckResult:
-    """A check's result: it passed where nothing was found; else it names partitions and coins."""
-    partitions = sorted({finding.partition for finding in findings} - {""})
-    coins = sorted({finding.coin_id for finding in findings if finding.coin_id})
+    """A check's result: it passed where nothing was found; else it names partitions and coins.
+
+    An error names those in error only: a warning beside it must not keep its alert open.
+    """
     severities = {finding.severity or check.severity for finding in findings}
+    severity = max(severities, key=[WARN, ERROR].index, default=check.severity)
+    worst = [one for one in findings if (one.severity or check.severity) is severity]
+    partitions = sorted({finding.partition for finding in worst} - {""})
+    coins = sorted({finding.coin_id for finding in worst if finding.coin_id})
     metadata: dict[str, Any] = {"judged": judged, "faults": len(findings)}
     if check.by_the_clock:
         metadata[BY_THE_CLOCK] = True
@@ -285,8 +290,8 @@ def check_result(check: Check, findings: Sequence[Finding], judged: str) -> dg.A
     return dg.AssetCheckResult(
         check_name=check.name,
         passed=not findings,
-        severity=max(severities, key=[WARN, ERROR].index, default=check.severity),
-        description=_described(findings, partitions) if findings else f"Holds for {judged}.",
+        severity=severity,
+        description=_described(findings) if findings else f"Holds for {judged}.",
         metadata=metadata,
     )
 
@@ -308,9 +313,8 @@ def stop_if_blocked(
     blocking = [finding for finding in findings if finding.check.blocking]
     if blocking:
         names = ", ".join(sorted({finding.check.name for finding in blocking}))
-        partitions = sorted({finding.partition for finding in blocking} - {""})
         raise BlockedByCheckError(
-            f"{asset} failed its blocking checks ({names}): {_described(blocking, partitions)} "
+            f"{asset} failed its blocking checks ({names}): {_described(blocking)} "
             f"{consequence} {way_out}"
         )
 
@@ -647,7 +651,8 @@ def _moment(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "no moment"
 
 
-def _described(findings: Sequence[Finding], partitions: Sequence[str]) -> str:
+def _described(findings: Sequence[Finding]) -> str:
+    partitions = sorted({finding.partition for finding in findings} - {""})
     named = "; ".join(str(finding) for finding in findings[:_NAMED])
     more = f"; and {len(findings) - _NAMED:,} more" if len(findings) > _NAMED else ""
     where = ""
