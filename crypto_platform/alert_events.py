@@ -50,7 +50,13 @@ from crypto_platform.alerts import (
     ScheduleMark,
     stream_of,
 )
-from crypto_platform.checks import BY_THE_CLOCK, PARTITIONS_AT_FAULT, WHAT_TO_DO
+from crypto_platform.checks import (
+    BY_THE_CLOCK,
+    COINS_AT_FAULT,
+    FAULTS,
+    PARTITIONS_AT_FAULT,
+    WHAT_TO_DO,
+)
 from crypto_platform.healing import HEAL_TAG
 
 SETTLED_AFTER = timedelta(seconds=10)
@@ -259,7 +265,8 @@ class EventReader:
             passed=found.passed,
             is_error=found.severity == dg.AssetCheckSeverity.ERROR,
             partitions=partitions,
-            at_fault=_at_fault(found.metadata) & partitions,
+            at_fault=_named(found.metadata, PARTITIONS_AT_FAULT) & partitions,
+            coins=_named(found.metadata, FAULTS) or _named(found.metadata, COINS_AT_FAULT),
             description=found.description or "",
             what_to_do=str(what_to_do.value) if what_to_do else "",
             run_id=run.run_id if run else None,
@@ -493,11 +500,12 @@ def _wanted(backfill: PartitionBackfill) -> dict[str, frozenset[str]]:
     return {name: frozenset(partitions) for name, partitions in sorted(wanted.items())}
 
 
-def _at_fault(metadata: Mapping[str, dg.MetadataValue[Any]]) -> frozenset[str]:
-    named = metadata.get(PARTITIONS_AT_FAULT)
-    if named is None:
+def _named(metadata: Mapping[str, dg.MetadataValue[Any]], name: str) -> frozenset[str]:
+    """The partitions or coins that a check's metadata lists under a name."""
+    listed = metadata.get(name)
+    if listed is None:
         return frozenset()
-    keys = named.value
+    keys = listed.value
     return frozenset(map(str, keys)) if isinstance(keys, list | tuple) else frozenset({str(keys)})
 
 

@@ -4,6 +4,9 @@ Pure: an event is told by what it leaves broken and what it mends (``readings``)
 holds that against the incidents that are open. A trouble joins an open incident in silence where
 it shares an asset and partition, a backfill or a retried run with it, and opens one otherwise; an
 incident is over, and says so once, when all that it left broken has been mended.
+
+A check says again each time what it found before, so of its troubles only that joins in silence
+which is known: the partitions and coins that no open incident has are one of their own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,12 +56,16 @@ UNPARTITIONED = ""
 NO_STREAM = "platform"
 """The stream of an alert that is about none, or about both."""
 
+WITHIN = "/"
+"""Stands between a partition and what of it a check names, as in ``2026-01-02/bitcoin``."""
+
 _FEW = 3
+_AT_FAULT = "At fault"
 _CAUSE_LIMIT = 4_000
 
 Partitions = Annotated[frozenset[str], PlainSerializer(sorted)]
 Affected = dict[str, Partitions]
-"""Partitions of assets, checks and the like, by their names."""
+"""Partitions of assets, checks and the like, by their names; of checks coins within these too."""
 
 
 class CheckEvaluated(BaseModel, frozen=True):
@@ -72,6 +79,7 @@ class CheckEvaluated(BaseModel, frozen=True):
         is_error: Whether its severity is ERROR; WARN only informs.
         partitions: The partitions that it looked at.
         at_fault: Those of them that failed.
+        coins: The coins that failed in these; none where all did, or where it names none.
         description: What it found.
         what_to_do: What it says to do about it, where it says that.
         run_id: The run that it was part of, if of any.
@@ -85,6 +93,7 @@ class CheckEvaluated(BaseModel, frozen=True):
     is_error: bool
     partitions: Partitions
     at_fault: Partitions = frozenset()
+    coins: Partitions = frozenset()
     description: str = ""
     what_to_do: str = ""
     run_id: str | None = None
@@ -184,7 +193,8 @@ class Trouble(BaseModel, frozen=True):
         at: When it happened.
         affected: What has to be mended before it is over.
         lineage: What else it belongs to, such as a backfill.
-        title: What failed, in a few words.
+        what: What failed, in a few words.
+        where: In which partitions or coins, in a few words.
         stream: The stream that it is about.
         facts: What a person wants to know, by heading.
         what_to_do: What they do about it.
@@ -196,19 +206,35 @@ class Trouble(BaseModel, frozen=True):
     at: AwareDatetime
     affected: Affected
     lineage: frozenset[str] = frozenset()
-    title: str
+    what: str
+    where: str = ""
     stream: str
     facts: dict[str, str]
     what_to_do: str
     path: str
 
+    @property
+    def title(self) -> str:
+        """What failed where, in one line."""
+        return f"{self.what}: {self.where}" if self.where else self.what
+
 
 class Mended(BaseModel, frozen=True):
-    """What an event shows to be in order (again)."""
+    """What an event shows to be in order (again).
+
+    Attributes:
+        kind: The kind of alert that it ends.
+        at: When it happened.
+        affected: What was looked at.
+        but: What of it is broken all the same.
+        by: What mended it, in words.
+        path: Where the UI shows it.
+    """
 
     kind: Kind
     at: AwareDatetime
     affected: Affected
+    but: Affected = {}
     by: str
     path: str
 
@@ -414,20 +440,20 @@ def follow(
             still_open, told = _mend(still_open, reading, voice)
             alerts += told
         else:
-            position = _joined(still_open, reading)
-            if position is None:
-                still_open.append(_opened(reading))
-                alerts.append(voice.opened(reading))
-            else:
-                still_open[position] = _with(still_open[position], reading)
+            still_open, told = _tell(still_open, reading, voice)
+            alerts += told
     return still_open, alerts
 
 
 def describe_partitions(partitions: Iterable[str]) -> str:
-    """Partitions in a few words: their keys, or how many from which to which."""
-    keys = sorted(key for key in partitions if key != UNPARTITIONED)
+    """Partitions and coins in a few words: their keys, or how many from which to which."""
+    named = [key for key in partitions if key != UNPARTITIONED]
+    keys = sorted(key.removeprefix(WITHIN) for key in named)
     if len(keys) <= _FEW:
         return ", ".join(keys)
+    if any(WITHIN in key for key in named):
+        # From one coin to another is no range that anybody knows.
+        return f"{len(keys)}, such as {', '.join(keys[:_FEW])}"
     return f"{len(keys)} from {keys[0]} to {keys[-1]}"
 
 
@@ -486,7 +512,8 @@ def _of_run(run: RunEnded) -> list[Trouble | Mended]:
             at=run.at,
             affected=run.broken or {f"job {run.job}": run.partitions or frozenset({UNPARTITIONED})},
             lineage=frozenset(lineage),
-            title=_title(f"{what} failed", where),
+            what=f"{what} failed",
+            where=where,
             stream=stream_of([*run.failed, *run.broken, run.job]),
             facts={heading: text for heading, text in facts.items() if text},
             what_to_do=RUNBOOK["run_failed"],
@@ -505,7 +532,8 @@ def _of_backfill(failed: BackfillFailed) -> Trouble:
         at=failed.at,
         affected=failed.affected or {f"backfill {failed.backfill}": frozenset({UNPARTITIONED})},
         lineage=frozenset({f"backfill {failed.backfill}"}),
-        title=_title(f"backfill {failed.backfill} failed", where),
+        what=f"backfill {failed.backfill} failed",
+        where=where,
         stream=stream_of(failed.affected),
         facts={
             "What failed": f"the backfill {failed.backfill} of {assets}",
@@ -523,34 +551,39 @@ def _of_check(check: CheckEvaluated) -> list[Trouble | Mended]:
     partitions = check.partitions or frozenset({UNPARTITIONED})
     # A warning only informs: it ends an incident, so that the next error begins one.
     is_broken = check.is_error and not check.passed
-    at_fault = (check.at_fault & partitions) or partitions if is_broken else frozenset()
-    said = "passed" if check.passed else "is down to a warning"
+    faults = _faults(check, partitions) if is_broken else frozenset()
+    said = "is down to a warning"
+    if is_broken:
+        said = "does not name it any more"
+    elif check.passed:
+        said = "passed"
     read: list[Trouble | Mended] = [
         Mended(
             kind="check_failed",
             at=check.at,
-            affected={check.check: partitions - at_fault},
+            affected={check.check: partitions},
+            but={check.check: faults},
             by=f"the check {said}" + (f", in run {check.run_id}" if check.run_id else ""),
             path=path,
         )
     ]
     if not is_broken:
         return read
-    where = describe_partitions(at_fault)
     read.append(
         Trouble(
             kind="check_failed",
             identity=f"check_failed/{check.identity}",
             at=check.at,
-            affected={check.check: at_fault},
+            affected={check.check: faults},
             lineage=frozenset({f"backfill {check.backfill} {check.check}"})
             if check.backfill
             else frozenset(),
-            title=_title(f"check {name} of {asset} failed", where),
+            what=f"check {name} of {asset} failed",
+            where=describe_partitions(faults),
             stream=stream_of([asset]),
             facts={
                 "What failed": f"the check {name} of {asset}",
-                "Partitions": where or "none",
+                _AT_FAULT: _listed(faults),
                 "Cause": check.description or "The check gives no description; see its metadata.",
             },
             what_to_do=check.what_to_do or RUNBOOK["check_failed"],
@@ -558,6 +591,21 @@ def _of_check(check: CheckEvaluated) -> list[Trouble | Mended]:
         )
     )
     return read
+
+
+def _faults(check: CheckEvaluated, partitions: frozenset[str]) -> frozenset[str]:
+    """The partitions that failed, or the coins within them where the check names these."""
+    at_fault = (check.at_fault & partitions) or partitions
+    if not check.coins:
+        return at_fault
+    return frozenset(f"{partition}{WITHIN}{coin}" for partition in at_fault for coin in check.coins)
+
+
+def _listed(faults: frozenset[str]) -> str:
+    """All coins by their names; of partitions alone, the range says as much."""
+    if any(WITHIN in key for key in faults):
+        return ", ".join(sorted(key.removeprefix(WITHIN) for key in faults))
+    return describe_partitions(faults) or "all of it"
 
 
 def _of_freshness(change: FreshnessChanged) -> list[Trouble | Mended]:
@@ -571,7 +619,7 @@ def _of_freshness(change: FreshnessChanged) -> list[Trouble | Mended]:
                     identity=f"freshness_failed/{change.asset}/{change.identity}",
                     at=change.at,
                     affected=affected,
-                    title=f"{change.asset} is stale",
+                    what=f"{change.asset} is stale",
                     stream=stream_of([change.asset]),
                     facts={
                         "What failed": f"the freshness policy of {change.asset}",
@@ -602,7 +650,8 @@ def _of_schedule(judged: ScheduleJudged) -> list[Trouble | Mended]:
                 identity=f"schedule_missed/{judged.schedule}/{times[0]}",
                 at=judged.at,
                 affected=affected,
-                title=f"{judged.schedule} did not tick: {describe_partitions(times)} UTC",
+                what=f"{judged.schedule} did not tick",
+                where=f"{describe_partitions(times)} UTC",
                 stream=judged.stream,
                 facts={
                     "What failed": f"the schedule {judged.schedule}",
@@ -628,9 +677,10 @@ def _mend(
     incidents: Sequence[Incident], mended: Mended, voice: Voice
 ) -> tuple[list[Incident], list[Alert]]:
     still_open, alerts = [], []
+    held = _held(incidents, mended.kind)
     for incident in incidents:
         left = (
-            _less(incident.affected, mended.affected)
+            _less(incident.affected, mended, held)
             if incident.kind == mended.kind
             else incident.affected
         )
@@ -641,21 +691,95 @@ def _mend(
     return still_open, alerts
 
 
-def _less(affected: Mapping[str, frozenset[str]], mended: Mapping[str, frozenset[str]]) -> Affected:
-    left = {
-        thing: partitions - mended.get(thing, frozenset()) for thing, partitions in affected.items()
+def _less(affected: Affected, mended: Mended, held: Affected) -> Affected:
+    """What of an incident is still broken, given what all incidents of its kind hold."""
+    left = {}
+    for thing, keys in affected.items():
+        looked_at = mended.affected.get(thing, frozenset())
+        broken = mended.but.get(thing, frozenset())
+        kept = {key for key in keys if not _lies_in(key, looked_at) or _lies_in(key, broken)}
+        # Of what was broken as a whole, the coins that are named now; older versions kept no coins.
+        narrowed = {key for key in broken - held.get(thing, frozenset()) if _lies_in(key, keys)}
+        if kept | narrowed:
+            left[thing] = frozenset(kept | narrowed)
+    return left
+
+
+def _lies_in(key: str, wider: frozenset[str]) -> bool:
+    """Whether a partition, or a coin in it, is among others or in one of them."""
+    if key in wider or WITHIN not in key:
+        return key in wider
+    return _lies_in(key.rpartition(WITHIN)[0], wider)
+
+
+def _held(incidents: Iterable[Incident], kind: Kind) -> Affected:
+    """All that open incidents of a kind are about."""
+    held: Affected = {}
+    for incident in incidents:
+        if incident.kind == kind:
+            for thing, keys in incident.affected.items():
+                held[thing] = held.get(thing, frozenset()) | keys
+    return held
+
+
+def _tell(
+    incidents: Sequence[Incident], trouble: Trouble, voice: Voice
+) -> tuple[list[Incident], list[Alert]]:
+    """Have a trouble join open incidents, or open one where it is news."""
+    new = _news(incidents, trouble)
+    joined = _joined(incidents, new)
+    still_open = []
+    for place, incident in enumerate(incidents):
+        if place == joined:
+            still_open.append(_with(incident, new))
+        elif incident.kind == trouble.kind and _is_in(incident.affected, trouble.affected):
+            still_open.append(_seen_again(incident, trouble))
+        else:
+            still_open.append(incident)
+    if joined is not None or not new.affected:
+        return still_open, []
+    return [*still_open, _opened(new)], [voice.opened(new)]
+
+
+def _news(incidents: Sequence[Incident], trouble: Trouble) -> Trouble:
+    """What of a trouble no open incident has told; each evaluation of a check says all again."""
+    if trouble.kind != "check_failed":
+        return trouble
+    held = _held(incidents, trouble.kind)
+    new, known = {}, frozenset[str]()
+    for thing, keys in trouble.affected.items():
+        told = frozenset(key for key in keys if _lies_in(key, held.get(thing, frozenset())))
+        known |= told
+        if keys - told:
+            new[thing] = keys - told
+    if not known:
+        return trouble
+    rest = frozenset[str]().union(*new.values())
+    facts = {
+        **trouble.facts,
+        _AT_FAULT: _listed(rest),
+        "Known already, from open incidents": describe_partitions(known),
     }
-    return {thing: partitions for thing, partitions in left.items() if partitions}
+    return trouble.model_copy(
+        update={"affected": new, "where": describe_partitions(rest), "facts": facts}
+    )
+
+
+def _is_in(affected: Affected, wider: Affected) -> bool:
+    """Whether some of what is affected is in what else is."""
+    return any(
+        _lies_in(key, wider.get(thing, frozenset()))
+        for thing, keys in affected.items()
+        for key in keys
+    )
 
 
 def _joined(incidents: Sequence[Incident], trouble: Trouble) -> int | None:
     """The place of the incident that a trouble belongs to, if to any."""
     for place, incident in enumerate(incidents):
-        is_same = incident.lineage & trouble.lineage or any(
-            partitions & incident.affected.get(thing, frozenset())
-            for thing, partitions in trouble.affected.items()
-        )
-        if incident.kind == trouble.kind and is_same:
+        if incident.kind == trouble.kind and (
+            incident.lineage & trouble.lineage or _is_in(trouble.affected, incident.affected)
+        ):
             return place
     return None
 
@@ -675,22 +799,20 @@ def _opened(trouble: Trouble) -> Incident:
 
 def _with(incident: Incident, trouble: Trouble) -> Incident:
     things = incident.affected.keys() | trouble.affected.keys()
-    return incident.model_copy(
+    return _seen_again(incident, trouble).model_copy(
         update={
-            "seen_at": trouble.at,
             "affected": {
                 thing: incident.affected.get(thing, frozenset())
                 | trouble.affected.get(thing, frozenset())
                 for thing in sorted(things)
             },
             "lineage": incident.lineage | trouble.lineage,
-            "joined": incident.joined + 1,
         }
     )
 
 
-def _title(what: str, where: str) -> str:
-    return f"{what}: {where}" if where else what
+def _seen_again(incident: Incident, trouble: Trouble) -> Incident:
+    return incident.model_copy(update={"seen_at": trouble.at, "joined": incident.joined + 1})
 
 
 def _one_line(text: str) -> str:

@@ -32,6 +32,15 @@ WARN = dg.AssetCheckSeverity.WARN
 PARTITIONS_AT_FAULT = "partitions"
 """Metadata in which a check names the partitions that failed, as a list of keys."""
 
+COINS_AT_FAULT = "coins"
+"""Metadata in which a check names the coins that failed, as a list of ids."""
+
+FAULTS = "at_fault"
+"""Metadata in which a check names what failed finer than by coins, as ``coin/where``.
+
+An alert is sent for each name that is new, so a fault keeps its name for as long as it lasts.
+"""
+
 WHAT_TO_DO = "what_to_do"
 """Metadata in which a check says what a person does about its failure."""
 
@@ -259,10 +268,15 @@ def check_results(
 
 
 def check_result(check: Check, findings: Sequence[Finding], judged: str) -> dg.AssetCheckResult:
-    """A check's result: it passed where nothing was found; else it names partitions and coins."""
-    partitions = sorted({finding.partition for finding in findings} - {""})
-    coins = sorted({finding.coin_id for finding in findings if finding.coin_id})
+    """A check's result: it passed where nothing was found; else it names partitions and coins.
+
+    An error names those in error only: a warning beside it must not keep its alert open.
+    """
     severities = {finding.severity or check.severity for finding in findings}
+    severity = max(severities, key=[WARN, ERROR].index, default=check.severity)
+    worst = [one for one in findings if (one.severity or check.severity) is severity]
+    partitions = sorted({finding.partition for finding in worst} - {""})
+    coins = sorted({finding.coin_id for finding in worst if finding.coin_id})
     metadata: dict[str, Any] = {"judged": judged, "faults": len(findings)}
     if check.by_the_clock:
         metadata[BY_THE_CLOCK] = True
@@ -270,7 +284,7 @@ def check_result(check: Check, findings: Sequence[Finding], judged: str) -> dg.A
         metadata |= {
             PARTITIONS_AT_FAULT: dg.MetadataValue.json(partitions),
             WHAT_TO_DO: check.way_out,
-            "coins": dg.MetadataValue.json(coins),
+            COINS_AT_FAULT: dg.MetadataValue.json(coins),
             "found": markdown_table(
                 [
                     {"partition": one.partition, "coin": one.coin_id or "", "fault": one.fault}
@@ -281,8 +295,8 @@ def check_result(check: Check, findings: Sequence[Finding], judged: str) -> dg.A
     return dg.AssetCheckResult(
         check_name=check.name,
         passed=not findings,
-        severity=max(severities, key=[WARN, ERROR].index, default=check.severity),
-        description=_described(findings, partitions) if findings else f"Holds for {judged}.",
+        severity=severity,
+        description=_described(findings) if findings else f"Holds for {judged}.",
         metadata=metadata,
     )
 
@@ -304,9 +318,8 @@ def stop_if_blocked(
     blocking = [finding for finding in findings if finding.check.blocking]
     if blocking:
         names = ", ".join(sorted({finding.check.name for finding in blocking}))
-        partitions = sorted({finding.partition for finding in blocking} - {""})
         raise BlockedByCheckError(
-            f"{asset} failed its blocking checks ({names}): {_described(blocking, partitions)} "
+            f"{asset} failed its blocking checks ({names}): {_described(blocking)} "
             f"{consequence} {way_out}"
         )
 
@@ -688,7 +701,8 @@ def _moment(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "no moment"
 
 
-def _described(findings: Sequence[Finding], partitions: Sequence[str]) -> str:
+def _described(findings: Sequence[Finding]) -> str:
+    partitions = sorted({finding.partition for finding in findings} - {""})
     named = "; ".join(str(finding) for finding in findings[:_NAMED])
     more = f"; and {len(findings) - _NAMED:,} more" if len(findings) > _NAMED else ""
     where = ""

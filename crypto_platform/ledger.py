@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from crypto_platform.checks import COINS_AT_FAULT, FAULTS
 from crypto_platform.failures import RETRIES
 from crypto_platform.healing import MOST_TRIES, SickWindows, sick_windows
 from crypto_platform.ledger_picture import picture
@@ -138,18 +139,35 @@ def healing_check(sick: Mapping[Stream, Sequence[SickWindows]]) -> dg.AssetCheck
         ),
         metadata={
             "given_up_windows": count,
-            "coins": coins[:_SHOWN_COINS],
+            COINS_AT_FAULT: coins[:_SHOWN_COINS],
+            FAULTS: dg.MetadataValue.json(
+                sorted({name for stream, windows in given_up for name in _names(stream, windows)})
+            ),
             "given_up": markdown_table(rows[:_SHOWN_COINS]),
         },
     )
 
 
+def _names(stream: Stream, windows: SickWindows) -> list[str]:
+    """What was given up, by names that stay the same while it is: one a window.
+
+    A coin without any later price has one name: each new window makes its gap longer, and is no
+    news.
+    """
+    if windows.alive_since is None:
+        return [f"{windows.coin_id}/{stream.name}"]
+    count = (windows.last - windows.first) // stream.window_length + 1
+    starts = [windows.first + number * stream.window_length for number in range(count)]
+    return [f"{windows.coin_id}/{_key(stream, start)}" for start in starts]
+
+
 def _partitions(stream: Stream, windows: SickWindows) -> str:
-    first, last = (
-        stream.partition_key(Window(start=start, end=start + stream.window_length))
-        for start in (windows.first, windows.last)
-    )
+    first, last = (_key(stream, start) for start in (windows.first, windows.last))
     return first if first == last else f"{first}...{last}"
+
+
+def _key(stream: Stream, start: datetime) -> str:
+    return stream.partition_key(Window(start=start, end=start + stream.window_length))
 
 
 def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefinition:

@@ -1,7 +1,7 @@
 """Which events are worth a message, and what it says."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -203,6 +203,178 @@ def test_a_range_check_is_mended_where_the_partitions_at_fault_pass() -> None:
     assert told(*events) == [("check_failed", "opened"), ("check_failed", "recovered")]
 
 
+def by_the_clock(identity: str, *coins: str, **details: Any) -> CheckEvaluated:
+    """A check that judges all coins at once, and names those at fault."""
+    return check(
+        identity,
+        **{
+            "check": f"{LOADED}:fresh",
+            "passed": not coins,
+            "partitions": {""},
+            "coins": coins,
+            **details,
+        },
+    )
+
+
+CHECK_OPENED, CHECK_RECOVERED = ("check_failed", "opened"), ("check_failed", "recovered")
+
+
+def test_a_coin_that_is_newly_at_fault_is_told_though_another_has_been_for_long() -> None:
+    _, alerts = fold([by_the_clock("1", "ether"), by_the_clock("2", "ether", "monero")])
+
+    assert [alert.subject for alert in alerts] == [
+        f"[ERROR] check fresh of {LOADED} failed: ether",
+        f"[ERROR] check fresh of {LOADED} failed: monero",
+    ]
+    assert "At fault:\nmonero\n" in alerts[1].body
+    assert "Known already, from open incidents:\nether\n" in alerts[1].body
+
+
+def test_the_same_coins_at_fault_again_are_silent_however_they_were_told() -> None:
+    incidents, alerts = fold(
+        [
+            by_the_clock("1", "ether"),
+            by_the_clock("2", "ether", "monero"),
+            by_the_clock("3", "ether", "monero"),
+            by_the_clock("4", "ether", "monero", at=NOON + timedelta(days=89)),
+        ]
+    )
+
+    assert [alert.status for alert in alerts] == ["opened", "opened"]
+    # What is still seen must not be forgotten.
+    assert {incident.seen_at for incident in incidents} == {NOON + timedelta(days=89)}
+    assert [incident.joined for incident in incidents] == [3, 2]
+
+
+def test_an_incident_is_over_when_its_own_coins_are_though_others_are_still_at_fault() -> None:
+    _, alerts = fold(
+        [
+            by_the_clock("1", "ether"),
+            by_the_clock("2", "ether", "monero", "solana"),
+            by_the_clock("3", "ether", "solana"),
+            by_the_clock("4", "ether"),
+            by_the_clock("5"),
+        ]
+    )
+
+    assert [alert.subject for alert in alerts[2:]] == [
+        f"[OK] recovered: check fresh of {LOADED} failed: monero, solana",
+        f"[OK] recovered: check fresh of {LOADED} failed: ether",
+    ]
+    assert "the check does not name it any more" in alerts[2].body
+    assert "the check passed" in alerts[3].body
+
+
+def test_thirty_coins_newly_at_fault_are_one_message_that_names_them_all() -> None:
+    coins = [f"coin-{number:02}" for number in range(30)]
+
+    _, alerts = fold([by_the_clock("1", "ether"), by_the_clock("2", "ether", *coins)])
+
+    assert len(alerts) == 2
+    assert alerts[1].subject.endswith("failed: 30, such as coin-00, coin-01, coin-02")
+    assert all(coin in alerts[1].body for coin in coins)
+
+
+def test_a_coin_that_recovers_and_fails_again_is_told_again() -> None:
+    events = [
+        by_the_clock("1", "ether", "monero"),
+        by_the_clock("2", "ether"),
+        by_the_clock("3", "ether", "monero"),
+    ]
+
+    assert told(*events) == [CHECK_OPENED, CHECK_OPENED]
+
+
+def test_a_partition_that_is_newly_at_fault_is_told_though_another_fails_beside_it() -> None:
+    _, alerts = fold(
+        [check("1", passed=False), check("2", passed=False, partitions={"A", "B", "C"})]
+    )
+
+    assert [alert.subject for alert in alerts] == [
+        f"[ERROR] check unique_key of {LOADED} failed: A",
+        f"[ERROR] check unique_key of {LOADED} failed: B, C",
+    ]
+
+
+def test_another_coin_of_the_same_partition_is_told_and_each_is_over_by_itself() -> None:
+    events = [
+        check("1", passed=False, coins={"ether"}),
+        check("2", passed=False, coins={"ether", "monero"}),
+        check("3", passed=True, partitions={"B"}),
+        check("4", passed=False, coins={"monero"}),
+    ]
+
+    assert told(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED]
+
+
+def test_a_backfill_whose_check_fails_in_ever_more_partitions_is_one_message() -> None:
+    events = [
+        check("1", passed=False, backfill="b"),
+        check("2", passed=False, backfill="b", partitions={"A", "B"}),
+        check("3", passed=False, backfill="b", partitions={"C"}),
+    ]
+
+    incidents, alerts = fold(events)
+
+    assert [alert.status for alert in alerts] == ["opened"]
+    assert [incident.joined for incident in incidents] == [2]
+
+
+def test_a_known_fault_in_a_backfill_does_not_silence_the_new_ones_of_that_backfill() -> None:
+    events = [
+        check("1", passed=False),
+        check("2", passed=False, backfill="b"),
+        check("3", passed=False, backfill="b", partitions={"B"}),
+    ]
+
+    assert told(*events) == [CHECK_OPENED, CHECK_OPENED]
+
+
+def test_a_check_that_failed_as_a_whole_has_told_of_the_coins_that_it_names_later() -> None:
+    events = [
+        by_the_clock("1", passed=False),
+        by_the_clock("2", "ether", "monero"),
+        by_the_clock("3", "ether", "monero", "solana"),
+        by_the_clock("4", "solana"),
+    ]
+
+    assert told(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED]
+
+
+def test_a_check_that_fails_as_a_whole_is_told_though_a_coin_of_it_is_known() -> None:
+    events = [
+        by_the_clock("1", "ether"),
+        by_the_clock("2", passed=False),
+        by_the_clock("3", "ether"),
+        by_the_clock("4"),
+    ]
+
+    assert told(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED, CHECK_RECOVERED]
+
+
+def test_an_incident_that_an_older_version_remembered_takes_over_its_coins_in_silence() -> None:
+    remembered = """{
+      "updated_at": "2026-11-24T12:00:00Z", "run_events": 7, "other_events": 3,
+      "backfills_until": 0.0, "schedules": {}, "retrying": [], "unsent": [],
+      "incidents": [{
+        "identity": "check_failed/ingestion_ledger:healing//a-run", "kind": "check_failed",
+        "title": "check healing of ingestion_ledger failed", "stream": "platform",
+        "opened_at": "2026-11-23T12:00:00Z", "seen_at": "2026-11-24T11:00:00Z",
+        "affected": {"ingestion_ledger:healing": [""]}, "lineage": [], "joined": 22
+      }]
+    }"""
+    incidents: Sequence[Incident] = AlertState.model_validate_json(remembered).incidents
+    statuses = []
+    for number, coins in enumerate([["ether"], ["ether", "monero"], ["monero"], []]):
+        event = by_the_clock(str(number), *coins, check="ingestion_ledger:healing")
+        incidents, alerts = follow(incidents, event, VOICE)
+        statuses.append([alert.status for alert in alerts])
+
+    assert statuses == [[], ["opened"], ["recovered"], ["recovered"]]
+    assert not incidents
+
+
 def test_a_failed_run_is_one_message_that_names_its_failed_checks() -> None:
     run = failed("1", "A", checks=[check("1", passed=False)])
 
@@ -340,6 +512,7 @@ def test_a_body_fits_into_a_message() -> None:
 
 
 keys = st.frozensets(st.sampled_from("ABC"), min_size=1)
+some_coins = st.frozensets(st.sampled_from(["ether", "monero"]))
 assets = st.sampled_from([RAW, LOADED])
 
 
@@ -356,6 +529,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
             is_error=draw(st.booleans()),
             partitions=partitions,
             at_fault=draw(keys) & partitions,
+            coins=draw(some_coins),
         )
         backfill = draw(st.sampled_from([None, "b1", "b2"]))
         events.append(
@@ -390,6 +564,16 @@ def histories(draw: st.DrawFn) -> list[Event]:
     return events
 
 
+def cells_of(affected: Mapping[str, frozenset[str]]) -> set[tuple[str, str, str]]:
+    """What is broken, one by one; a partition as a whole is broken in each coin."""
+    return {
+        (thing, partition, one)
+        for thing, keys in affected.items()
+        for partition, _, coin in (key.partition("/") for key in keys)
+        for one in ([coin] if coin else ["ether", "monero", "any other"])
+    }
+
+
 @given(histories())
 def test_every_incident_is_told_once_and_nothing_broken_is_silent(history: list[Event]) -> None:
     incidents, alerts = fold(history)
@@ -403,25 +587,53 @@ def test_every_incident_is_told_once_and_nothing_broken_is_silent(history: list[
     assert recovered <= opened
     assert {incident.identity for incident in incidents} == opened - recovered
     # By the definition: what the last event on an asset and partition left broken is open.
-    broken: set[tuple[str, str, str]] = set()
+    broken: set[tuple[str, str, str, str]] = set()
     for event in history:
         for reading in readings(event):
-            cells = {
-                (reading.kind, thing, partition)
-                for thing, partitions in reading.affected.items()
-                for partition in partitions
-            }
             match reading:
                 case Trouble():
-                    broken |= cells
+                    broken |= {(reading.kind, *cell) for cell in cells_of(reading.affected)}
                 case Mended():
-                    broken -= cells
+                    mended = cells_of(reading.affected) - cells_of(reading.but)
+                    broken -= {(reading.kind, *cell) for cell in mended}
     assert {
-        (incident.kind, thing, partition)
-        for incident in incidents
-        for thing, partitions in incident.affected.items()
-        for partition in partitions
+        (incident.kind, *cell) for incident in incidents for cell in cells_of(incident.affected)
     } == broken
+
+
+@st.composite
+def evaluations(draw: st.DrawFn) -> list[CheckEvaluated]:
+    """One check, evaluated again and again."""
+    return [
+        check(
+            str(place),
+            passed=draw(st.booleans()),
+            partitions=partitions,
+            at_fault=draw(keys) & partitions,
+            coins=draw(some_coins),
+        )
+        for place in range(draw(st.integers(0, 8)))
+        for partitions in [draw(keys)]
+    ]
+
+
+@given(evaluations())
+def test_a_check_is_told_of_once_an_evaluation_and_only_where_it_names_a_new_fault(
+    history: list[CheckEvaluated],
+) -> None:
+    incidents: list[Incident] = []
+    for event in history:
+        known = {cell for incident in incidents for cell in cells_of(incident.affected)}
+        faults = {
+            cell
+            for reading in readings(event)
+            if isinstance(reading, Trouble)
+            for cell in cells_of(reading.affected)
+        }
+        incidents, alerts = follow(incidents, event, VOICE)
+        opened = [alert for alert in alerts if alert.status == "opened"]
+
+        assert len(opened) == bool(faults - known)
 
 
 class KilledError(BaseException):

@@ -13,6 +13,7 @@ import pytest
 
 from crypto_platform.checks import (
     CAPS_AND_VOLUMES,
+    ERROR,
     KEYS,
     POINTS,
     PRICES,
@@ -20,6 +21,7 @@ from crypto_platform.checks import (
     ROW_COUNTS,
     SCHEMA,
     STAMPS,
+    STREAMS_AGREE,
     TRANSFORMED_CHECKS,
     WAREHOUSE_CHECKS,
     BlockedByCheckError,
@@ -206,6 +208,20 @@ def test_a_result_names_every_partition_and_coin_at_fault_and_shows_the_first_fe
         "30 faults in 30 partitions, 2026-11-01 to 2026-11-30: bitcoin 2026-11-01: price -1.0;"
     )
     assert result.description.endswith("and 25 more.")
+
+
+def test_an_error_names_no_partition_and_coin_that_only_warns() -> None:
+    findings = [
+        Finding(STREAMS_AGREE, "2026-11-01", "bitcoin", "differs by 6%"),
+        Finding(STREAMS_AGREE, "2026-11-02", "ethereum", "differs by 80%", ERROR),
+    ]
+
+    result = check_result(STREAMS_AGREE, findings, "2 windows")
+
+    assert result.severity is ERROR
+    assert result.metadata["partitions"] == dg.JsonMetadataValue(["2026-11-02"])
+    assert result.metadata["coins"] == dg.JsonMetadataValue(["ethereum"])
+    assert "bitcoin 2026-11-01: differs by 6%" in (result.description or "")
 
 
 def test_a_result_that_passed_says_what_was_judged() -> None:

@@ -1,5 +1,6 @@
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -17,6 +18,7 @@ from crypto_platform.healing import (
     select_requests,
     with_tries,
 )
+from crypto_platform.ledger import healing_check
 from crypto_platform.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream, Window
 from lambda_function.spans import plan_spans
 from lambda_function.windows import Window as AskedWindow
@@ -340,3 +342,42 @@ def test_each_window_counts_the_runs_that_were_about_it(
         start(HISTORICAL, ago): sum(min(run) <= ago <= max(run) for run in runs)
         for ago in range(min(gap), max(gap) + 1)
     }
+
+
+# --- what the check says was given up -------------------------------------------------------------
+
+
+def given_up(**gaps: SickWindows) -> list[str]:
+    """How the check names what was given up; an alert is sent for each name that is new."""
+    tried_out = [replace(gap, coin_id=coin, tries=MOST_TRIES) for coin, gap in gaps.items()]
+    result = healing_check({HISTORICAL: tried_out})
+    listed = result.metadata["at_fault"].value
+    assert isinstance(listed, list)
+    return listed
+
+
+def test_a_gap_that_was_given_up_is_named_by_its_windows_so_that_another_one_is_new() -> None:
+    assert given_up(bitcoin=sick("", 5, 3, alive=NOW)) == [
+        "bitcoin/2026-11-18",
+        "bitcoin/2026-11-19",
+        "bitcoin/2026-11-20",
+    ]
+
+
+def test_a_coin_without_a_later_price_keeps_its_name_while_its_gap_grows() -> None:
+    names = [given_up(bitcoin=sick("", first, 0)) for first in (3, 4, 5)]
+
+    assert names == [["bitcoin/historical"]] * 3
+
+
+def test_every_coin_that_was_given_up_is_named_however_many_they_are() -> None:
+    coins = {f"coin-{number:03}": sick("", 3) for number in range(200)}
+
+    assert given_up(**coins) == [f"{coin}/historical" for coin in coins]
+
+
+def test_what_was_not_given_up_is_not_named() -> None:
+    result = healing_check({HISTORICAL: [sick("bitcoin", 3)]})
+
+    assert result.passed
+    assert result.metadata["at_fault"].value == []

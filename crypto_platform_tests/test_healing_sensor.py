@@ -302,7 +302,7 @@ def test_giving_up_is_one_alert_however_often_it_is_looked_at_and_its_end_anothe
     daemon.platform.materialize(HISTORICAL, key, instance=daemon.instance)
     daemon.check()
 
-    assert told == "[ERROR] check healing of ingestion_ledger failed"
+    assert told == "[ERROR] check healing of ingestion_ledger failed: ethereum/historical"
     assert len(alerts()) == 2
     assert outbox.sent()[-1].status == "recovered"
 

@@ -34,7 +34,7 @@ from sqlalchemy.exc import OperationalError
 from crypto_platform import alert_events
 from crypto_platform.alert_events import EventReader
 from crypto_platform.alerts import Alert, AlertState, Voice
-from crypto_platform.checks import BY_THE_CLOCK, PARTITIONS_AT_FAULT
+from crypto_platform.checks import BY_THE_CLOCK, COINS_AT_FAULT, FAULTS, PARTITIONS_AT_FAULT
 from crypto_platform.definitions import build_definitions
 from crypto_platform.redaction import Secrets
 from crypto_platform.resources.alerts import AlertNotSentError, Alerts, LocalOutbox
@@ -89,7 +89,9 @@ def loaded() -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster wants
             ),
             dg.AssetCheckResult(check_name="complete", passed=not PLAN.get("incomplete")),
             dg.AssetCheckResult(
-                check_name="fresh", passed=not PLAN.get("stale"), metadata={BY_THE_CLOCK: True}
+                check_name="fresh",
+                passed=not PLAN.get("stale"),
+                metadata={BY_THE_CLOCK: True, COINS_AT_FAULT: PLAN.get("stale") or []},
             ),
         ]
     )
@@ -540,7 +542,7 @@ def test_a_check_by_the_clock_is_over_once_it_passes_in_a_run_of_any_partition(
     world: World,
 ) -> None:
     world.tick()
-    PLAN["stale"] = True
+    PLAN["stale"] = ["bitcoin"]
     world.run("2026-01-02")
     world.tick()
     PLAN.clear()
@@ -548,6 +550,44 @@ def test_a_check_by_the_clock_is_over_once_it_passes_in_a_run_of_any_partition(
     world.tick()
 
     assert world.told == [("check_failed", "opened"), ("check_failed", "recovered")]
+
+
+def test_a_coin_that_goes_stale_beside_another_is_told_and_each_is_over_by_itself(
+    any_world: World,
+) -> None:
+    any_world.tick()
+    for day, coins in enumerate([["ether"], ["ether", "monero"], ["ether", "monero"], ["ether"]]):
+        PLAN["stale"] = coins
+        any_world.run(f"2026-01-0{day + 2}")
+        any_world.tick()
+
+    assert [alert.subject for alert in any_world.outbox.sent()] == [
+        "[ERROR] check fresh of historical/loaded failed: ether",
+        "[ERROR] check fresh of historical/loaded failed: monero",
+        "[OK] recovered: check fresh of historical/loaded failed: monero",
+    ]
+
+
+def test_a_check_may_name_its_faults_finer_than_by_coins(world: World) -> None:
+    world.tick()
+    for faults in (["ether/2026-01-02"], ["ether/2026-01-02", "ether/2026-01-03"]):
+        world.instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=loaded.key,
+                check_name="by_hand",
+                passed=False,
+                metadata={
+                    COINS_AT_FAULT: dg.MetadataValue.json(["ether"]),
+                    FAULTS: dg.MetadataValue.json(faults),
+                },
+            )
+        )
+        world.tick()
+
+    assert [alert.subject for alert in world.outbox.sent()] == [
+        "[ERROR] check by_hand of historical/loaded failed: ether/2026-01-02",
+        "[ERROR] check by_hand of historical/loaded failed: ether/2026-01-03",
+    ]
 
 
 def test_a_check_that_is_evaluated_outside_of_a_run_is_seen(any_world: World) -> None:
