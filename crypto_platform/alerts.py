@@ -59,6 +59,9 @@ NO_STREAM = "platform"
 WITHIN = "/"
 """Stands between a partition and what of it a check names, as in ``2026-01-02/bitcoin``."""
 
+MOST_FAULTS = 10_000
+"""Above so many coins in partitions, an incident remembers the partitions alone."""
+
 _FEW = 3
 _AT_FAULT = "At fault"
 _CAUSE_LIMIT = 4_000
@@ -596,7 +599,7 @@ def _of_check(check: CheckEvaluated) -> list[Trouble | Mended]:
 def _faults(check: CheckEvaluated, partitions: frozenset[str]) -> frozenset[str]:
     """The partitions that failed, or the coins within them where the check names these."""
     at_fault = (check.at_fault & partitions) or partitions
-    if not check.coins:
+    if not check.coins or len(at_fault) * len(check.coins) > MOST_FAULTS:
         return at_fault
     return frozenset(f"{partition}{WITHIN}{coin}" for partition in at_fault for coin in check.coins)
 

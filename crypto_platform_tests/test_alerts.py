@@ -342,6 +342,17 @@ def test_a_check_that_failed_as_a_whole_has_told_of_the_coins_that_it_names_late
     assert told(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED]
 
 
+def test_years_of_many_coins_at_fault_are_remembered_by_their_partitions_alone() -> None:
+    days = {f"day-{number:04}" for number in range(3_650)}
+    coins = {f"coin-{number:03}" for number in range(250)}
+    state, alerts = fold([check("1", passed=False, partitions=days, at_fault=days, coins=coins)])
+
+    assert len(alerts) == 1
+    assert {
+        key for incident in state for keys in incident.affected.values() for key in keys
+    } == days
+
+
 def test_a_check_that_fails_as_a_whole_is_told_though_a_coin_of_it_is_known() -> None:
     events = [
         by_the_clock("1", "ether"),
