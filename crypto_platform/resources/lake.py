@@ -84,25 +84,22 @@ class Layer:
 
     def read(self, path: str) -> bytes | None:
         """The content at a path, or ``None`` where nothing is."""
-        # Loading the definitions must not pay for it.
-        from cloudpathlib import S3Path  # noqa: PLC0415
-
         at = self._at(path)
-        with self._refusals():
-            if isinstance(at, S3Path):
-                # Not the path's own read_bytes: it keeps a copy, and takes what was replaced
-                # within the same second for the same.
-                s3 = at.client.client
-                try:
-                    stored: bytes = s3.get_object(Bucket=at.bucket, Key=at.key)["Body"].read()
-                except s3.exceptions.NoSuchKey:
-                    return None
-                return stored
+        if "://" not in self.root:
             try:
                 content: bytes = at.read_bytes()
             except FileNotFoundError:
                 return None
-        return content
+            return content
+        # Not the path's own read_bytes: it keeps a copy, and takes what was replaced within the
+        # same second for the same.
+        s3 = at.client.client
+        with self._refusals():
+            try:
+                stored: bytes = s3.get_object(Bucket=at.bucket, Key=at.key)["Body"].read()
+            except s3.exceptions.NoSuchKey:
+                return None
+            return stored
 
     def put(self, path: str, content: bytes) -> None:
         """Write content at a path so that no reader ever sees a part of it."""

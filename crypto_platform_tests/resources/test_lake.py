@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,6 +73,21 @@ def test_a_put_leaves_nothing_but_the_file(layer: Layer) -> None:
 def test_what_is_not_there_reads_as_nothing(layer: Layer) -> None:
     assert layer.read("nowhere/file") is None
     assert layer.paths("nowhere") == []
+
+
+def test_what_stays_on_this_disk_loads_no_library_of_the_cloud(tmp_path: Path) -> None:
+    script = (
+        "import sys; from crypto_platform.resources.lake import Layer; "
+        "from crypto_platform.streams import HISTORICAL; "
+        f"layer = Layer({str(tmp_path)!r}, 'raw', 'raw_prices'); layer.put('a/b', b'c'); "
+        "assert layer.read('a/b') == b'c'; assert layer.paths('a') == ['a/b']; "
+        "layer.manifest(HISTORICAL, HISTORICAL.window('2026-11-22')); layer.remove('a/b'); "
+        "print({'boto3', 'cloudpathlib'} & sys.modules.keys())"
+    )
+
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+
+    assert ran.stdout.strip() == b"set()"
 
 
 def test_an_address_and_its_path_name_each_other(layer: Layer) -> None:
