@@ -57,8 +57,8 @@ RATIOS = (
     Ratio("year, all partitions recorded / empty assets", "year run", "empty year run", 1.25),
     Ratio("year / empty assets in Dagster's own storage", "year run", "plain empty year run", 1.25),
     Ratio("empty assets: our storage / Dagster's own", "empty year run", "plain empty year run"),
-    Ratio("year, Dagster's records aside / dlt", "year work", "dlt run", 0.5),
-    Ratio("year, whole process / dlt", "year wall", "dlt wall"),
+    Ratio("year: the three stages, Dagster's records aside / dlt", "year work", "dlt run", 0.5),
+    Ratio("year, whole process with checks, models and report / dlt", "year wall", "dlt wall"),
     Ratio("year: transform and load / DuckDB reading the same JSON", "year load", "duckdb run"),
     Ratio("year as one run / one run a day", "year wall", "run a day wall"),
     Ratio("API calls used / fewest, a year", "year calls", "year fewest_calls", 1),
@@ -86,8 +86,9 @@ class Bound:
 
 
 BOUNDS = (
-    Bound("tick: launch to rows in the warehouse, cold, s", "tick wall", 6),
-    Bound("tick: more than empty assets, s", "tick more", 2),
+    Bound("tick: launch to rows in the warehouse, cold, s", "tick loaded", 6),
+    Bound("tick: more than empty assets until then, s", "tick more", 2),
+    Bound("tick: whole process with models and report, s", "tick wall"),
     Bound("year: whole process, s", "year wall"),
     Bound("year: launch to end of the run, s", "year run"),
     Bound("ten years x 250 coins: whole run, s", "ten years run"),
@@ -139,7 +140,7 @@ class Bench:
         return self._measure([self._dlt_python, str(script), *map(str, arguments)], {})
 
     def _measure(self, command: list[str], variables: Mapping[str, str]) -> Measured:
-        began = time.perf_counter()
+        began, launched = time.perf_counter(), time.time()
         with subprocess.Popen(
             command, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True
         ) as process:
@@ -149,11 +150,14 @@ class Bench:
             process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise click.ClickException(f"{' '.join(command)} ended with {process.returncode}.")
+        told = json.loads(said.splitlines()[-1])
+        if told.get("loaded_at"):
+            told["loaded"] = told["loaded_at"] - launched
         return {
             "wall": time.perf_counter() - began,
             "cpu": used.ru_utime + used.ru_stime,
             "memory": used.ru_maxrss / 1024,
-            **json.loads(said.splitlines()[-1]),
+            **told,
         }
 
 
@@ -170,7 +174,7 @@ def year(bench: Bench) -> dict[str, float]:
         **_figures("empty year", empty),
         **_figures("plain empty year", plain),
         "duckdb run": direct["run"],
-        "year work": ours["run"] - empty["run"],
+        "year work": sum(ours["stages"].values()) - sum(empty["stages"].values()),
         "year load": ours["stages"]["transformed_prices"] + ours["stages"]["snowflake_prices"],
         "run a day wall": day["wall"] * DAYS,
     }
@@ -184,7 +188,7 @@ def dlt(bench: Bench) -> dict[str, float]:
 def tick(bench: Bench) -> dict[str, float]:
     """What happens every six hours."""
     ours, empty = bench.probe("tick", COINS), bench.probe("empty", 1)
-    return {**_figures("tick", ours), "tick more": ours["wall"] - empty["wall"]}
+    return {**_figures("tick", ours), "tick more": ours["loaded"] - empty["loaded"]}
 
 
 def start_up(bench: Bench) -> dict[str, float]:
@@ -214,7 +218,7 @@ def ten_years(bench: Bench) -> dict[str, float]:
 
 
 def _figures(name: str, measured: Measured) -> dict[str, float]:
-    told = ("wall", "cpu", "memory", "run", "run_cpu", "calls", "fewest_calls")
+    told = ("wall", "cpu", "memory", "run", "run_cpu", "loaded", "calls", "fewest_calls")
     return {f"{name} {what}": measured[what] for what in told if what in measured}
 
 

@@ -18,6 +18,8 @@ import dagster as dg
 
 Said = dict[str, Any]
 
+_STAGES = ("raw_prices", "transformed_prices", "snowflake_prices")
+
 _QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
@@ -66,7 +68,10 @@ def empty(days: int) -> Said:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = [asset("raw", []), asset("transformed", ["raw"]), asset("load", ["transformed"])]
+        assets = [
+            asset(name, [before] if before else [])
+            for before, name in zip((None, *_STAGES), _STAGES, strict=False)
+        ]
     definitions = dg.Definitions(
         assets, jobs=[dg.define_asset_job("all")], executor=dg.in_process_executor
     )
@@ -149,12 +154,21 @@ def _run(
             asset_selection=list(selected) or None,
         )
         took = [after - before for before, after in zip(began, _clocks(), strict=True)]
-    stages = {
-        (event.step_key or "").partition("__")[2]: event.step_success_data.duration_ms / 1000
-        for event in result.all_events
-        if event.event_type is dg.DagsterEventType.STEP_SUCCESS
+        ended = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
+    # Ours are called after their stream and their stage.
+    steps = {(event.step_key or "").rpartition("__")[2]: event for event in ended}
+    durations = {
+        name: event.get_dagster_event().step_success_data.duration_ms / 1000
+        for name, event in steps.items()
     }
-    return {"run": took[0], "run_cpu": took[1], "stages": stages}, result
+    return {
+        "run": took[0],
+        "run_cpu": took[1],
+        "stages": {name: durations[name] for name in _STAGES if name in durations},
+        "steps": durations,
+        # When the rows stood in the warehouse.
+        "loaded_at": steps[_STAGES[-1]].timestamp if _STAGES[-1] in steps else None,
+    }, result
 
 
 def _clocks() -> tuple[float, float]:
