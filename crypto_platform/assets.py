@@ -30,6 +30,7 @@ from crypto_platform.freshness import freshness_policy
 from crypto_platform.metadata import (
     PRICE_COLUMNS,
     RAW_COLUMNS,
+    add_partition_metadata,
     loaded_metadata,
     markdown_table,
     raw_metadata,
@@ -179,11 +180,13 @@ def _build_raw_prices(stream: Stream, settings: Settings) -> dg.AssetsDefinition
             vs_currency=settings.vs_currency,
             run_id=run_id,
         )
-        for manifest in committed.manifests:
-            context.add_asset_metadata(
-                raw_metadata(lake.raw, manifest),
-                partition_key=stream.partition_key(manifest.window),
-            )
+        add_partition_metadata(
+            context,
+            (
+                (stream.partition_key(manifest.window), raw_metadata(lake.raw, manifest))
+                for manifest in committed.manifests
+            ),
+        )
         yield dg.MaterializeResult(
             metadata={
                 "run_api_calls": sum(one.calls for one in answers),
@@ -248,11 +251,16 @@ def _build_transformed_prices(
         )
         lake.transformed.commit(stream, [window.manifest for window in windows])
         lake.transformed.remove(work_order)
-        for window in windows:
-            context.add_asset_metadata(
-                transformed_metadata(lake.transformed, window),
-                partition_key=stream.partition_key(window.manifest.window),
-            )
+        add_partition_metadata(
+            context,
+            (
+                (
+                    stream.partition_key(window.manifest.window),
+                    transformed_metadata(lake.transformed, window),
+                )
+                for window in windows
+            ),
+        )
         yield dg.MaterializeResult(
             metadata={"run_engine": ran.ran_on, **ran.metadata}, check_results=results
         )
@@ -296,16 +304,21 @@ def _build_snowflake_prices(
             findings, counts = reconcile(stream, manifests, session)
             findings += judge_load(session, stream, windows, coins, settings.vs_currency)
         findings += judge_revisions(stream, loaded.revisions)
-        for manifest in manifests:
-            context.add_asset_metadata(
-                loaded_metadata(
-                    manifest,
-                    uri=warehouse.table_uri(stream.table),
-                    preview=loaded.previews.get(manifest.window.start, ()),
-                    revised=loaded.revisions.by_window.get(manifest.window.start, 0),
-                ),
-                partition_key=stream.partition_key(manifest.window),
-            )
+        add_partition_metadata(
+            context,
+            (
+                (
+                    stream.partition_key(manifest.window),
+                    loaded_metadata(
+                        manifest,
+                        uri=warehouse.table_uri(stream.table),
+                        preview=loaded.previews.get(manifest.window.start, ()),
+                        revised=loaded.revisions.by_window.get(manifest.window.start, 0),
+                    ),
+                )
+                for manifest in manifests
+            ),
+        )
         yield dg.MaterializeResult(
             metadata={
                 "run_rows": loaded.prices,

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from crypto_platform.instance import instance_environment
+from crypto_platform.metadata import add_partition_metadata
 from crypto_platform.run_records import BatchingEventLog
 
 pytestmark = pytest.mark.integration
@@ -122,6 +123,41 @@ def test_a_run_leaves_the_same_records_as_in_dagsters_own_storage(
         assert isinstance(ours.event_log_storage, BatchingEventLog)
         assert told(ours) == expected
     assert expected["partitions"][first.key] == set(KEYS)
+
+
+def test_what_is_said_of_many_partitions_is_what_dagster_records_one_by_one() -> None:
+    def said(add: Callable[[dg.AssetExecutionContext], None]) -> dict[Any, Any]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)
+
+            @dg.asset(partitions_def=DAYS, backfill_policy=SINGLE_RUN)
+            def numbered(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+                context.add_asset_metadata({"shared": True})
+                add(context)
+                return dg.MaterializeResult(metadata={"said": "last"})
+
+        with dg.DagsterInstance.ephemeral() as instance:
+            ran = dg.materialize(
+                [numbered],
+                instance=instance,
+                tags={
+                    "dagster/asset_partition_range_start": KEYS[0],
+                    "dagster/asset_partition_range_end": KEYS[-1],
+                },
+            )
+        events = ran.asset_materializations_for_node("numbered")
+        return {event.partition: event.metadata for event in events}
+
+    def one_by_one(context: dg.AssetExecutionContext) -> None:
+        for number, key in enumerate(context.partition_keys):
+            context.add_asset_metadata({"number": number}, partition_key=key)
+
+    def together(context: dg.AssetExecutionContext) -> None:
+        numbers = enumerate(context.partition_keys)
+        add_partition_metadata(context, ((key, {"number": number}) for number, key in numbers))
+
+    assert said(together) == said(one_by_one)
+    assert len(said(together)) == len(KEYS)
 
 
 def test_events_of_partitions_are_written_in_batches(
