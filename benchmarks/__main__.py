@@ -24,6 +24,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import dev_server
 from benchmarks.market import simulated_market
 from crypto_platform.instance import instance_environment
 
@@ -64,6 +65,7 @@ RATIOS = (
     Ratio("API calls used / fewest, a year", "year calls", "year fewest_calls", 1),
     Ratio("API calls used / fewest, a tick", "tick calls", "tick fewest_calls", 1),
     Ratio("definitions / import dagster", "definitions cpu", "dagster cpu", 1.3),
+    Ratio("make dev until loaded / an empty project", "dev ready", "empty dev ready", 1.3),
     Ratio("CPU a row: eight years / one year", "CPU a row x8", "CPU a row x1", 1),
 )
 
@@ -110,12 +112,11 @@ class Bench:
         self._base_url = base_url
         self._folder = folder
         self._dlt_python = dlt_python
-        self._homes = 0
+        self._folders = 0
 
     def probe(self, name: str, *arguments: object, plain: bool = False) -> Measured:
         """One probe in a new process with a new home; ``plain`` for Dagster's own storage."""
-        self._homes += 1
-        home = self._folder / f"home-{self._homes}"
+        home = self.folder("home")
         variables = instance_environment(home)
         if plain:
             settings = Path(variables["DAGSTER_HOME"]) / "dagster.yaml"
@@ -128,11 +129,16 @@ class Bench:
             ),
         }
 
+    def folder(self, name: str) -> Path:
+        """A new folder."""
+        self._folders += 1
+        folder = self._folder / f"{name}-{self._folders}"
+        folder.mkdir()
+        return folder
+
     def dlt(self) -> Measured:
         """The year as a plain dlt pipeline loads it."""
-        self._homes += 1
-        folder = self._folder / f"dlt-{self._homes}"
-        folder.mkdir()
+        folder = self.folder("dlt")
         today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         start, end = (int(day.timestamp()) for day in (today - timedelta(days=DAYS), today))
         script = Path(__file__).with_name("dlt_pipeline.py")
@@ -192,10 +198,12 @@ def tick(bench: Bench) -> dict[str, float]:
 
 
 def start_up(bench: Bench) -> dict[str, float]:
-    """Loading the definitions."""
+    """Loading the definitions, and the UI from launch to the loaded project."""
     return {
         **_figures("definitions", bench.probe("definitions")),
         **_figures("dagster", bench.probe("dagster")),
+        "dev ready": dev_server.ours(bench.folder("dev")),
+        "empty dev ready": dev_server.empty(bench.folder("empty-dev")),
     }
 
 
