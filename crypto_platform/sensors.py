@@ -19,15 +19,18 @@ import os
 import threading
 import time
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import BaseModel
 
-from crypto_platform.alert_events import EventReader
 from crypto_platform.alerts import FORGET_AFTER, Alert, AlertState, Voice, follow
 from crypto_platform.redaction import Secrets
 from crypto_platform.resources.alerts import Alerts
 from crypto_platform.settings import Settings
+
+if TYPE_CHECKING:
+    from crypto_platform.alert_events import EventReader
 
 SEND_FOR_SECONDS = 20.0
 """How long a tick begins to send messages; Dagster gives it a minute in all."""
@@ -44,7 +47,7 @@ class _Place(BaseModel, frozen=True):
 
 
 def watch_instance(
-    reader: EventReader, alerts: Alerts, voice: Voice, cursor: str | None = None
+    reader: "EventReader", alerts: Alerts, voice: Voice, cursor: str | None = None
 ) -> tuple[list[Alert], AlertState]:
     """Take in what happened, remember it, and deliver what it is worth.
 
@@ -101,6 +104,9 @@ def build_alerts_sensor(settings: Settings) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def alerts_sensor(context: dg.SensorEvaluationContext, alerts: Alerts) -> dg.SkipReason:
+        # Loading the definitions must not pay for it.
+        from crypto_platform.alert_events import EventReader  # noqa: PLC0415
+
         if context.repository_def is None:
             raise dg.DagsterInvariantViolationError("The sensor runs within a code location only.")
         origin = context.code_location_origin
