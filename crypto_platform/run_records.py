@@ -6,10 +6,11 @@ from Dagster, and then writes them one by one.
 """
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from dagster import DagsterEventType, EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
@@ -37,7 +38,10 @@ class BatchingEventLog(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         """As Dagster's, which compiles each statement anew each time that it runs."""
         self._engine = lru_cache(_ENGINES)(self._new_engine)
+        # What a thread has open it goes on with; the others wait for it, as they do in Dagster's.
+        self._open: dict[str, Connection] = {}
         super().__init__(base_dir, inst_data)
+        self._db_lock = cast(threading.Lock, threading.RLock())
 
     def _new_engine(self, shard: str) -> Engine:
         # No connection stays open: the UI follows a run by its file, which a commit changes only
@@ -51,12 +55,19 @@ class BatchingEventLog(SqliteEventLogStorage):
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         with self._db_lock:
+            if shard in self._open:
+                yield self._open[shard]
+                return
             engine = self._engine(shard)
             if shard not in self._initialized_dbs:
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
             with engine.begin() as connection:
-                yield connection
+                self._open[shard] = connection
+                try:
+                    yield connection
+                finally:
+                    del self._open[shard]
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events that Dagster logged together; the same rows as one by one.
@@ -66,27 +77,29 @@ class BatchingEventLog(SqliteEventLogStorage):
         Args:
             events: Events of one run.
         """
-        together = [event for event in events if event.dagster_event_type in _PARTITION_EVENTS]
-        if together:
-            self._store_together(together)
-        # What checks plan comes in between, a few in all, and has tables of its own.
-        super().store_event_batch(
-            [event for event in events if event.dagster_event_type not in _PARTITION_EVENTS]
-        )
+        # The file of all runs, which other processes may hold, is committed first: where that
+        # fails, nothing was stored.
+        with self.run_connection(events[0].run_id) as log, self.index_transaction() as index:
+            together = [event for event in events if event.dagster_event_type in _PARTITION_EVENTS]
+            if together:
+                self._store_together(together, log, index)
+            # What checks plan comes in between, a few in all, and has tables of its own.
+            super().store_event_batch(
+                [event for event in events if event.dagster_event_type not in _PARTITION_EVENTS]
+            )
 
-    def _store_together(self, events: Sequence[EventLogEntry]) -> None:
+    def _store_together(
+        self, events: Sequence[EventLogEntry], log: Connection, index: Connection
+    ) -> None:
         rows = [self._event_to_row(event) for event in events]
         insert = SqlEventLogStorageTable.insert()
-        # First what other processes may hold: where it fails, nothing was stored yet.
-        with self.index_transaction() as index:
-            ids = [index.execute(insert, row).lastrowid for row in rows]
-            self._store_asset_event_tags(index, events, ids)
-            # What an asset's own row says is its last event.
-            newest = {row["asset_key"]: place for place, row in enumerate(rows)}
-            for place in newest.values():
-                self._store_asset_event(index, events[place], ids[place])
-        with self.run_connection(events[0].run_id) as log:
-            log.execute(insert, rows)
+        ids = [index.execute(insert, row).lastrowid for row in rows]
+        self._store_asset_event_tags(index, events, ids)
+        # What an asset's own row says is its last event.
+        newest = {row["asset_key"]: place for place, row in enumerate(rows)}
+        for place in newest.values():
+            self._store_asset_event(index, events[place], ids[place])
+        log.execute(insert, rows)
 
 
 class BatchingStorage(DagsterSqliteStorage):
