@@ -65,12 +65,13 @@ class Layer:
     def __init__(self, root: str, name: str, made_by: str) -> None:
         """See the class."""
         self.root = root.rstrip("/")
+        self._is_bucket = root.startswith("s3://")
         self.name = name
         self._made_by = made_by
 
     def each(self, function: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
         """Apply a function that reads or writes here to many items, side by side; in order."""
-        at_once = _REQUESTS_AT_ONCE if "://" in self.root else os.cpu_count()
+        at_once = _REQUESTS_AT_ONCE if self._is_bucket else os.cpu_count()
         with ThreadPoolExecutor(at_once) as pool:
             return list(pool.map(function, items))
 
@@ -85,7 +86,7 @@ class Layer:
     def read(self, path: str) -> bytes | None:
         """The content at a path, or ``None`` where nothing is."""
         at = self._at(path)
-        if "://" not in self.root:
+        if not self._is_bucket:
             try:
                 content: bytes = at.read_bytes()
             except FileNotFoundError:
@@ -192,15 +193,17 @@ class Layer:
 
     def _files(self, folder: str) -> Iterator[tuple[str, datetime]]:
         """Every file below a folder, with the time when it was written."""
-        if "://" in self.root:
+        if self._is_bucket:
             yield from self._files_in_bucket(folder)
             return
-        for parent, _, names in os.walk(self.uri(folder)):
+        top = str(self._at(folder))
+        for parent, _, names in os.walk(top):
             for name in names:
                 # Other runs put and sweep files meanwhile.
                 with suppress(FileNotFoundError):
                     written = Path(parent, name).stat().st_mtime
-                    yield self.path(f"{parent}/{name}"), datetime.fromtimestamp(written, UTC)
+                    path = f"{folder}{parent.removeprefix(top)}/{name}"
+                    yield path, datetime.fromtimestamp(written, UTC)
 
     def _files_in_bucket(self, folder: str) -> Iterator[tuple[str, datetime]]:
         at = self._at(folder)

@@ -75,6 +75,16 @@ def test_what_is_not_there_reads_as_nothing(layer: Layer) -> None:
     assert layer.paths("nowhere") == []
 
 
+def test_a_layer_that_is_named_by_a_file_address_is_its_folder(tmp_path: Path) -> None:
+    by_path = Layer(str(tmp_path), "raw", "raw_prices")
+    by_address = Layer(tmp_path.as_uri(), "raw", "raw_prices")
+
+    by_address.put("a/b=1/c", b"content")
+
+    assert by_address.paths("a") == by_path.paths("a") == ["a/b=1/c"]
+    assert by_address.read("a/b=1/c") == by_path.read("a/b=1/c") == b"content"
+
+
 def test_what_stays_on_this_disk_loads_no_library_of_the_cloud(tmp_path: Path) -> None:
     script = (
         "import sys; from crypto_platform.resources.lake import Layer; "
