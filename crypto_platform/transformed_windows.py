@@ -133,7 +133,7 @@ def _read_output(lake: Lake, dataset: Dataset, path: str) -> _Output:
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     content = lake.transformed.read(path) or b""
-    # Windows are read side by side; threads within one only get into each other's way.
+    # A window's file is too small to be shared among threads.
     rows = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
     return _Output(lake.transformed.describe_file(dataset, path, rows.num_rows, content), rows)
 

@@ -30,8 +30,7 @@ MANIFEST_NAME = "_manifest.json"
 # run lasts is swept.
 SWEEP_AFTER = timedelta(days=1)
 
-# Enough to hide a bucket's latency behind its own. A disk has none: more threads than cores would
-# only wait for each other.
+# Enough to hide a bucket's latency behind its own.
 _REQUESTS_AT_ONCE = 16
 
 # What S3 says of an account that is not set up, by its codes: another try would hear the same.
@@ -70,9 +69,11 @@ class Layer:
         self._made_by = made_by
 
     def each(self, function: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
-        """Apply a function that reads or writes here to many items, side by side; in order."""
-        at_once = _REQUESTS_AT_ONCE if self._is_bucket else os.cpu_count()
-        with ThreadPoolExecutor(at_once) as pool:
+        """Apply a function that reads or writes here to many items; in their order."""
+        if not self._is_bucket:
+            # A disk has no latency to hide: threads would only wait for each other.
+            return [function(item) for item in items]
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
             return list(pool.map(function, items))
 
     def uri(self, path: str) -> str:
