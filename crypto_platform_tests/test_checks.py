@@ -10,6 +10,8 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crypto_platform.checks import (
     CAPS_AND_VOLUMES,
@@ -37,7 +39,7 @@ from crypto_platform.resources.lake import from_json_lines, to_json_lines
 from crypto_platform.resources.transform import LocalTransform
 from crypto_platform.settings import Settings
 from crypto_platform.simulated_market import SimulatedMarket
-from crypto_platform.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream
+from crypto_platform.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream, Window
 from crypto_platform_tests.conftest import STAGES, Platform
 from crypto_platform_tests.replay import needs_recorded, recorded_charts, replay
 from crypto_platform_tests.test_end_to_end import newest_keys
@@ -148,6 +150,40 @@ def test_what_the_api_really_says_is_no_fault(table: pa.Table) -> None:
     intra_day = table["granularity"][0].as_py() != "daily"
 
     assert found(table, *((INTRA_DAY, SIX_HOURS) if intra_day else (HISTORICAL, KEY))) == []
+
+
+some_rows = st.lists(
+    st.fixed_dictionaries(
+        {
+            "coin_id": st.sampled_from(["bitcoin", "ethereum", None]),
+            "price_at": st.integers(-1, 8).map(lambda hours: MIDNIGHT + timedelta(hours=hours)),
+            "price": st.sampled_from([1.5, 0.0, -1.0, math.nan, None]),
+            "market_cap": st.sampled_from([2.5, -1.0, None]),
+            "granularity": st.sampled_from(["hourly", "5-minute", "weekly"]),
+        }
+    ),
+    max_size=6,
+)
+
+
+@given(windows=st.lists(st.lists(some_rows, max_size=2), max_size=4))
+def test_windows_that_are_judged_together_are_judged_as_each_alone(
+    windows: list[list[list[Mapping[str, Any]]]],
+) -> None:
+    files = {
+        Window(
+            start=MIDNIGHT + timedelta(hours=6 * place),
+            end=MIDNIGHT + timedelta(hours=6 * place + 6),
+        ): [parquet(*rows) for rows in written]
+        for place, written in enumerate(windows)
+    }
+
+    together = judge_prices(files, INTRA_DAY)
+
+    alone = [
+        found for window in files for found in judge_prices({window: files[window]}, INTRA_DAY)
+    ]
+    assert sorted(together, key=str) == sorted(alone, key=str)
 
 
 def raw_manifest(*, coins: int, absent: tuple[Absence, ...] = ()) -> Manifest:
