@@ -40,6 +40,7 @@ from dagster_shared.error import SerializableErrorInfo
 from crypto_platform.alerts import (
     FORGET_AFTER,
     UNPARTITIONED,
+    WITHIN,
     AlertState,
     BackfillFailed,
     CheckEvaluated,
@@ -52,7 +53,6 @@ from crypto_platform.alerts import (
 )
 from crypto_platform.checks import (
     BY_THE_CLOCK,
-    COINS_AT_FAULT,
     FAULTS,
     PARTITIONS_AT_FAULT,
     WHAT_TO_DO,
@@ -265,8 +265,7 @@ class EventReader:
             passed=found.passed,
             is_error=found.severity == dg.AssetCheckSeverity.ERROR,
             partitions=partitions,
-            at_fault=_named(found.metadata, PARTITIONS_AT_FAULT) & partitions,
-            coins=_named(found.metadata, FAULTS) or _named(found.metadata, COINS_AT_FAULT),
+            at_fault=_at_fault(found.metadata, partitions),
             description=found.description or "",
             what_to_do=str(what_to_do.value) if what_to_do else "",
             run_id=run.run_id if run else None,
@@ -498,6 +497,18 @@ def _wanted(backfill: PartitionBackfill) -> dict[str, frozenset[str]]:
         for cell in backfill.asset_backfill_data.target_subset.iterate_asset_partitions():
             wanted.setdefault(_name(cell.asset_key), set()).add(cell.partition_key or UNPARTITIONED)
     return {name: frozenset(partitions) for name, partitions in sorted(wanted.items())}
+
+
+def _at_fault(
+    metadata: Mapping[str, dg.MetadataValue[Any]], partitions: frozenset[str]
+) -> frozenset[str]:
+    """What a check's metadata says has failed, in terms of the partitions that it looked at."""
+    names = _named(metadata, FAULTS)
+    if not names:
+        return _named(metadata, PARTITIONS_AT_FAULT) & partitions
+    if partitions == {UNPARTITIONED}:
+        return frozenset(f"{UNPARTITIONED}{WITHIN}{name}" for name in names)
+    return names
 
 
 def _named(metadata: Mapping[str, dg.MetadataValue[Any]], name: str) -> frozenset[str]:

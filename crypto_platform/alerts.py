@@ -59,9 +59,6 @@ NO_STREAM = "platform"
 WITHIN = "/"
 """Stands between a partition and what of it a check names, as in ``2026-01-02/bitcoin``."""
 
-MOST_FAULTS = 10_000
-"""Above so many coins in partitions, an incident remembers the partitions alone."""
-
 _FEW = 3
 _AT_FAULT = "At fault"
 _CAUSE_LIMIT = 4_000
@@ -81,8 +78,8 @@ class CheckEvaluated(BaseModel, frozen=True):
         passed: Whether it passed.
         is_error: Whether its severity is ERROR; WARN only informs.
         partitions: The partitions that it looked at.
-        at_fault: Those of them that failed.
-        coins: The coins that failed in these; none where all did, or where it names none.
+        at_fault: What failed: some of them as a whole, or coins within, as in
+            ``2026-01-02/bitcoin``; none where it does not say.
         description: What it found.
         what_to_do: What it says to do about it, where it says that.
         run_id: The run that it was part of, if of any.
@@ -96,7 +93,6 @@ class CheckEvaluated(BaseModel, frozen=True):
     is_error: bool
     partitions: Partitions
     at_fault: Partitions = frozenset()
-    coins: Partitions = frozenset()
     description: str = ""
     what_to_do: str = ""
     run_id: str | None = None
@@ -597,11 +593,8 @@ def _of_check(check: CheckEvaluated) -> list[Trouble | Mended]:
 
 
 def _faults(check: CheckEvaluated, partitions: frozenset[str]) -> frozenset[str]:
-    """The partitions that failed, or the coins within them where the check names these."""
-    at_fault = (check.at_fault & partitions) or partitions
-    if not check.coins or len(at_fault) * len(check.coins) > MOST_FAULTS:
-        return at_fault
-    return frozenset(f"{partition}{WITHIN}{coin}" for partition in at_fault for coin in check.coins)
+    """What failed of the partitions that were looked at: all of them where it does not say."""
+    return frozenset(key for key in check.at_fault if _lies_in(key, partitions)) or partitions
 
 
 def _listed(faults: frozenset[str]) -> str:
@@ -680,7 +673,7 @@ def _mend(
     incidents: Sequence[Incident], mended: Mended, voice: Voice
 ) -> tuple[list[Incident], list[Alert]]:
     still_open, alerts = [], []
-    held = _held(incidents, mended.kind)
+    held = _held(incidents, mended.kind, mended.affected)
     for incident in incidents:
         left = (
             _less(incident.affected, mended, held)
@@ -698,7 +691,10 @@ def _less(affected: Affected, mended: Mended, held: Affected) -> Affected:
     """What of an incident is still broken, given what all incidents of its kind hold."""
     left = {}
     for thing, keys in affected.items():
-        looked_at = mended.affected.get(thing, frozenset())
+        looked_at = mended.affected.get(thing)
+        if looked_at is None:
+            left[thing] = keys
+            continue
         broken = mended.but.get(thing, frozenset())
         kept = {key for key in keys if not _lies_in(key, looked_at) or _lies_in(key, broken)}
         # Of what was broken as a whole, the coins that are named now; older versions kept no coins.
@@ -715,14 +711,14 @@ def _lies_in(key: str, wider: frozenset[str]) -> bool:
     return _lies_in(key.rpartition(WITHIN)[0], wider)
 
 
-def _held(incidents: Iterable[Incident], kind: Kind) -> Affected:
-    """All that open incidents of a kind are about."""
-    held: Affected = {}
-    for incident in incidents:
-        if incident.kind == kind:
-            for thing, keys in incident.affected.items():
-                held[thing] = held.get(thing, frozenset()) | keys
-    return held
+def _held(incidents: Iterable[Incident], kind: Kind, things: Iterable[str]) -> Affected:
+    """All that open incidents of a kind are about, of some things."""
+    incidents = [incident for incident in incidents if incident.kind == kind]
+    nothing = frozenset[str]()
+    return {
+        thing: nothing.union(*(incident.affected.get(thing, nothing) for incident in incidents))
+        for thing in things
+    }
 
 
 def _tell(
@@ -748,7 +744,7 @@ def _news(incidents: Sequence[Incident], trouble: Trouble) -> Trouble:
     """What of a trouble no open incident has told; each evaluation of a check says all again."""
     if trouble.kind != "check_failed":
         return trouble
-    held = _held(incidents, trouble.kind)
+    held = _held(incidents, trouble.kind, trouble.affected)
     new, known = {}, frozenset[str]()
     for thing, keys in trouble.affected.items():
         told = frozenset(key for key in keys if _lies_in(key, held.get(thing, frozenset())))

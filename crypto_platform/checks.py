@@ -36,10 +36,10 @@ COINS_AT_FAULT = "coins"
 """Metadata in which a check names the coins that failed, as a list of ids."""
 
 FAULTS = "at_fault"
-"""Metadata in which a check names what failed finer than by coins, as ``coin/where``.
+"""Metadata in which a check names what failed, exactly: see ``fault_names``."""
 
-An alert is sent for each name that is new, so a fault keeps its name for as long as it lasts.
-"""
+MOST_FAULTS = 10_000
+"""How many names there are at most, since an alert remembers them all."""
 
 WHAT_TO_DO = "what_to_do"
 """Metadata in which a check says what a person does about its failure."""
@@ -275,16 +275,24 @@ def check_result(check: Check, findings: Sequence[Finding], judged: str) -> dg.A
     severities = {finding.severity or check.severity for finding in findings}
     severity = max(severities, key=[WARN, ERROR].index, default=check.severity)
     worst = [one for one in findings if (one.severity or check.severity) is severity]
+    # What it failed for is shown before what it only warns of.
+    findings = sorted(findings, key=lambda one: (one.severity or check.severity) is not severity)
     partitions = sorted({finding.partition for finding in worst} - {""})
     coins = sorted({finding.coin_id for finding in worst if finding.coin_id})
     metadata: dict[str, Any] = {"judged": judged, "faults": len(findings)}
     if check.by_the_clock:
         metadata[BY_THE_CLOCK] = True
     if findings:
+        names = fault_names(
+            # By the clock it is another partition each time, of the same fault.
+            ("" if check.by_the_clock else one.partition, one.coin_id or "")
+            for one in worst
+        )
         metadata |= {
             PARTITIONS_AT_FAULT: dg.MetadataValue.json(partitions),
             WHAT_TO_DO: check.way_out,
             COINS_AT_FAULT: dg.MetadataValue.json(coins),
+            FAULTS: dg.MetadataValue.json(names),
             "found": markdown_table(
                 [
                     {"partition": one.partition, "coin": one.coin_id or "", "fault": one.fault}
@@ -299,6 +307,22 @@ def check_result(check: Check, findings: Sequence[Finding], judged: str) -> dg.A
         description=_described(findings) if findings else f"Holds for {judged}.",
         metadata=metadata,
     )
+
+
+def fault_names(faults: Iterable[tuple[str, str]]) -> list[str]:
+    """Names of what failed a check: ``partition/coin``, or the one of both that there is.
+
+    An alert is sent for each name that is new, so a fault keeps its name for as long as it lasts.
+    Too many are named by their partitions alone.
+
+    Args:
+        faults: The partition and the coin of each, empty where a fault is not of one alone.
+    """
+    faults = list(faults)
+    names = {"/".join(part for part in fault if part) for fault in faults} - {""}
+    if len(names) > MOST_FAULTS:
+        names = {partition for partition, _ in faults} - {""}
+    return sorted(names)
 
 
 def stop_if_blocked(

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from crypto_platform.checks import COINS_AT_FAULT, FAULTS
+from crypto_platform.checks import COINS_AT_FAULT, FAULTS, fault_names
 from crypto_platform.failures import RETRIES
 from crypto_platform.healing import MOST_TRIES, SickWindows, sick_windows
 from crypto_platform.ledger_picture import picture
@@ -141,24 +141,26 @@ def healing_check(sick: Mapping[Stream, Sequence[SickWindows]]) -> dg.AssetCheck
             "given_up_windows": count,
             COINS_AT_FAULT: coins[:_SHOWN_COINS],
             FAULTS: dg.MetadataValue.json(
-                sorted({name for stream, windows in given_up for name in _names(stream, windows)})
+                fault_names(
+                    fault for stream, windows in given_up for fault in _names(stream, windows)
+                )
             ),
             "given_up": markdown_table(rows[:_SHOWN_COINS]),
         },
     )
 
 
-def _names(stream: Stream, windows: SickWindows) -> list[str]:
-    """What was given up, by names that stay the same while it is: one a window.
+def _names(stream: Stream, windows: SickWindows) -> list[tuple[str, str]]:
+    """What was given up, by names that stay the same while it is: a coin and each of its windows.
 
     A coin without any later price has one name: each new window makes its gap longer, and is no
     news.
     """
     if windows.alive_since is None:
-        return [f"{windows.coin_id}/{stream.name}"]
+        return [(windows.coin_id, stream.name)]
     count = (windows.last - windows.first) // stream.window_length + 1
     starts = [windows.first + number * stream.window_length for number in range(count)]
-    return [f"{windows.coin_id}/{_key(stream, start)}" for start in starts]
+    return [(windows.coin_id, _key(stream, start)) for start in starts]
 
 
 def _partitions(stream: Stream, windows: SickWindows) -> str:

@@ -1,7 +1,7 @@
 """Which events are worth a message, and what it says."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -79,7 +79,14 @@ def succeeded(run_id: str, *partitions: str, **details: Any) -> RunEnded:
     )
 
 
-def check(identity: str, *, passed: bool, **details: Any) -> CheckEvaluated:
+def check(
+    identity: str, *, passed: bool, coins: Iterable[str] = (), **details: Any
+) -> CheckEvaluated:
+    """An evaluation; ``coins`` failed in each of the partitions at fault, by default in all."""
+    at_fault = details.pop("at_fault", ())
+    if coins:
+        within = at_fault or details.get("partitions", {"A"})
+        at_fault = {f"{partition}/{coin}" for partition in within for coin in coins}
     return CheckEvaluated(
         **{
             "identity": identity,
@@ -88,6 +95,7 @@ def check(identity: str, *, passed: bool, **details: Any) -> CheckEvaluated:
             "passed": passed,
             "is_error": True,
             "partitions": {"A"},
+            "at_fault": at_fault,
             "description": "bitcoin is there twice",
             **details,
         }
@@ -342,15 +350,18 @@ def test_a_check_that_failed_as_a_whole_has_told_of_the_coins_that_it_names_late
     assert told(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED]
 
 
-def test_years_of_many_coins_at_fault_are_remembered_by_their_partitions_alone() -> None:
-    days = {f"day-{number:04}" for number in range(3_650)}
-    coins = {f"coin-{number:03}" for number in range(250)}
-    state, alerts = fold([check("1", passed=False, partitions=days, at_fault=days, coins=coins)])
+def test_a_coin_at_fault_in_one_partition_is_news_in_another() -> None:
+    events = [
+        check("1", passed=False, partitions={"A", "B"}, at_fault={"A/ether", "B/monero"}),
+        check("2", passed=False, partitions={"A", "B"}, at_fault={"A/ether", "A/monero"}),
+    ]
 
-    assert len(alerts) == 1
-    assert {
-        key for incident in state for keys in incident.affected.values() for key in keys
-    } == days
+    _, alerts = fold(events)
+
+    assert [alert.subject for alert in alerts] == [
+        f"[ERROR] check unique_key of {LOADED} failed: A/ether, B/monero",
+        f"[ERROR] check unique_key of {LOADED} failed: A/monero",
+    ]
 
 
 def test_a_check_that_fails_as_a_whole_is_told_though_a_coin_of_it_is_known() -> None:

@@ -26,10 +26,12 @@ from crypto_platform.checks import (
     STREAMS_AGREE,
     TRANSFORMED_CHECKS,
     WAREHOUSE_CHECKS,
+    WARN,
     BlockedByCheckError,
     Check,
     Finding,
     check_result,
+    fault_names,
     judge_prices,
     judge_raw,
 )
@@ -258,6 +260,26 @@ def test_an_error_names_no_partition_and_coin_that_only_warns() -> None:
     assert result.metadata["partitions"] == dg.JsonMetadataValue(["2026-11-02"])
     assert result.metadata["coins"] == dg.JsonMetadataValue(["ethereum"])
     assert "bitcoin 2026-11-01: differs by 6%" in (result.description or "")
+
+
+def test_a_result_names_its_faults_exactly_and_shows_an_error_before_warnings() -> None:
+    warned = [Finding(PRICES, "2026-11-01", f"coin-{n}", "odd", WARN) for n in range(30)]
+    errors = [
+        Finding(PRICES, "2026-11-02", "bitcoin", "price -1.0"),
+        Finding(PRICES, "2026-11-03", None, "all of it"),
+    ]
+
+    result = check_result(PRICES, [*warned, *errors], "30 windows")
+
+    assert result.metadata["at_fault"] == dg.JsonMetadataValue(["2026-11-02/bitcoin", "2026-11-03"])
+    assert "bitcoin 2026-11-02: price -1.0" in (result.description or "")
+    assert "2026-11-03 |  | all of it" in str(result.metadata["found"].value)
+
+
+def test_years_of_many_coins_at_fault_are_named_by_their_partitions_alone() -> None:
+    days = [f"day-{number:04}" for number in range(3_650)]
+
+    assert fault_names((day, f"coin-{n}") for day in days for n in range(250)) == days
 
 
 def test_a_result_that_passed_says_what_was_judged() -> None:

@@ -34,7 +34,7 @@ from sqlalchemy.exc import OperationalError
 from crypto_platform import alert_events
 from crypto_platform.alert_events import EventReader
 from crypto_platform.alerts import Alert, AlertState, Voice
-from crypto_platform.checks import BY_THE_CLOCK, COINS_AT_FAULT, FAULTS, PARTITIONS_AT_FAULT
+from crypto_platform.checks import BY_THE_CLOCK, FAULTS, PARTITIONS_AT_FAULT
 from crypto_platform.definitions import build_definitions
 from crypto_platform.redaction import Secrets
 from crypto_platform.resources.alerts import AlertNotSentError, Alerts, LocalOutbox
@@ -91,7 +91,7 @@ def loaded() -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster wants
             dg.AssetCheckResult(
                 check_name="fresh",
                 passed=not PLAN.get("stale"),
-                metadata={BY_THE_CLOCK: True, COINS_AT_FAULT: PLAN.get("stale") or []},
+                metadata={BY_THE_CLOCK: True, FAULTS: PLAN.get("stale") or []},
             ),
         ]
     )
@@ -576,10 +576,7 @@ def test_a_check_may_name_its_faults_finer_than_by_coins(world: World) -> None:
                 asset_key=loaded.key,
                 check_name="by_hand",
                 passed=False,
-                metadata={
-                    COINS_AT_FAULT: dg.MetadataValue.json(["ether"]),
-                    FAULTS: dg.MetadataValue.json(faults),
-                },
+                metadata={FAULTS: dg.MetadataValue.json(faults)},
             )
         )
         world.tick()
