@@ -7,11 +7,10 @@ clock instead of by a load is in ``freshness``.
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -89,7 +88,6 @@ _KEY = ("coin_id", "vs_currency", "price_at")
 
 _CAN_CHANGE = ("price", "market_cap", "total_volume", "granularity")
 
-_A_BATCH = 10_000
 _SHOWN = 20
 _NAMED = 5
 
@@ -391,7 +389,8 @@ def judge_prices(prices: Mapping[Window, Sequence["pa.Table"]], stream: Stream) 
             # What lacks a column cannot be judged by it.
             if not faults:
                 found_in = pa.repeat(pa.scalar(place, pa.int32()), table.num_rows)
-                sound.append(table.append_column("window", found_in))
+                declared = table.select([column.name for column in PRICE_COLUMNS.columns])
+                sound.append(declared.append_column("window", found_in))
     if sound:
         together = pa.concat_tables(sound, promote_options="permissive")
         judged = _Judged(together, stream, windows)
@@ -509,19 +508,41 @@ class _Judged:
     windows: Sequence[Window]
 
     def findings(
-        self, check: Check, broken: "pa.Table", told: Callable[[Row], str]
+        self,
+        check: Check,
+        broken: "pa.Table",
+        told: Callable[[Row], str],
+        most: int | None = None,
     ) -> list[Finding]:
-        """The rows of ``broken``, the first few of each window, each with its fault in words."""
-        shown: Counter[int] = Counter()
-        findings = []
-        # All rows of a run may be broken: they are not all in memory as objects at once.
-        for row in chain.from_iterable(batch.to_pylist() for batch in broken.to_batches(_A_BATCH)):
-            place = row["window"]
-            shown[place] += 1
-            if shown[place] <= _SHOWN:
-                partition = self.stream.partition_key(self.windows[place])
-                findings.append(Finding(check, partition, row["coin_id"], told(row)))
-        return findings
+        """What is wrong in each of the rows ``broken``, in words.
+
+        Args:
+            check: The check that found them.
+            broken: Rows, with their ``window`` and ``coin_id``.
+            told: Says what is wrong with a row.
+            most: How many rows of a window are told; None for all.
+        """
+        if not broken.num_rows:
+            return []
+        rows = broken.sort_by([("window", "ascending"), ("coin_id", "ascending")])
+        of_windows = groupby(rows["window"].to_pylist())
+        counts = [len(list(of_window)) for _, of_window in of_windows]
+        starts = accumulate(counts, initial=0)
+        # All rows of a run may be broken: only what is told is made into objects.
+        shown = [
+            row
+            for start, count in zip(starts, counts, strict=False)
+            for row in rows.slice(start, count if most is None else min(count, most)).to_pylist()
+        ]
+        return [
+            Finding(
+                check,
+                self.stream.partition_key(self.windows[row["window"]]),
+                row["coin_id"],
+                told(row),
+            )
+            for row in shown
+        ]
 
 
 def _row_findings(judged: _Judged) -> list[Finding]:
@@ -533,7 +554,7 @@ def _row_findings(judged: _Judged) -> list[Finding]:
 
     def broken(check: Check, which: Any, told: Callable[[Row], str]) -> list[Finding]:
         rows = table.filter(which)
-        return judged.findings(check, rows, lambda row: f"{told(row)} at {_at(row)}")
+        return judged.findings(check, rows, lambda row: f"{told(row)} at {_at(row)}", _SHOWN)
 
     def not_from_zero(column: str) -> Any:
         values = table[column]
@@ -551,9 +572,7 @@ def _row_findings(judged: _Judged) -> list[Finding]:
     null_key = pc.or_(
         pc.or_(pc.is_null(table["coin_id"]), pc.is_null(table["vs_currency"])), pc.is_null(stamps)
     )
-    # One thread keeps the order of the rows.
-    keys = table.group_by(["window", *_KEY], use_threads=False)
-    counted = keys.aggregate([([], "count_all")])
+    counted = table.group_by(["window", *_KEY]).aggregate([([], "count_all")])
     repeated = counted.filter(pc.greater(counted["count_all"], 1))
     return [
         *broken(
@@ -565,6 +584,7 @@ def _row_findings(judged: _Judged) -> list[Finding]:
             KEYS,
             repeated,
             lambda row: f"the key is there {row['count_all']} times at {_at(row)}",
+            _SHOWN,
         ),
         *broken(
             STAMPS,
@@ -586,7 +606,7 @@ def _point_findings(judged: _Judged) -> list[Finding]:
 
     length = judged.stream.window_length
     promised = {name: max(1, length // spacing) for name, spacing in _SPACINGS.items()}
-    coins = judged.prices.group_by(["window", "coin_id", "granularity"], use_threads=False)
+    coins = judged.prices.group_by(["window", "coin_id", "granularity"])
     counted = coins.aggregate([([], "count_all")])
     kind = pc.index_in(counted["granularity"], pa.array(list(promised)))
     least = pa.array([LEAST_SHARE_OF_POINTS * points for points in promised.values()])

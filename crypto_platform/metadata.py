@@ -62,11 +62,18 @@ def add_partition_metadata(
     Args:
         context: The context of an asset that materializes the partitions.
         said: The key of each partition, and its metadata.
+
+    Raises:
+        ValueError: If the run is not of a partition: nobody would ever see what is said of it.
     """
     step = context.get_step_execution_context()
     told = dict(step._metadata_accumulator.per_output_metadata)  # noqa: SLF001 - see above
+    materialized = set(context.partition_keys)
     for key, metadata in said:
-        told[AssetMetadataHandle(asset_key=context.asset_key, partition_key=key)] = metadata
+        if key not in materialized:
+            raise ValueError(f"The run does not materialize the partition {key}.")
+        handle = AssetMetadataHandle(asset_key=context.asset_key, partition_key=key)
+        told[handle] = {**told.get(handle, {}), **metadata}
     step._metadata_accumulator = OutputMetadataAccumulator(per_output_metadata=told)  # noqa: SLF001
 
 

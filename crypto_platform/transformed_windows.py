@@ -6,6 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate, groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from crypto_platform.checks import ROW_COUNTS, Finding, judge_prices
@@ -16,9 +18,9 @@ from crypto_platform.streams import DATASETS, Dataset, Stream, Window
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# How many windows are read back and judged at once. One by one takes several times as long; all of
-# a long backfill would not fit into memory.
-_A_BLOCK = 100
+# About how many prices are read back and judged at once. Window by window takes several times as
+# long; all of a long backfill would not fit into memory.
+_A_BLOCK = 100_000
 
 _PREVIEW_ROWS = 5
 _COIN = ("coin_id", "vs_currency")
@@ -93,13 +95,18 @@ def collect(
 
     Rows are counted in the files themselves, not taken from the job's word.
     """
-    blocks = (raw[first : first + _A_BLOCK] for first in range(0, len(raw), _A_BLOCK))
-    return [window for block in blocks for window in _collect(lake, stream, block, run_id)]
+    before = accumulate((manifest.points for manifest in raw), initial=0)
+    numbered = zip((points // _A_BLOCK for points in before), raw, strict=False)
+    return [
+        window
+        for _, block in groupby(numbered, key=itemgetter(0))
+        for window in _collect(lake, stream, [manifest for _, manifest in block], run_id)
+    ]
 
 
 def _collect(
     lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str
-) -> Iterator[TransformedWindow]:
+) -> list[TransformedWindow]:
     outputs = lake.transformed.each(lambda one: _outputs(lake, stream, one, run_id), raw)
     findings: dict[str, list[Finding]] = defaultdict(list)
     prices = {
@@ -108,9 +115,18 @@ def _collect(
     }
     for finding in judge_prices(prices, stream):
         findings[finding.partition].append(finding)
-    for manifest, written in zip(raw, outputs, strict=True):
-        judged = findings[stream.partition_key(manifest.window)]
-        yield _transformed_window(lake, stream, manifest, run_id, outputs=written, judged=judged)
+    # Side by side: where something was rejected, the raw files are read again.
+    return lake.raw.each(
+        lambda one: _transformed_window(
+            lake,
+            stream,
+            one[0],
+            run_id,
+            outputs=one[1],
+            judged=findings[stream.partition_key(one[0].window)],
+        ),
+        zip(raw, outputs, strict=True),
+    )
 
 
 def _outputs(lake: Lake, stream: Stream, raw: Manifest, run_id: str) -> list[_Output]:
@@ -179,12 +195,11 @@ def _transformed_window(  # noqa: PLR0913 - where it is, and what came of it
 
 
 def _number_of_coins(prices: Sequence[_Output]) -> int:
-    import pyarrow.compute as pc  # noqa: PLC0415 - as above
-
     if len(prices) == 1 and set(_COIN) <= set(prices[0].rows.column_names):
-        named = pc.binary_join_element_wise(*(prices[0].rows[name] for name in _COIN), "\n")
-        distinct: int = pc.count_distinct(named, mode="all").as_py()
-        return distinct
+        # As for a file: too small to be shared among threads.
+        coins = prices[0].rows.group_by(list(_COIN), use_threads=False)
+        number: int = coins.aggregate([]).num_rows
+        return number
     return len(_by_coin(prices))
 
 

@@ -2,6 +2,7 @@ import sqlite3
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -151,10 +152,14 @@ def test_what_is_said_of_many_partitions_is_what_dagster_records_one_by_one() ->
     def one_by_one(context: dg.AssetExecutionContext) -> None:
         for number, key in enumerate(context.partition_keys):
             context.add_asset_metadata({"number": number}, partition_key=key)
+        context.add_asset_metadata({"more": "of it"}, partition_key=KEYS[0])
 
     def together(context: dg.AssetExecutionContext) -> None:
         numbers = enumerate(context.partition_keys)
         add_partition_metadata(context, ((key, {"number": number}) for number, key in numbers))
+        add_partition_metadata(context, [(KEYS[0], {"more": "of it"})])
+        with pytest.raises(ValueError, match="does not materialize the partition 2025-01-01"):
+            add_partition_metadata(context, [("2025-01-01", {"number": 0})])
 
     assert said(together) == said(one_by_one)
     assert len(said(together)) == len(KEYS)
@@ -196,6 +201,39 @@ def test_a_batch_that_fails_is_stored_event_by_event_and_once(
 
     with open_instance("ours") as ours:
         assert told(ours) == expected
+
+
+def test_a_batch_that_fails_at_its_last_event_leaves_nothing_behind(
+    open_instance: OpenInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_instance("plain") as plain:
+        expected = told(plain)
+    store_event = BatchingEventLog.store_event
+    refusals = iter([True])
+
+    def refuse_once(self: BatchingEventLog, event: Any) -> None:
+        store_event(self, event)
+        if "CHECK_EVALUATION_PLANNED" in str(event.dagster_event_type) and next(refusals, False):
+            raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(BatchingEventLog, "store_event", refuse_once)
+
+    with open_instance("ours") as ours:
+        assert told(ours) == expected
+    assert next(refusals, None) is None
+
+
+def test_many_runs_are_logged_side_by_side(open_instance: OpenInstance) -> None:
+    def logged(instance: dg.DagsterInstance, run_id: str) -> int:
+        for number in range(5):
+            instance.report_engine_event(str(number), job_name="any", run_id=run_id)
+        return len(instance.all_logs(run_id))
+
+    runs = [f"run-{number}" for number in range(20)]
+    with open_instance("ours") as ours, ThreadPoolExecutor(8) as pool:
+        counts = list(pool.map(lambda run_id: logged(ours, run_id), runs))
+
+    assert counts == [5] * 20
 
 
 def test_an_instance_that_dagster_made_keeps_its_runs(open_instance: OpenInstance) -> None:

@@ -70,13 +70,16 @@ class Transformation:
     def write(
         self, window: Window, rows: Sequence[Row], *, name: str, dataset: Dataset = "prices"
     ) -> None:
-        path = Path(
-            self.lake.transformed.uri(
-                f"{HISTORICAL.window_folder(window, dataset)}/run={RUN}/{name}.parquet"
-            )
-        )
+        """A file of rows that each say only how they differ from a good one."""
+        self.put(window, table(window, rows), name=name, dataset=dataset)
+
+    def put(
+        self, window: Window, rows: pa.Table, *, name: str = "part", dataset: Dataset = "prices"
+    ) -> None:
+        folder = f"{HISTORICAL.window_folder(window, dataset)}/run={RUN}"
+        path = Path(self.lake.transformed.uri(f"{folder}/{name}.parquet"))
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table(window, rows), path)
+        pq.write_table(rows, path)
 
     def collected(self) -> list[TransformedWindow]:
         return collect(self.lake, HISTORICAL, self._raw, RUN)
@@ -191,20 +194,75 @@ def test_a_file_of_another_shape_does_not_keep_the_others_from_being_judged(
     transformation: Transformation,
 ) -> None:
     misshapen = transformation.window()
+    transformation.put(misshapen, table(misshapen, [{}]).drop_columns(["market_cap"]))
     transformation.window([{"price": 0.0}])
-    whole = table(misshapen, [{}])
-    path = Path(
-        transformation.lake.transformed.uri(
-            f"{HISTORICAL.window_folder(misshapen)}/run={RUN}/part.parquet"
-        )
-    )
-    path.parent.mkdir(parents=True)
-    pq.write_table(whole.drop_columns(["market_cap"]), path)
 
     first, second = transformation.collected()
 
     assert faults(first) == ["schema: 2026-01-01: there is no column market_cap"]
     assert faults(second) == ["prices: bitcoin 2026-01-02: price 0.0 at 2026-01-02 00:00:00"]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.binary(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_coins_are_counted_whatever_type_their_column_has(
+    transformation: Transformation, kind: pa.DataType
+) -> None:
+    window = transformation.window(coins=["bitcoin", "ether"])
+    rows = table(window, [{"coin_id": "bitcoin"}, {"coin_id": "ether"}])
+    transformation.put(window, rows.set_column(0, "coin_id", rows["coin_id"].cast(kind)))
+
+    (collected,) = transformation.collected()
+
+    assert (collected.manifest.coins, collected.manifest.points) == (2, 2)
+    told = f"schema: 2026-01-01: coin_id is {kind}, not string"
+    assert faults(collected) == ([] if kind == pa.large_string() else [told])
+
+
+def test_a_row_without_its_coin_is_a_coin_of_its_own(transformation: Transformation) -> None:
+    window = transformation.window(coins=["bitcoin", "ether"])
+    rows = table(window, [{}, {}, {}])
+    coins = pa.array(["bitcoin", None, "bitcoin"])
+    currencies = pa.array(["usd", "usd", None])
+    rows = rows.set_column(0, "coin_id", coins).set_column(1, "vs_currency", currencies)
+    transformation.put(window, rows)
+
+    (collected,) = transformation.collected()
+
+    assert collected.manifest.coins == 3
+
+
+def test_columns_that_nobody_declared_are_left_aside(transformation: Transformation) -> None:
+    for extra in (pa.array([1]), pa.array(["one"])):
+        window = transformation.window()
+        transformation.put(window, table(window, [{}]).append_column("window", extra))
+
+    assert [faults(window) for window in transformation.collected()] == [[], []]
+
+
+def test_every_coin_with_too_few_points_is_named(transformation: Transformation) -> None:
+    coins = [f"coin-{number:02}" for number in range(60)]
+    transformation.window(
+        [{"coin_id": coin, "granularity": "hourly"} for coin in coins], coins=coins
+    )
+
+    (window,) = transformation.collected()
+
+    assert [finding.coin_id for finding in window.findings] == coins
+    assert {finding.check.name for finding in window.findings} == {"points"}
+
+
+def test_of_the_rows_of_a_window_that_are_broken_the_first_few_are_told(
+    transformation: Transformation,
+) -> None:
+    coins = [f"coin-{number:02}" for number in range(60)]
+    for _ in range(2):
+        transformation.window([{"coin_id": coin, "price": -1.0} for coin in coins], coins=coins)
+
+    told = [[finding.coin_id for finding in one.findings] for one in transformation.collected()]
+
+    assert told == [coins[:20], coins[:20]]
 
 
 def test_a_window_of_which_nothing_was_written_has_lost_its_coins(

@@ -113,7 +113,7 @@ class Layer:
 
     def remove(self, path: str) -> None:
         """Delete what is at a path, if anything is."""
-        with self._refusals():
+        with self._refusals("What was committed counts; an old file stays."):
             self._at(path).unlink(missing_ok=True)
 
     def paths(self, folder: str) -> list[str]:
@@ -213,10 +213,13 @@ class Layer:
         with self._refusals():
             for page in listing.paginate(Bucket=at.bucket, Prefix=f"{at.key}/"):
                 for stored in page.get("Contents", ()):
+                    # Some tools mark folders by objects that no file could be.
+                    if stored["Key"].endswith("/"):
+                        continue
                     yield self.path(f"s3://{at.bucket}/{stored['Key']}"), stored["LastModified"]
 
     @contextmanager
-    def _refusals(self) -> Iterator[None]:
+    def _refusals(self, meanwhile: str = "Nothing was committed.") -> Iterator[None]:
         """Says of S3's refusals, by whichever library they come, which bucket and what to do."""
         try:
             yield
@@ -225,8 +228,8 @@ class Layer:
             if answer.get("Error", {}).get("Code") not in _REFUSALS:
                 raise
             raise LakeRefusedError(
-                f"The {self.name} lake, {self.root}, may not be used: {error} Nothing was "
-                "committed. Correct RAW_BUCKET, TRANSFORMED_BUCKET or the credentials, or attach "
+                f"The {self.name} lake, {self.root}, may not be used: {error} {meanwhile} "
+                "Correct RAW_BUCKET, TRANSFORMED_BUCKET or the credentials, or attach "
                 "the policy crypto-platform to whoever Dagster runs as; crypto-platform doctor "
                 "looks at all of it."
             ) from error

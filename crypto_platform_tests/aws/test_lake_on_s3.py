@@ -1,0 +1,88 @@
+"""A layer of the lake in a bucket, where it differs from one in a folder."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from crypto_platform.manifests import Manifest
+from crypto_platform.resources import lake
+from crypto_platform.resources.lake import MANIFEST_NAME, LakeRefusedError, Layer
+from crypto_platform.streams import HISTORICAL
+from crypto_platform_tests.aws.account import RAW_BUCKET, client
+from crypto_platform_tests.aws.permissions import acting
+
+pytestmark = pytest.mark.integration
+
+WINDOW = HISTORICAL.window("2026-11-22")
+FOLDER = "historical_data/date=2026-11-22"
+
+
+@pytest.fixture
+def layer(aws: str) -> Layer:  # noqa: ARG001 - the account comes first
+    return Layer(f"s3://{RAW_BUCKET}", "raw", "raw_prices")
+
+
+@pytest.fixture
+def all_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever no manifest names may be swept at once: a bucket's clock cannot be turned back."""
+    monkeypatch.setattr(lake, "SWEEP_AFTER", timedelta(days=-1))
+
+
+def committed(layer: Layer, run_id: str) -> Manifest:
+    path = f"{FOLDER}/run={run_id}/prices.json.gz"
+    layer.put(path, run_id.encode())
+    manifest = Manifest(
+        stream=HISTORICAL.name,
+        window=WINDOW,
+        run_id=run_id,
+        written_at=datetime(2026, 11, 23, tzinfo=UTC),
+        coins=1,
+        points=1,
+        files=(layer.describe_file("prices", path, 1, run_id.encode()),),
+    )
+    layer.commit(HISTORICAL, [manifest])
+    return manifest
+
+
+def test_paths_of_a_folder_are_those_of_the_objects_below_it(layer: Layer) -> None:
+    for path in ("a/b=1/c d+é", "a/e", "ab/f"):
+        layer.put(path, b"content")
+    client("s3").put_object(Bucket=RAW_BUCKET, Key="a/marker/")
+
+    assert layer.paths("a") == ["a/b=1/c d+é", "a/e"]
+    assert layer.paths("nowhere") == []
+
+
+@pytest.mark.usefixtures("all_is_old")
+def test_what_two_commits_ago_counted_is_swept_and_a_marker_of_a_folder_is_not(
+    layer: Layer,
+) -> None:
+    marker = f"{FOLDER}/run=first/"
+    client("s3").put_object(Bucket=RAW_BUCKET, Key=marker)
+    for run_id in ("first", "second", "third"):
+        manifest = committed(layer, run_id)
+
+    assert layer.paths(FOLDER) == [
+        f"{FOLDER}/{MANIFEST_NAME}",
+        f"{FOLDER}/run=second/prices.json.gz",
+        f"{FOLDER}/run=third/prices.json.gz",
+    ]
+    assert layer.manifest(HISTORICAL, WINDOW) == manifest
+
+
+@pytest.mark.usefixtures("all_is_old")
+def test_a_sweep_that_is_refused_says_that_the_window_counts(layer: Layer) -> None:
+    committed(layer, "first")
+    committed(layer, "second")
+    allowed = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": "*"}
+    listing = {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": "*"}
+
+    with (
+        acting([{"Version": "2012-10-17", "Statement": [allowed, listing]}]),
+        pytest.raises(LakeRefusedError, match="What was committed counts; an old file stays"),
+    ):
+        committed(layer, "third")
+
+    held = layer.manifest(HISTORICAL, WINDOW)
+    assert held is not None
+    assert held.run_id == "third"
