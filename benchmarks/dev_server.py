@@ -1,6 +1,5 @@
 """How long the Dagster UI takes from its launch, on a new instance, until a project is loaded."""
 
-import contextlib
 import os
 import socket
 import subprocess
@@ -10,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import requests
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 _LOADED = """{ workspaceOrError { ... on Workspace { locationEntries {
     locationOrLoadError { __typename } } } } }"""
-_PATIENCE = 120.0
+_PATIENCE = 120
 
 
 def ours(home: Path) -> float:
@@ -52,22 +52,32 @@ def _seconds(command: Sequence[str], variables: Mapping[str, str], folder: Path)
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            while not _has_loaded(port):
-                assert process.poll() is None, "It ended by itself."
-                assert time.perf_counter() - began < _PATIENCE, "It never was ready."
-                time.sleep(0.05)
+            for attempt in Retrying(
+                stop=stop_after_delay(_PATIENCE),
+                wait=wait_fixed(0.05),
+                retry=retry_if_exception_type((requests.RequestException, _NotLoadedError)),
+                reraise=True,
+            ):
+                with attempt:
+                    _look(port)
             return time.perf_counter() - began
         finally:
             process.terminate()
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
-def _has_loaded(port: int) -> bool:
-    with contextlib.suppress(requests.ConnectionError):
-        answer = requests.post(
-            f"http://127.0.0.1:{port}/graphql", json={"query": _LOADED}, timeout=30
-        )
-        entries = answer.json()["data"]["workspaceOrError"].get("locationEntries", [])
-        kinds = {(entry["locationOrLoadError"] or {}).get("__typename") for entry in entries}
-        assert "PythonError" not in kinds, answer.text
-        return kinds == {"RepositoryLocation"}
-    return False
+class _NotLoadedError(Exception):
+    """The UI is there, and the project is not."""
+
+
+def _look(port: int) -> None:
+    answer = requests.post(
+        f"http://127.0.0.1:{port}/graphql", json={"query": _LOADED}, timeout=30
+    ).json()
+    workspace = (answer["data"] or {}).get("workspaceOrError", {})
+    loaded = [entry["locationOrLoadError"] for entry in workspace.get("locationEntries", ())]
+    if {(one or {}).get("__typename") for one in loaded} != {"RepositoryLocation"}:
+        raise _NotLoadedError(str(answer))

@@ -165,7 +165,6 @@ def _run(
         "run": took[0],
         "run_cpu": took[1],
         "stages": {name: durations[name] for name in _STAGES if name in durations},
-        "steps": durations,
         # When the rows stood in the warehouse.
         "loaded_at": steps[_STAGES[-1]].timestamp if _STAGES[-1] in steps else None,
     }, result
