@@ -1,0 +1,26 @@
+"""The settings that every local instance has."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.run_coordinator import QueuedRunCoordinator
+
+from crypto_platform.instance import instance_environment
+
+
+@pytest.mark.integration
+def test_a_launched_run_waits_for_a_second_at_most_unless_four_are_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in instance_environment(tmp_path).items():
+        monkeypatch.setenv(name, text)
+
+    with dg.DagsterInstance.get() as instance:
+        coordinator = instance.run_coordinator
+        runs = instance.get_concurrency_config().run_queue_config
+
+    assert isinstance(coordinator, QueuedRunCoordinator)
+    assert coordinator.dequeue_interval_seconds == 1
+    assert runs is not None
+    assert runs.max_concurrent_runs == 4
