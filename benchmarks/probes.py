@@ -37,11 +37,12 @@ def ingestion(coins: int, days: int) -> Said:
     return historical(coins, days, ["raw_prices"])
 
 
-def tick(coins: int) -> Said:
-    """Our platform: what the schedule launches every six hours."""
+def tick(coins: int, ago: int) -> Said:
+    """Our platform: a tick of the schedule, so many windows before the newest."""
     from crypto_platform.streams import INTRA_DAY  # noqa: PLC0415
 
-    key = INTRA_DAY.partitions(_midnight(_today() - timedelta(days=7))).get_last_partition_key()
+    partitions = INTRA_DAY.partitions(_midnight(_today() - timedelta(days=7)))
+    key = partitions.get_partition_keys()[-1 - ago]
     window = INTRA_DAY.window(str(key))
     snapshot = INTRA_DAY.takes_snapshot(window, datetime.now(UTC))
     said = _ours(INTRA_DAY.name, [str(key)], coins)
