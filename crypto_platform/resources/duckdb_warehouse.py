@@ -20,7 +20,12 @@ from crypto_platform.resources.warehouse import (
     to_engine,
     transaction,
 )
-from crypto_platform.resources.warehouse_sql import duckdb_creation, duckdb_sql, statement
+from crypto_platform.resources.warehouse_sql import (
+    duckdb_creation,
+    duckdb_relations,
+    duckdb_sql,
+    statement,
+)
 from crypto_platform.streams import Stream
 
 if TYPE_CHECKING:
@@ -134,7 +139,7 @@ class _DuckDBSession:
     def enter(self) -> bool:
         """Enter the schema, if all is there; a file of an older version may lack a table."""
         there = {row["relation"] for row in self.execute(statement("relations"))}
-        if not there >= duckdb_creation().relations:
+        if not there >= duckdb_relations():
             return False
         self._connection.execute("SET schema = 'transformed'")
         return True
@@ -142,7 +147,7 @@ class _DuckDBSession:
     def create_tables(self) -> None:
         """Make all that is not there, or nothing."""
         with transaction(self):
-            for sql in duckdb_creation().statements:
+            for sql in duckdb_creation():
                 self._connection.execute(sql)
 
     def execute(self, sql: str, params: Sequence[object] = ()) -> list[Row]:

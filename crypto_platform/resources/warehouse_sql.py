@@ -30,18 +30,6 @@ class Column(NamedTuple):
     description: str
 
 
-class Creation(NamedTuple):
-    """How an empty DuckDB file becomes the warehouse.
-
-    Attributes:
-        statements: What to run, in this order, in DuckDB's dialect.
-        relations: The names of the tables and views that stand afterwards.
-    """
-
-    statements: tuple[str, ...]
-    relations: frozenset[str]
-
-
 def statement(name: str, table: str = "", *, file: str = "statements.sql") -> str:
     """One of the named statements of a file, in Snowflake's dialect.
 
@@ -193,21 +181,33 @@ def only_reads(sql: str) -> bool:
 
 
 @cache
-def duckdb_creation() -> Creation:
-    """The schema, tables, view and comments of the scripts that create them, for DuckDB."""
+def duckdb_relations() -> frozenset[str]:
+    """The names of the tables and views that a DuckDB file has once it is a warehouse.
+
+    Read with no SQL parser: every process wants to know, and hardly any has to create them.
+    """
+    head = r"^CREATE (?:OR REPLACE )?(?:TABLE|VIEW) (?:IF NOT EXISTS )?\w+\.(\w+)"
+    texts = (_text(script) for script in _CREATION_SCRIPTS)
+    return frozenset(name for text in texts for name in re.findall(head, text, re.MULTILINE))
+
+
+@cache
+def duckdb_creation() -> tuple[str, ...]:
+    """What makes a warehouse of an empty DuckDB file: its schema, tables, views and comments.
+
+    In DuckDB's dialect, in the order to run it in.
+    """
     import sqlglot  # noqa: PLC0415
     from sqlglot import exp  # noqa: PLC0415
 
     statements: list[str] = []
-    relations: set[str] = set()
     for text in chain.from_iterable(map(script_statements, _CREATION_SCRIPTS)):
         if _created_kind(text) not in _DUCKDB_HAS:
             continue
         create = sqlglot.parse_one(text, read="snowflake")
         named = next(create.find_all(exp.Table))
         statements += [part.sql("duckdb") for part in _duckdb_parts(create, named)]
-        relations |= {named.name} - {""}
-    return Creation(tuple(statements), frozenset(relations))
+    return tuple(statements)
 
 
 def _created_kind(text: str) -> str | None:

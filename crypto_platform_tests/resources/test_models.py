@@ -19,7 +19,7 @@ from crypto_platform.fear_and_greed import FearAndGreedDay, keep_fear_and_greed
 from crypto_platform.models import MODELS, column_schema, make_models
 from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.warehouse import Session, Warehouse
-from crypto_platform.resources.warehouse_sql import duckdb_creation, model_statement
+from crypto_platform.resources.warehouse_sql import duckdb_relations, model_statement
 from crypto_platform_tests.replay import (
     RecordedDay,
     needs_recorded,
@@ -684,7 +684,7 @@ def test_a_check_finds_what_breaks_its_promise(
 def test_every_column_of_a_model_is_described_and_its_origin_is_known(
     warehouse: DuckDBWarehouse,
 ) -> None:
-    created = duckdb_creation().relations
+    created = duckdb_relations()
     for model in MODELS:
         (row,) = warehouse.query(
             "SELECT LISTAGG(column_name, ' ') AS names FROM information_schema.columns "

@@ -12,6 +12,7 @@ from sqlglot import exp
 from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.warehouse_sql import (
     duckdb_creation,
+    duckdb_relations,
     duckdb_sql,
     filled,
     only_reads,
@@ -81,6 +82,7 @@ def test_duckdb_gets_every_table_and_view(warehouse: DuckDBWarehouse) -> None:
         "market_sentiment",
         "model_inputs",
     }
+    assert {row["relation"] for row in rows} == duckdb_relations()
 
 
 def test_every_table_the_view_and_every_column_say_in_duckdb_what_they_mean(
@@ -116,7 +118,7 @@ def test_creating_again_keeps_what_is_there(
     warehouse.load(HISTORICAL, [manifest], lake.root)
 
     with duckdb.connect(warehouse.path) as connection:
-        for sql in duckdb_creation().statements:
+        for sql in duckdb_creation():
             connection.execute(sql)
 
     assert warehouse.query("SELECT coin_id FROM prices") == [{"coin_id": "bitcoin"}]
