@@ -37,20 +37,7 @@ from dagster._core.storage.tags import (
 from dagster._utils.schedules import schedule_execution_time_iterator
 from dagster_shared.error import SerializableErrorInfo
 
-from crypto_platform.alerts import (
-    FORGET_AFTER,
-    UNPARTITIONED,
-    WITHIN,
-    AlertState,
-    BackfillFailed,
-    CheckEvaluated,
-    Event,
-    FreshnessChanged,
-    RunEnded,
-    ScheduleJudged,
-    ScheduleMark,
-    stream_of,
-)
+from crypto_platform.alerts import FORGET_AFTER, AlertState, ScheduleMark
 from crypto_platform.checks import (
     BY_THE_CLOCK,
     FAULTS,
@@ -58,6 +45,17 @@ from crypto_platform.checks import (
     WHAT_TO_DO,
 )
 from crypto_platform.healing import HEAL_TAG
+from crypto_platform.troubles import (
+    UNPARTITIONED,
+    WITHIN,
+    BackfillFailed,
+    CheckEvaluated,
+    Event,
+    FreshnessChanged,
+    RunEnded,
+    ScheduleJudged,
+    stream_of,
+)
 
 SETTLED_AFTER = timedelta(seconds=10)
 """Age from which an event counts: by then, what was written at the same time can be read too, and

@@ -17,16 +17,14 @@ from crypto_platform.checks import (
     check_result,
     check_results,
     check_specs,
-    judge_load,
     judge_raw,
-    judge_revisions,
     partition_range,
-    reconcile,
     stop_if_blocked,
 )
 from crypto_platform.estimate import estimate
 from crypto_platform.failures import RETRIES
 from crypto_platform.freshness import freshness_policy
+from crypto_platform.load_judgement import judge_load, judge_revisions, reconcile
 from crypto_platform.metadata import (
     PRICE_COLUMNS,
     RAW_COLUMNS,

@@ -1,16 +1,15 @@
-"""Asset checks: what must hold of the data, judged where it is made.
+"""Asset checks: what must hold of the data, and what is said where it does not.
 
 A check is a value, and a judgement is a list of findings; a check's result names the partitions
 and coins at fault, since a run may be of many partitions. Severity means something: an ERROR
-alerts, and stops what comes after it where the check blocks; a WARN informs. What is judged by the
-clock instead of by a load is in ``freshness``.
+alerts, and stops what comes after it where the check blocks; a WARN informs. Files are judged in
+``file_judgement``, loads in ``load_judgement``, and what the clock judges in ``freshness``.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from itertools import accumulate, groupby
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -18,14 +17,13 @@ import dagster as dg
 from crypto_platform.failures import PermanentFailure
 from crypto_platform.manifests import Manifest
 from crypto_platform.metadata import PRICE_COLUMNS, markdown_table
-from crypto_platform.resources.warehouse import Revisions, Row, Session
-from crypto_platform.resources.warehouse_sql import statement
 from crypto_platform.streams import Stream, Window
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 ERROR = dg.AssetCheckSeverity.ERROR
+
 WARN = dg.AssetCheckSeverity.WARN
 
 PARTITIONS_AT_FAULT = "partitions"
@@ -71,24 +69,9 @@ STREAMS_TOLERANCE = 0.05
 STREAMS_CONTRADICTION = 0.25
 """No market moves so far in ten minutes and keeps the daily price: one of the streams is wrong."""
 
-_SPACINGS = {
-    "daily": timedelta(days=1),
-    "hourly": timedelta(hours=1),
-    "5-minute": timedelta(minutes=5),
-}
+SHOWN = 20
+"""How many faults are told in full, of a result or of a window."""
 
-# How engines call the types that the price columns are declared with.
-_TYPES = {
-    "string": {"VARCHAR", "TEXT"},
-    "timestamp": {"TIMESTAMP", "TIMESTAMP_NTZ"},
-    "double": {"DOUBLE", "FLOAT"},
-}
-
-_KEY = ("coin_id", "vs_currency", "price_at")
-
-_CAN_CHANGE = ("price", "market_cap", "total_volume", "granularity")
-
-_SHOWN = 20
 _NAMED = 5
 
 
@@ -147,24 +130,28 @@ SCHEMA = Check(
     "are at fault, materialize transformed_prices again.",
     blocking=True,
 )
+
 KEYS = Check(
     "keys",
     "Every row has its key (coin_id, vs_currency, price_at), and no key comes twice.",
     _AGAIN,
     blocking=True,
 )
+
 STAMPS = Check(
     "stamps",
     "Every price_at lies inside its window: from its start up to, and not at, its end.",
     _AGAIN,
     blocking=True,
 )
+
 PRICES = Check(
     "prices",
     "Every price is positive and finite.",
     _AGAIN,
     blocking=True,
 )
+
 CAPS_AND_VOLUMES = Check(
     "caps_and_volumes",
     "Market cap and volume are not negative, and finite; null and zero are the API's own. A "
@@ -172,6 +159,7 @@ CAPS_AND_VOLUMES = Check(
     "Nothing: leave such values out where you compute with caps and volumes.",
     severity=WARN,
 )
+
 POINTS = Check(
     "points",
     f"Completeness over time: a coin's window has at least {LEAST_SHARE_OF_POINTS:.0%} of the "
@@ -180,6 +168,7 @@ POINTS = Check(
     "Materialize the window again, from raw_prices on, while the API still has it so fine.",
     severity=WARN,
 )
+
 ROW_COUNTS = Check(
     "row_counts",
     "Row counts reconcile from raw to transformed to warehouse: each point is a row, is folded "
@@ -187,6 +176,7 @@ ROW_COUNTS = Check(
     _AGAIN,
     blocking=True,
 )
+
 COINS = Check(
     "coins",
     "Completeness over coins: each tracked coin has prices in the window, or the reason why not "
@@ -195,6 +185,7 @@ COINS = Check(
     "Materialize the partitions named again, from raw_prices on; take a coin that is dead out of "
     "TRACKED_COINS.",
 )
+
 PRICE_JUMPS = Check(
     "price_jumps",
     f"No price jumps: a log return lies within {JUMP_IN_DEVIATIONS} robust standard deviations (by "
@@ -203,6 +194,7 @@ PRICE_JUMPS = Check(
     "Compare the price with another source; the API may correct it when asked again.",
     severity=WARN,
 )
+
 STREAMS_AGREE = Check(
     "streams_agree",
     "The daily price and the intra-day one nearest to 00:00 UTC, at most ten minutes from it, "
@@ -211,6 +203,7 @@ STREAMS_AGREE = Check(
     "Materialize the day in historical and the window in intra_day again, from raw_prices on.",
     severity=WARN,
 )
+
 REVISIONS = Check(
     "revisions",
     "The load changed no value that stood in the warehouse, and took none out. A warning: sources "
@@ -221,7 +214,9 @@ REVISIONS = Check(
 )
 
 RAW_CHECKS = (COINS,)
+
 TRANSFORMED_CHECKS = (SCHEMA, KEYS, STAMPS, PRICES, CAPS_AND_VOLUMES, POINTS, ROW_COUNTS)
+
 WAREHOUSE_CHECKS = (
     SCHEMA,
     KEYS,
@@ -294,7 +289,7 @@ def check_result(check: Check, findings: Sequence[Finding], judged: str) -> dg.A
             "found": markdown_table(
                 [
                     {"partition": one.partition, "coin": one.coin_id or "", "fault": one.fault}
-                    for one in findings[:_SHOWN]
+                    for one in findings[:SHOWN]
                 ]
             ),
         }
@@ -369,120 +364,19 @@ def judge_raw(stream: Stream, manifests: Iterable[Manifest], coins: Sequence[str
     return findings
 
 
-def judge_prices(prices: Mapping[Window, Sequence["pa.Table"]], stream: Stream) -> list[Finding]:
-    """What is wrong with the prices of transformed windows; all of them are judged at once.
-
-    Args:
-        prices: The rows of each window, file by file.
-        stream: The stream of the windows.
-    """
-    # Loading the definitions must not pay for it.
-    import pyarrow as pa  # noqa: PLC0415
-
-    windows = list(prices)
-    findings, sound = [], []
-    for place, window in enumerate(windows):
-        for table in prices[window]:
-            faults = _schema_faults(_types(table.schema), _PARQUET_TYPES)
-            partition = stream.partition_key(window)
-            findings += [Finding(SCHEMA, partition, None, fault) for fault in faults]
-            # What lacks a column cannot be judged by it.
-            if not faults:
-                found_in = pa.repeat(pa.scalar(place, pa.int32()), table.num_rows)
-                declared = table.select([column.name for column in PRICE_COLUMNS.columns])
-                sound.append(declared.append_column("window", found_in))
-    if sound:
-        together = pa.concat_tables(sound, promote_options="permissive")
-        judged = _Judged(together, stream, windows)
-        findings += [*_row_findings(judged), *_point_findings(judged)]
-    return findings
-
-
-def judge_load(
-    session: Session, stream: Stream, windows: Sequence[Window], coins: Sequence[str], currency: str
-) -> list[Finding]:
-    """What is wrong with the windows of a load, as they stand in the warehouse.
-
-    Args:
-        session: A session that need only read.
-        stream: The stream of the windows.
-        windows: The windows that were loaded.
-        coins: The coins that are tracked.
-        currency: The currency of their prices.
-    """
-    start = min(window.start for window in windows)
-    end = max(window.end for window in windows)
-    columns = session.execute(_sql("columns_of_table"), [stream.table])
-    wrong = _schema_faults({row["name"]: row["type"] for row in columns}, _TYPES)
-    findings = [Finding(SCHEMA, "", None, f"{stream.table}: {fault}") for fault in wrong]
-    if findings:
-        return findings
-    for row in session.execute(_sql("faulty_rows", stream), [start, end] * 3):
-        check = next(one for one in WAREHOUSE_CHECKS if one.name == row["broken"])
-        at = row["price_at"]
-        fault = f"{row['fault']} at {_moment(at)}"
-        findings.append(Finding(check, _partition(stream, at), row["coin_id"], fault))
-    findings += _coins_in_ledger(session, stream, windows, coins, currency)
-    findings += _jumps(session, stream, start, end)
-    findings += _disagreements(session, stream, start, end)
-    return findings
-
-
-def reconcile(
-    stream: Stream, manifests: Sequence[Manifest], session: Session
-) -> tuple[list[Finding], str]:
-    """Whether the warehouse has as many prices as the manifests; with the counts in words."""
-    start = min(manifest.window.start for manifest in manifests)
-    end = max(manifest.window.end for manifest in manifests)
-    expected = sum(manifest.points for manifest in manifests)
-    (standing,) = session.execute(_sql("rows_of_windows", stream), [start, end])
-    rejected = sum(file.rows for manifest in manifests for file in manifest.files_of("rejected"))
-    counts = (
-        f"{len(manifests):,} window(s), {expected:,} prices and {rejected:,} rejected points in "
-        f"the transformed lake, {standing['prices']:,} prices in {stream.table}"
-    )
-    if standing["prices"] == expected:
-        return [], counts
-    windows = [manifest.window for manifest in manifests]
-    return [Finding(ROW_COUNTS, partition_range(stream, windows), None, counts)], counts
-
-
-def judge_revisions(stream: Stream, revisions: Revisions) -> list[Finding]:
-    """What a load changed of prices that people may have used already; one finding a window.
-
-    Args:
-        stream: The stream that was loaded.
-        revisions: What the load revised.
-    """
-    examples: dict[str, list[str]] = {}
-    for row in revisions.examples:
-        examples.setdefault(_partition(stream, row["price_at"]), []).append(_change(row))
-    findings = []
-    for start, count in sorted(revisions.by_window.items()):
-        partition = _partition(stream, start)
-        fault = "; ".join([f"{count:,} observation(s) revised", *examples.get(partition, ())])
-        findings.append(Finding(REVISIONS, partition, None, fault))
-    return findings
-
-
 def partition_range(stream: Stream, windows: Sequence[Window]) -> str:
     """A run's partitions as Dagster writes a range, or the only one."""
     keys = [stream.partition_key(window) for window in windows]
     return keys[0] if len(keys) == 1 else f"{keys[0]}...{keys[-1]}"
 
 
-_PARQUET_TYPES = {
-    "string": {"string", "large_string"},
-    "timestamp": {"timestamp[us, tz=UTC]", "timestamp[ns, tz=UTC]", "timestamp[ms, tz=UTC]"},
-    "double": {"double"},
-}
+def schema_faults(columns: Mapping[str, str], types: Mapping[str, set[str]]) -> list[str]:
+    """Which of the declared columns of prices are missing or of another type, in words.
 
-
-def _types(schema: "pa.Schema") -> dict[str, str]:
-    return {name: str(kind) for name, kind in zip(schema.names, schema.types, strict=True)}
-
-
-def _schema_faults(columns: Mapping[str, str], types: Mapping[str, set[str]]) -> list[str]:
+    Args:
+        columns: The type of each column there is, as the engine calls it.
+        types: For each declared type what the engine may call it.
+    """
     faults = []
     for column in PRICE_COLUMNS.columns:
         found = columns.get(column.name)
@@ -493,255 +387,8 @@ def _schema_faults(columns: Mapping[str, str], types: Mapping[str, set[str]]) ->
     return faults
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """Prices of some windows.
-
-    Attributes:
-        prices: The rows, with ``window``: the place in ``windows`` of the one each was found in.
-        stream: The stream of the windows.
-        windows: The windows.
-    """
-
-    prices: "pa.Table"
-    stream: Stream
-    windows: Sequence[Window]
-
-    def findings(
-        self,
-        check: Check,
-        broken: "pa.Table",
-        told: Callable[[Row], str],
-        most: int | None = None,
-    ) -> list[Finding]:
-        """What is wrong in each of the rows ``broken``, in words.
-
-        Args:
-            check: The check that found them.
-            broken: Rows, with their ``window`` and ``coin_id``.
-            told: Says what is wrong with a row.
-            most: How many rows of a window are told; None for all.
-        """
-        if not broken.num_rows:
-            return []
-        rows = broken.sort_by([("window", "ascending"), ("coin_id", "ascending")])
-        of_windows = groupby(rows["window"].to_pylist())
-        counts = [len(list(of_window)) for _, of_window in of_windows]
-        starts = accumulate(counts, initial=0)
-        # All rows of a run may be broken: only what is told is made into objects.
-        shown = [
-            row
-            for start, count in zip(starts, counts, strict=False)
-            for row in rows.slice(start, count if most is None else min(count, most)).to_pylist()
-        ]
-        return [
-            Finding(
-                check,
-                self.stream.partition_key(self.windows[row["window"]]),
-                row["coin_id"],
-                told(row),
-            )
-            for row in shown
-        ]
-
-
-def _row_findings(judged: _Judged) -> list[Finding]:
-    import pyarrow as pa  # noqa: PLC0415 - as above
-    import pyarrow.compute as pc  # noqa: PLC0415
-
-    table = judged.prices
-    no = False
-
-    def broken(check: Check, which: Any, told: Callable[[Row], str]) -> list[Finding]:
-        rows = table.filter(which)
-        return judged.findings(check, rows, lambda row: f"{told(row)} at {_at(row)}", _SHOWN)
-
-    def not_from_zero(column: str) -> Any:
-        values = table[column]
-        return pc.fill_null(pc.or_(pc.less(values, 0.0), pc.invert(pc.is_finite(values))), no)
-
-    def of_window(edges: Iterable[datetime]) -> Any:
-        return pa.array(edges, pa.timestamp("us", tz="UTC")).take(table["window"])
-
-    prices, stamps = table["price"], table["price_at"]
-    inside = pc.and_(
-        pc.greater_equal(stamps, of_window(window.start for window in judged.windows)),
-        pc.less(stamps, of_window(window.end for window in judged.windows)),
-    )
-    positive = pc.and_(pc.greater(prices, 0.0), pc.is_finite(prices))
-    null_key = pc.or_(
-        pc.or_(pc.is_null(table["coin_id"]), pc.is_null(table["vs_currency"])), pc.is_null(stamps)
-    )
-    counted = table.group_by(["window", *_KEY]).aggregate([([], "count_all")])
-    repeated = counted.filter(pc.greater(counted["count_all"], 1))
-    return [
-        *broken(
-            KEYS,
-            null_key,
-            lambda row: f"the key of {row['coin_id']} in {row['vs_currency']} lacks a part",
-        ),
-        *judged.findings(
-            KEYS,
-            repeated,
-            lambda row: f"the key is there {row['count_all']} times at {_at(row)}",
-            _SHOWN,
-        ),
-        *broken(
-            STAMPS,
-            pc.invert(pc.fill_null(inside, no)),
-            lambda _: "a price stands outside its window",
-        ),
-        *broken(PRICES, pc.invert(pc.fill_null(positive, no)), lambda row: f"price {row['price']}"),
-        *broken(
-            CAPS_AND_VOLUMES,
-            pc.or_(not_from_zero("market_cap"), not_from_zero("total_volume")),
-            lambda row: f"market cap {row['market_cap']}, volume {row['total_volume']}",
-        ),
-    ]
-
-
-def _point_findings(judged: _Judged) -> list[Finding]:
-    import pyarrow as pa  # noqa: PLC0415 - as above
-    import pyarrow.compute as pc  # noqa: PLC0415
-
-    length = judged.stream.window_length
-    promised = {name: max(1, length // spacing) for name, spacing in _SPACINGS.items()}
-    coins = judged.prices.group_by(["window", "coin_id", "granularity"])
-    counted = coins.aggregate([([], "count_all")])
-    kind = pc.index_in(counted["granularity"], pa.array(list(promised)))
-    least = pa.array([LEAST_SHARE_OF_POINTS * points for points in promised.values()])
-    # A granularity that nobody knows promises nothing that can be compared.
-    few = pc.less(counted["count_all"], pc.fill_null(least.take(kind), math.inf))
-
-    def told(row: Row) -> str:
-        granularity = row["granularity"]
-        if granularity not in promised:
-            return f"the granularity {granularity!r} is not one of {', '.join(promised)}"
-        return f"{row['count_all']} of about {promised[granularity]} {granularity} points"
-
-    return judged.findings(POINTS, counted.filter(few), told)
-
-
-def _coins_in_ledger(
-    session: Session, stream: Stream, windows: Sequence[Window], coins: Sequence[str], currency: str
-) -> list[Finding]:
-    start = min(window.start for window in windows)
-    end = max(window.end for window in windows)
-    about = [stream.name, currency, start, end]
-    by_coin = {row["coin_id"]: row for row in session.execute(_sql("ledger_by_coin"), about)}
-    findings = []
-    for coin in sorted({*coins, *(coin for coin, row in by_coin.items() if row["failed"])}):
-        row = by_coin.get(coin, {"windows": 0, "failed": 0})
-        unexplained = coin in coins and row["windows"] < len(windows)
-        if not unexplained and not row["failed"]:
-            continue
-        told = {
-            one["window_start"]: one
-            for one in session.execute(_sql("ledger_of_coin"), [*about, coin])
-        }
-        if unexplained:
-            findings += [
-                Finding(
-                    COINS,
-                    stream.partition_key(window),
-                    coin,
-                    # A run may ask for some coins only; raw_prices judges those it asked for.
-                    "it is tracked, and neither here nor explained: pending. Healing asks for "
-                    f"it; or materialize {stream.name}/raw_prices and what follows it",
-                    WARN,
-                )
-                for window in windows
-                if window.start not in told
-            ]
-        findings += [
-            Finding(COINS, _partition(stream, at), coin, f"failed: {one['reason']}", WARN)
-            for at, one in told.items()
-            if one["status"] == "failed"
-        ]
-    return findings
-
-
-def _jumps(session: Session, stream: Stream, start: datetime, end: datetime) -> list[Finding]:
-    rows = session.execute(
-        _sql("price_jumps", stream),
-        [
-            start - LOOK_BACK_IN_WINDOWS * stream.window_length,
-            end,
-            start,
-            LEAST_RETURNS,
-            SMALLEST_JUMP,
-            JUMP_IN_DEVIATIONS,
-        ],
-    )
-    return [
-        Finding(
-            PRICE_JUMPS,
-            _partition(stream, row["price_at"]),
-            row["coin_id"],
-            f"from {row['price_before']!r} at {_moment(row['before_at'])} to {row['price']!r} at "
-            f"{_moment(row['price_at'])}, {row['price'] / row['price_before'] - 1:+.1%}",
-        )
-        for row in rows
-    ]
-
-
-def _disagreements(
-    session: Session, stream: Stream, start: datetime, end: datetime
-) -> list[Finding]:
-    rows = session.execute(
-        _sql("disagreements_at_midnight"), [start, end, start, end, STREAMS_TOLERANCE]
-    )
-    return [
-        Finding(
-            STREAMS_AGREE,
-            # Of the two moments, the one that this load is of.
-            _partition(stream, next(m for m in _moments(row) if start <= m < end)),
-            row["coin_id"],
-            f"{row['daily_price']!r} in historical_prices at {_moment(row['midnight'])}, "
-            f"{row['intra_day_price']!r} in intra_day_prices at {_moment(row['seen_at'])}",
-            ERROR if _difference(row) > STREAMS_CONTRADICTION else WARN,
-        )
-        for row in rows
-        if any(start <= moment < end for moment in _moments(row))
-    ]
-
-
-def _moments(row: Row) -> tuple[datetime, datetime]:
-    return row["midnight"], row["seen_at"]
-
-
-def _difference(row: Row) -> float:
-    daily: float = row["daily_price"]
-    return abs(row["intra_day_price"] - daily) / daily if daily else math.inf
-
-
-def _sql(name: str, stream: Stream | None = None) -> str:
-    return statement(name, stream.table if stream else "", file="checks.sql")
-
-
-def _partition(stream: Stream, moment: datetime) -> str:
-    since = (moment - datetime(1970, 1, 1, tzinfo=UTC)) % stream.window_length
-    return stream.partition_key(Window(start=moment - since, end=moment))
-
-
-def _change(row: Row) -> str:
-    """An observation, and all that changed of it."""
-    what = f"{row['coin_id']} at {_moment(row['price_at'])}"
-    if row["new_price"] is None:
-        return f"{what}: gone, its price was {row['old_price']!r}"
-    changes = [
-        f"{name} from {row[f'old_{name}']!r} to {row[f'new_{name}']!r}"
-        for name in _CAN_CHANGE
-        if row[f"old_{name}"] != row[f"new_{name}"]
-    ]
-    return f"{what}: {', '.join(changes)}"
-
-
-def _at(row: Row) -> str:
-    return _moment(row["price_at"])
-
-
-def _moment(moment: datetime | None) -> str:
+def at_moment(moment: datetime | None) -> str:
+    """A moment in the words of a fault."""
     return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "no moment"
 
 

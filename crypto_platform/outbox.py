@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from crypto_platform.alerts import Alert, Incident, describe_partitions
+from crypto_platform.alerts import Alert, Incident
 from crypto_platform.resources.alerts import Alerts
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.settings import Settings
+from crypto_platform.troubles import describe_partitions
 
 _COLORS = {"error": "red", "info": "green"}
 

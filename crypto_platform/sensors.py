@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import BaseModel
 
-from crypto_platform.alerts import FORGET_AFTER, Alert, AlertState, Voice, follow
+from crypto_platform.alerts import FORGET_AFTER, Alert, AlertState, Voice
+from crypto_platform.incidents import follow
 from crypto_platform.redaction import Secrets
 from crypto_platform.resources.alerts import Alerts
 from crypto_platform.settings import Settings

@@ -10,7 +10,8 @@ from itertools import accumulate, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from crypto_platform.checks import ROW_COUNTS, Finding, judge_prices
+from crypto_platform.checks import ROW_COUNTS, Finding
+from crypto_platform.file_judgement import judge_prices
 from crypto_platform.manifests import Absence, LakeFile, Manifest
 from crypto_platform.resources.lake import Lake, from_json_lines
 from crypto_platform.streams import DATASETS, Dataset, Stream, Window

@@ -9,26 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_platform.alerts import (
-    BODY_LIMIT,
-    SUBJECT_LIMIT,
-    Alert,
-    AlertState,
+from crypto_platform.alerts import BODY_LIMIT, SUBJECT_LIMIT, Alert, AlertState, Incident, Voice
+from crypto_platform.incidents import follow
+from crypto_platform.redaction import Secrets
+from crypto_platform.resources.alerts import Alerts
+from crypto_platform.sensors import watch_instance
+from crypto_platform.troubles import (
     CheckEvaluated,
     Event,
     FreshnessChanged,
-    Incident,
     Mended,
     RunEnded,
     ScheduleJudged,
     Trouble,
-    Voice,
-    follow,
     readings,
 )
-from crypto_platform.redaction import Secrets
-from crypto_platform.resources.alerts import Alerts
-from crypto_platform.sensors import watch_instance
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 RAW, LOADED = "intra_day/raw_prices", "intra_day/snowflake_prices"

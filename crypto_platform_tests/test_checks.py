@@ -32,10 +32,10 @@ from crypto_platform.checks import (
     Finding,
     check_result,
     fault_names,
-    judge_prices,
     judge_raw,
 )
 from crypto_platform.definitions import build_definitions
+from crypto_platform.file_judgement import judge_prices
 from crypto_platform.manifests import Absence, Manifest
 from crypto_platform.resources.lake import from_json_lines, to_json_lines
 from crypto_platform.resources.transform import LocalTransform

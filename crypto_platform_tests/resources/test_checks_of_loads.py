@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from crypto_platform.checks import ERROR, WARN, Finding, judge_load, reconcile
+from crypto_platform.checks import ERROR, WARN, Finding
+from crypto_platform.load_judgement import judge_load, reconcile
 from crypto_platform.manifests import Manifest
 from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.warehouse import Warehouse
