@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
@@ -18,9 +18,6 @@ from crypto_platform.failures import PermanentFailure
 from crypto_platform.manifests import Manifest
 from crypto_platform.metadata import PRICE_COLUMNS, markdown_table
 from crypto_platform.streams import Stream, Window
-
-if TYPE_CHECKING:
-    pass
 
 ERROR = dg.AssetCheckSeverity.ERROR
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from crypto_platform.checks import (
     COINS,
@@ -30,10 +29,6 @@ from crypto_platform.manifests import Manifest
 from crypto_platform.resources.warehouse import Revisions, Row, Session
 from crypto_platform.resources.warehouse_sql import statement
 from crypto_platform.streams import Stream, Window
-
-if TYPE_CHECKING:
-    pass
-
 
 # How engines call the types that the price columns are declared with.
 _TYPES = {

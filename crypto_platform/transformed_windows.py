@@ -116,18 +116,14 @@ def _collect(
     }
     for finding in judge_prices(prices, stream):
         findings[finding.partition].append(finding)
+
+    def told(one: tuple[Manifest, list[_Output]]) -> TransformedWindow:
+        manifest, written = one
+        judged = findings[stream.partition_key(manifest.window)]
+        return _transformed_window(lake, stream, manifest, run_id, outputs=written, judged=judged)
+
     # Side by side: where something was rejected, the raw files are read again.
-    return lake.raw.each(
-        lambda one: _transformed_window(
-            lake,
-            stream,
-            one[0],
-            run_id,
-            outputs=one[1],
-            judged=findings[stream.partition_key(one[0].window)],
-        ),
-        zip(raw, outputs, strict=True),
-    )
+    return lake.raw.each(told, zip(raw, outputs, strict=True))
 
 
 def _outputs(lake: Lake, stream: Stream, raw: Manifest, run_id: str) -> list[_Output]:

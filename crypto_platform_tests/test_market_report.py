@@ -21,21 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto_platform import pictures
+from crypto_platform.day_series import correlation
 from crypto_platform.definitions import build_definitions
-from crypto_platform.market_report import (
-    LATEST,
-    Facts,
-    Panel,
-    correlation,
-    panels,
-    read_facts,
-    render,
-    report_metadata,
-    sparkline_rows,
-    tiles,
-    write_report,
-)
+from crypto_platform.market_facts import Facts, read_facts
+from crypto_platform.market_report import LATEST, render, report_metadata, write_report
 from crypto_platform.models import make_models
+from crypto_platform.report_panels import Panel, panels, sparkline_rows, tiles
 from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.lake import Lake
 from crypto_platform.resources.warehouse import Warehouse

@@ -1,6 +1,6 @@
 """A layer of the lake in a bucket, where it differs from one in a folder."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -10,11 +10,9 @@ from crypto_platform.resources.lake import MANIFEST_NAME, LakeRefusedError, Laye
 from crypto_platform.streams import HISTORICAL
 from crypto_platform_tests.aws.account import RAW_BUCKET, client
 from crypto_platform_tests.aws.permissions import acting
+from crypto_platform_tests.resources.test_lake import FOLDER, WINDOW, manifest_naming
 
 pytestmark = pytest.mark.integration
-
-WINDOW = HISTORICAL.window("2026-11-22")
-FOLDER = "historical_data/date=2026-11-22"
 
 
 @pytest.fixture
@@ -29,17 +27,7 @@ def all_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def committed(layer: Layer, run_id: str) -> Manifest:
-    path = f"{FOLDER}/run={run_id}/prices.json.gz"
-    layer.put(path, run_id.encode())
-    manifest = Manifest(
-        stream=HISTORICAL.name,
-        window=WINDOW,
-        run_id=run_id,
-        written_at=datetime(2026, 11, 23, tzinfo=UTC),
-        coins=1,
-        points=1,
-        files=(layer.describe_file("prices", path, 1, run_id.encode()),),
-    )
+    manifest = manifest_naming(layer, run_id.encode(), run_id=run_id)
     layer.commit(HISTORICAL, [manifest])
     return manifest
 
@@ -64,8 +52,8 @@ def test_what_two_commits_ago_counted_is_swept_and_a_marker_of_a_folder_is_not(
 
     assert layer.paths(FOLDER) == [
         f"{FOLDER}/{MANIFEST_NAME}",
-        f"{FOLDER}/run=second/prices.json.gz",
-        f"{FOLDER}/run=third/prices.json.gz",
+        f"{FOLDER}/run=second/prices-0.json.gz",
+        f"{FOLDER}/run=third/prices-0.json.gz",
     ]
     assert layer.manifest(HISTORICAL, WINDOW) == manifest
 

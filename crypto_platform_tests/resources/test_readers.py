@@ -2,8 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-from crypto_platform.market_report import panels, read_facts, render
+from crypto_platform.market_facts import read_facts
+from crypto_platform.market_report import render
 from crypto_platform.price_frames import GRANULARITIES, price_frame
+from crypto_platform.report_panels import panels
 from crypto_platform.resources.warehouse import Warehouse
 from crypto_platform_tests.test_market_report import NEWEST, fill
 
