@@ -5,9 +5,9 @@ are read by their place in the event log; what happened in a run is read from th
 and checks outside of runs share the log of no run.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
@@ -21,10 +21,7 @@ from dagster._core.execution.backfill import (
 from dagster._core.instance.utils import RUNLESS_RUN_ID
 from dagster._core.scheduler.instigation import (
     InstigatorState,
-    InstigatorTick,
     InstigatorType,
-    ScheduleInstigatorData,
-    TickStatus,
 )
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
@@ -34,8 +31,6 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
     WILL_RETRY_TAG,
 )
-from dagster._utils.schedules import schedule_execution_time_iterator
-from dagster_shared.error import SerializableErrorInfo
 
 from crypto_platform.alerts import FORGET_AFTER, AlertState, ScheduleMark
 from crypto_platform.checks import (
@@ -44,7 +39,9 @@ from crypto_platform.checks import (
     PARTITIONS_AT_FAULT,
     WHAT_TO_DO,
 )
-from crypto_platform.healing import HEAL_TAG
+from crypto_platform.heal_runs import HEAL_TAG
+from crypto_platform.root_causes import error_chain, root_cause
+from crypto_platform.schedule_times import ScheduleTimes, in_utc
 from crypto_platform.troubles import (
     UNPARTITIONED,
     WITHIN,
@@ -54,21 +51,14 @@ from crypto_platform.troubles import (
     FreshnessChanged,
     RunEnded,
     ScheduleJudged,
-    stream_of,
 )
 
 SETTLED_AFTER = timedelta(seconds=10)
 """Age from which an event counts: by then, what was written at the same time can be read too, and
 Dagster has said whether it will retry the run."""
 
-TICK_GRACE = timedelta(minutes=10)
-"""How late a schedule may tick."""
-
 RUNS_A_TICK = 40
 OTHER_EVENTS_A_TICK = 200
-TIMES_A_TICK = 500
-
-_WRAPPERS = ("DagsterExecutionStepExecutionError",)
 
 
 @dataclass(frozen=True)
@@ -178,7 +168,7 @@ class EventReader:
         except Exception as error:  # noqa: BLE001 - one odd run must not silence all after it
             return RunEnded(
                 run_id=run_id,
-                at=_time(entry.timestamp),
+                at=in_utc(entry.timestamp),
                 job=entry.job_name or "a job",
                 succeeded=entry.dagster_event_type == dg.DagsterEventType.RUN_SUCCESS,
                 cause=f"What happened in the run could not be read: {error!r}",
@@ -217,7 +207,7 @@ class EventReader:
         other_steps = sorted(set(failed_steps) - {self._step(key) for key in failed_assets})
         return RunEnded(
             run_id=run_id,
-            at=_time(entry.timestamp),
+            at=in_utc(entry.timestamp),
             job=_job(run.job_name, planned),
             succeeded=succeeded,
             will_retry=run.tags.get(WILL_RETRY_TAG) == "true",
@@ -228,7 +218,7 @@ class EventReader:
             done=done,
             broken={name: partitions for name, partitions in sorted(broken.items()) if partitions},
             failed=(*failed_names, *(f"op {step}" for step in other_steps)),
-            cause=_cause(entry, steps),
+            cause=root_cause(entry, steps),
             checks=self._checks(run),
         )
 
@@ -258,7 +248,7 @@ class EventReader:
         what_to_do = found.metadata.get(WHAT_TO_DO)
         return CheckEvaluated(
             identity=f"{name}/{found.partition or ''}/{identity}",
-            at=_time(entry.timestamp),
+            at=in_utc(entry.timestamp),
             check=name,
             passed=found.passed,
             is_error=found.severity == dg.AssetCheckSeverity.ERROR,
@@ -286,9 +276,9 @@ class EventReader:
         events: list[Event] = [
             BackfillFailed(
                 backfill=backfill.backfill_id,
-                at=_time(end),
+                at=in_utc(end),
                 affected=_wanted(backfill),
-                cause=_chain(backfill.error),
+                cause=error_chain(backfill.error),
             )
             for end, backfill in ended
             if backfill.error
@@ -316,7 +306,7 @@ class EventReader:
             events.append(
                 FreshnessChanged(
                     identity=str(record.storage_id),
-                    at=_time(entry.timestamp),
+                    at=in_utc(entry.timestamp),
                     asset=_name(change.key),
                     state=change.new_state.value,
                 )
@@ -342,7 +332,7 @@ class EventReader:
         for schedule in self.repository.schedule_defs:
             stored = running.get(schedule.name)
             if stored:
-                times = _Times(schedule, stored, self.instance)
+                times = ScheduleTimes(schedule, stored, self.instance)
                 event, mark = times.judge(state.schedules.get(schedule.name), self.now)
                 marks[schedule.name] = mark
                 if event or schedule.name in late:
@@ -382,94 +372,7 @@ class EventReader:
         return definition.node_def.name if definition else key.to_python_identifier()
 
     def _is_settled(self, record: dg.EventLogRecord) -> bool:
-        return _time(record.event_log_entry.timestamp) <= self.now - SETTLED_AFTER
-
-
-@dataclass(frozen=True)
-class _Times:
-    """The times of a schedule that is on: when it was due, and when it ticked."""
-
-    schedule: dg.ScheduleDefinition
-    stored: InstigatorState
-    instance: dg.DagsterInstance
-
-    def judge(
-        self, mark: ScheduleMark | None, now: datetime
-    ) -> tuple[ScheduleJudged | None, ScheduleMark]:
-        """The times that are due since the mark, and the next mark."""
-        cron = repr(self.schedule.cron_schedule)
-        if mark is None or mark.cron != cron:
-            return None, ScheduleMark(cron=cron, until=now)
-        data = self.stored.instigator_data
-        started = data.start_timestamp if isinstance(data, ScheduleInstigatorData) else None
-        since = max(mark.until, _time(started or 0))
-        due = [
-            time
-            for time, _ in zip(
-                takewhile(lambda time: time <= now - TICK_GRACE, self._due(since)),
-                range(TIMES_A_TICK),
-                strict=False,
-            )
-            if time > since
-        ]
-        if not due:
-            return None, mark
-        ticks = self._ticks(due[0], due[-1])
-        missed = tuple(time for time in due if not _in_time(ticks.get(time), time))
-        next_mark = ScheduleMark(cron=cron, until=due[-1])
-        if not missed:
-            return None, next_mark
-        errors = [
-            tick.error for time in missed if (tick := ticks.get(time)) is not None and tick.error
-        ]
-        event = ScheduleJudged(
-            at=now,
-            schedule=self.schedule.name,
-            stream=stream_of([self.schedule.job_name]),
-            missed=missed,
-            ticking=_came(ticks.get(due[-1])),
-            error=_chain(errors[-1]) if errors else "",
-        )
-        return event, next_mark
-
-    def newest(self, now: datetime) -> ScheduleJudged:
-        """Whether the newest time that was due came."""
-        newest = next(self._due(now, ascending=False))
-        tick = self._ticks(newest, newest).get(newest)
-        return ScheduleJudged(at=now, schedule=self.schedule.name, ticking=_came(tick))
-
-    def _due(self, start: datetime, *, ascending: bool = True) -> Iterator[datetime]:
-        times = schedule_execution_time_iterator(
-            start.timestamp(),
-            self.schedule.cron_schedule,
-            self.schedule.execution_timezone or "UTC",
-            ascending=ascending,
-        )
-        return (time.astimezone(UTC) for time in times)
-
-    def _ticks(self, first: datetime, last: datetime) -> dict[datetime, InstigatorTick]:
-        found = self.instance.get_ticks(
-            self.stored.instigator_origin_id,
-            self.stored.selector_id,
-            after=first.timestamp() - 1,
-            before=last.timestamp() + 1,
-        )
-        return {_time(tick.timestamp): tick for tick in found}
-
-
-def _came(tick: InstigatorTick | None) -> bool:
-    return tick is not None and tick.status in (TickStatus.SUCCESS, TickStatus.SKIPPED)
-
-
-def _in_time(tick: InstigatorTick | None, due: datetime) -> bool:
-    if tick is None or not _came(tick):
-        return False
-    ended = tick.end_timestamp
-    return ended is None or _time(ended) <= due + TICK_GRACE
-
-
-def _time(timestamp: float) -> datetime:
-    return datetime.fromtimestamp(timestamp, UTC)
+        return in_utc(record.event_log_entry.timestamp) <= self.now - SETTLED_AFTER
 
 
 def _name(key: dg.AssetKey) -> str:
@@ -516,29 +419,3 @@ def _named(metadata: Mapping[str, dg.MetadataValue[Any]], name: str) -> frozense
         return frozenset()
     keys = listed.value
     return frozenset(map(str, keys)) if isinstance(keys, list | tuple) else frozenset({str(keys)})
-
-
-def _cause(entry: dg.EventLogEntry, steps: Iterable[dg.EventLogEntry]) -> str:
-    """Why a run failed: what its steps raised, or else what Dagster says of the run."""
-    causes = []
-    for step in steps:
-        failure: Any = step.get_dagster_event().event_specific_data
-        if failure.error:
-            causes.append(_chain(failure.error))
-    if causes:
-        return "\n\n".join(dict.fromkeys(causes))
-    event = entry.get_dagster_event()
-    data: Any = event.event_specific_data
-    error = getattr(data, "error", None)
-    return _chain(error) if error else event.message or ""
-
-
-def _chain(error: SerializableErrorInfo) -> str:
-    """An error and what led to it, from the root outwards, without Dagster's own wrapping."""
-    chain: list[SerializableErrorInfo] = []
-    at: SerializableErrorInfo | None = error
-    while at is not None:
-        chain.append(at)
-        at = at.cause or at.context
-    told = [link for link in chain if link.cls_name not in _WRAPPERS] or chain
-    return "\nwhich led to: ".join(dict.fromkeys(link.message.strip() for link in reversed(told)))

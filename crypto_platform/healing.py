@@ -5,29 +5,18 @@ for comes out. How often a window was tried is read from the runs that tried it,
 no second book to keep, and a person who deletes those runs has it tried anew.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-    SCHEDULE_NAME_TAG,
-)
 
+from crypto_platform.heal_runs import MOST_TRIES, Try, first_scheduled, past_tries
 from crypto_platform.resources.warehouse import Warehouse
 from crypto_platform.resources.warehouse_sql import ledger_statement
 from crypto_platform.streams import Stream, Window
 from lambda_function.spans import windows_a_call
-
-HEAL_TAG = "crypto_platform/heal"
-"""Tag of a run that heals; its value is the number of the try."""
-
-MOST_TRIES = 5
 
 # 30 minutes, 2 hours, 8 hours, a day: five tries last a day and a half, longer than most outages.
 _FIRST_PAUSE = timedelta(minutes=30)
@@ -38,23 +27,6 @@ _LONGEST_PAUSE = timedelta(days=1)
 _WINDOWS_A_RUN_IS_WORTH = 90
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Try:
-    """A healing run that has ended.
-
-    Attributes:
-        coins: What it asked for.
-        first: Start of its first window.
-        last: Start of its last window.
-        at: When it ended.
-    """
-
-    coins: frozenset[str]
-    first: datetime
-    last: datetime
-    at: datetime
 
 
 @dataclass(frozen=True)
@@ -150,7 +122,7 @@ def sick_windows(
         WarehouseBusyError: Another process holds the warehouse.
     """
     (found,) = warehouse.query(ledger_statement("oldest_window"), [stream.name])
-    oldest = found["oldest"] or _first_scheduled(stream, instance)
+    oldest = found["oldest"] or first_scheduled(stream, instance)
     if oldest is None:
         return []
     young = now - stream.may_come_within - stream.window_length
@@ -302,70 +274,6 @@ def select_requests(
             chosen.append(replace(request, coins=fitting))
             calls -= len(fitting)
     return chosen, lacking
-
-
-def raw_prices_config(stream: Stream, coins: Sequence[str]) -> dict[str, Any]:
-    """The run configuration that restricts a stream's run to some coins."""
-    return {"ops": {f"{stream.name}__raw_prices": {"config": {"coins": list(coins)}}}}
-
-
-def coins_of_run(stream: Stream, run: dg.DagsterRun) -> list[str]:
-    """The coins that a run is restricted to; none where it is about all."""
-    config: Any = run.run_config
-    for part in ("ops", f"{stream.name}__raw_prices", "config"):
-        config = config.get(part, {})
-    coins: list[str] = config.get("coins", [])
-    return coins
-
-
-def range_of_run(stream: Stream, tags: Mapping[str, str]) -> Window | None:
-    """The stretch of time that a run with these tags is about; ``None`` for no partition."""
-    first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags.get(PARTITION_NAME_TAG)
-    last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
-    if first is None or last is None:
-        return None
-    return Window(start=stream.window(first).start, end=stream.window(last).end)
-
-
-def past_tries(stream: Stream, instance: dg.DagsterInstance) -> list[Try]:
-    """The healing runs of a stream that have ended."""
-    records = instance.get_run_records(
-        dg.RunsFilter(
-            job_name=stream.name,
-            statuses=[
-                dg.DagsterRunStatus.SUCCESS,
-                dg.DagsterRunStatus.FAILURE,
-                dg.DagsterRunStatus.CANCELED,
-            ],
-            tags={HEAL_TAG: [str(number + 1) for number in range(MOST_TRIES)]},
-        )
-    )
-    tries = []
-    for record in records:
-        run = record.dagster_run
-        about = range_of_run(stream, run.tags)
-        if about:
-            ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else None
-            tries.append(
-                Try(
-                    coins=frozenset(coins_of_run(stream, run)),
-                    first=about.start,
-                    last=about.end - stream.window_length,
-                    at=ended or record.update_timestamp.replace(tzinfo=UTC),
-                )
-            )
-    return tries
-
-
-def _first_scheduled(stream: Stream, instance: dg.DagsterInstance) -> datetime | None:
-    """The first window that the schedule launched a run for, whatever became of it."""
-    runs = instance.get_run_records(
-        dg.RunsFilter(job_name=stream.name, tags={SCHEDULE_NAME_TAG: stream.schedule_name}),
-        limit=1,
-        ascending=True,
-    )
-    about = range_of_run(stream, runs[0].dagster_run.tags) if runs else None
-    return about.start if about else None
 
 
 def _cut_by_tries(

@@ -18,14 +18,11 @@ from dagster._core.storage.tags import (
 from pydantic import AwareDatetime, BaseModel
 
 from crypto_platform.budget import MonthBudget, present_budget
+from crypto_platform.heal_runs import HEAL_TAG, coins_of_run, range_of_run, raw_prices_config
 from crypto_platform.healing import (
-    HEAL_TAG,
     HealRequest,
-    coins_of_run,
     newest_overdue,
     plan_requests,
-    range_of_run,
-    raw_prices_config,
     select_requests,
     sick_windows,
 )

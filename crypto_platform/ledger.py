@@ -12,7 +12,8 @@ import dagster as dg
 
 from crypto_platform.checks import COINS_AT_FAULT, FAULTS, fault_names
 from crypto_platform.failures import RETRIES
-from crypto_platform.healing import MOST_TRIES, SickWindows, sick_windows
+from crypto_platform.heal_runs import MOST_TRIES
+from crypto_platform.healing import SickWindows, sick_windows
 from crypto_platform.ledger_picture import picture
 from crypto_platform.metadata import markdown_table
 from crypto_platform.resources.lake import Lake

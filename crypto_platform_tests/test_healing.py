@@ -8,11 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from crypto_platform.heal_runs import MOST_TRIES, Try
 from crypto_platform.healing import (
-    MOST_TRIES,
     HealRequest,
     SickWindows,
-    Try,
     newest_overdue,
     plan_requests,
     select_requests,

@@ -16,7 +16,8 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from crypto_platform.alert_events import EventReader
 from crypto_platform.alerts import Voice
 from crypto_platform.budget import Consumer, MonthBudget
-from crypto_platform.healing import HEAL_TAG, MOST_TRIES, newest_overdue
+from crypto_platform.heal_runs import HEAL_TAG, MOST_TRIES
+from crypto_platform.healing import newest_overdue
 from crypto_platform.healing_sensor import calls_left
 from crypto_platform.redaction import Secrets
 from crypto_platform.resources.alerts import LocalOutbox
