@@ -57,7 +57,7 @@ def add_partition_metadata(
     """Say something of each partition, in its own materialization.
 
     As ``context.add_asset_metadata`` does, once a partition. That copies all that was said before
-    each time: thousands of partitions take it seconds, tens of thousands minutes.
+    each time, so that it takes the square of the partitions: 1.5 s for 3,650 of them.
 
     Args:
         context: The context of an asset that materializes the partitions.
