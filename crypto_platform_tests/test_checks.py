@@ -38,7 +38,7 @@ from crypto_platform.definitions import build_definitions
 from crypto_platform.file_judgement import judge_prices
 from crypto_platform.manifests import Absence, Manifest
 from crypto_platform.resources.lake import from_json_lines, to_json_lines
-from crypto_platform.resources.transform import LocalTransform
+from crypto_platform.resources.local_transform import LocalTransform
 from crypto_platform.settings import Settings
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream, Window

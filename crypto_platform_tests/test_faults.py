@@ -25,6 +25,7 @@ random schedules of all of it                         the law at the end
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -41,6 +42,7 @@ from hypothesis import strategies as st
 from crypto_platform.definitions import build_definitions
 from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse, _DuckDBSession
 from crypto_platform.resources.lake import Layer
+from crypto_platform.resources.spark_process import SparkProcess
 from crypto_platform.settings import Settings
 from crypto_platform.simulated_market import Fault, SimulatedMarket
 from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
@@ -254,7 +256,7 @@ def die() -> None:
 def killed_within(environment: Mapping[str, str], owner: str, name: str, nth: int) -> None:
     """Materialize, and be killed at the nth call of a function, within what it does."""
     platform = platform_of(environment)
-    parent: Any = {"Path": Path, "Layer": Layer}.get(owner) or __import__(owner, fromlist=["x"])
+    parent: Any = {"Path": Path, "Layer": Layer, "SparkProcess": SparkProcess}[owner]
     function = getattr(parent, name)
     seen = 0
 
@@ -270,6 +272,31 @@ def killed_within(environment: Mapping[str, str], owner: str, name: str, nth: in
 
     setattr(parent, name, call)
     run(platform, HISTORY)
+
+
+# What Python imports first of all in the process of the jobs.
+KILLS_WITHIN_A_JOB = """
+import os, signal
+from glue_jobs import job
+
+append, seen = job._append, []
+
+def call(*arguments):
+    seen.append(arguments)
+    if len(seen) == 2:
+        os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+    append(*arguments)
+
+job._append = call
+"""
+
+
+def killed_within_its_job(environment: Mapping[str, str], folder: Path) -> None:
+    """Materialize, and be killed with the process of the job once that has written the prices."""
+    (folder / "sitecustomize.py").write_text(KILLS_WITHIN_A_JOB)
+    sys.path.insert(0, str(folder))
+    run(platform_of(environment), HISTORY)
 
 
 def killed_at_statement(environment: Mapping[str, str], begins: str, when: str) -> None:
@@ -295,8 +322,7 @@ def killed_at_statement(environment: Mapping[str, str], begins: str, when: str) 
         pytest.param("Path", "write_bytes", 2, id="half of a raw file written"),
         pytest.param("Path", "replace", 2, id="a raw file written under its hidden name"),
         pytest.param("Layer", "put", 1, id="asked, and no record of it"),
-        pytest.param("glue_jobs.job", "run", 1, id="the work order written, and no job run"),
-        pytest.param("glue_jobs.job", "_append", 2, id="the prices written, the rejected not"),
+        pytest.param("SparkProcess", "run", 1, id="the work order written, and no job run"),
         pytest.param("Layer", "_sweep", 5, id="transformed windows half committed"),
     ],
 )
@@ -309,6 +335,22 @@ def test_a_run_killed_within_a_write_is_completed_by_the_next(
     killed.join(PATIENCE)
 
     assert killed.exitcode == -signal.SIGKILL
+    assert_complete_and_true(platform, Truth(HISTORICAL, DAYS[:2], COINS))
+    run(platform, HISTORY)
+    assert_complete_and_true(platform, HISTORY)
+
+
+def test_a_run_killed_within_its_job_is_completed_by_the_next(
+    platform: Platform, tmp_path: Path
+) -> None:
+    run(platform, Truth(HISTORICAL, DAYS[:2], COINS))
+
+    killed = in_a_process(killed_within_its_job, tmp_path)
+    killed.join(PATIENCE)
+
+    assert killed.exitcode == -signal.SIGKILL
+    left = Path(platform.lake.transformed.root).glob("historical_data/*/run=*/*.parquet")
+    assert len(list(left)) == len(DAYS[:2]) + len(DAYS)
     assert_complete_and_true(platform, Truth(HISTORICAL, DAYS[:2], COINS))
     run(platform, HISTORY)
     assert_complete_and_true(platform, HISTORY)

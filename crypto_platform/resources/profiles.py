@@ -10,8 +10,8 @@ from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.glue_transform import GlueTransform
 from crypto_platform.resources.ingestion import LambdaIngestion, LocalIngestion
 from crypto_platform.resources.lake import Lake
+from crypto_platform.resources.local_transform import LocalTransform
 from crypto_platform.resources.snowflake_warehouse import snowflake_warehouse
-from crypto_platform.resources.transform import LocalTransform
 from crypto_platform.settings import Settings
 from crypto_platform.streams import HISTORICAL, INTRA_DAY
 

@@ -3,8 +3,7 @@
 import gzip
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -12,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.dataset as ds
-import pytest
 from hypothesis import strategies as st
 
-from crypto_platform.resources.transform import Engine, LocalTransform, session
+from crypto_platform.resources.local_transform import LocalTransform
+from crypto_platform.resources.spark_engines import Engine
 from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
 
 Record = Mapping[str, Any]
@@ -23,18 +22,6 @@ Row = dict[str, Any]
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = 86_400_000
-
-
-@contextmanager
-def _use_engine(engine: Engine, cache_folder: str) -> Iterator[None]:
-    """Have pyspark's functions make expressions for one engine, in a process that uses both."""
-    # pyspark starts no remote session once it has started a virtual machine.
-    session("sail", cache_folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPARK_CONNECT_MODE_ENABLED", "1")
-        if engine == "spark":
-            patch.delenv("SPARK_CONNECT_MODE_ENABLED")
-        yield
 
 
 def milliseconds(time: datetime) -> int:
@@ -121,11 +108,9 @@ class JobRunner:
         }
         if stream.snapshot_within:
             arguments["snapshots_output"] = str(self.home / "snapshots")
-        with _use_engine(self.engine, self.cache_folder):
-            LocalTransform(engine=self.engine, cache_folder=self.cache_folder).run(
-                stream.job,
-                arguments,
-            )
+        LocalTransform(engine=self.engine, cache_folder=self.cache_folder).run(
+            stream.job, arguments
+        )
 
     def transform(self, records: Sequence[Record], stream: Stream = HISTORICAL) -> list[Row]:
         """The prices that a stream's job makes of records."""
