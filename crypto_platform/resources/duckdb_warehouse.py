@@ -49,10 +49,13 @@ class DuckDBWarehouse(Warehouse):
     Attributes:
         path: The file; it is made on first use.
         patience: Seconds to wait for other processes.
+        cache_folder: What keeps statements in DuckDB's dialect, see ``duckdb_sql``; ``None`` for
+            nothing.
     """
 
     path: str
     patience: float = 60
+    cache_folder: str | None = None
 
     def load(
         self, stream: Stream, manifests: Sequence[Manifest], transformed_root: str
@@ -72,7 +75,7 @@ class DuckDBWarehouse(Warehouse):
 
     def impatient(self) -> Self:
         """See ``Warehouse.impatient``."""
-        return type(self)(path=self.path, patience=_IMPATIENT)
+        return type(self)(path=self.path, patience=_IMPATIENT, cache_folder=self.cache_folder)
 
     def table_uri(self, table: str) -> str:
         """See ``Warehouse.table_uri``."""
@@ -86,15 +89,18 @@ class DuckDBWarehouse(Warehouse):
 
     def _open(self, *, read_only: bool) -> "_DuckDBSession":
         if read_only and Path(self.path).exists():
-            session = _DuckDBSession(self._connect(read_only=True))
+            session = self._session(read_only=True)
             if session.enter():
                 return session
             session.close()
-        session = _DuckDBSession(self._connect(read_only=False))
+        session = self._session(read_only=False)
         if not session.enter():
             session.create_tables()
             session.enter()
         return session
+
+    def _session(self, *, read_only: bool) -> "_DuckDBSession":
+        return _DuckDBSession(self._connect(read_only=read_only), self.cache_folder)
 
     def _connect(self, *, read_only: bool) -> "duckdb.DuckDBPyConnection":
         import duckdb  # noqa: PLC0415 - loading the definitions need not take the time.
@@ -127,8 +133,11 @@ class DuckDBWarehouse(Warehouse):
 class _DuckDBSession:
     """A ``Session`` on a DuckDB file."""
 
-    def __init__(self, connection: "duckdb.DuckDBPyConnection") -> None:
+    def __init__(
+        self, connection: "duckdb.DuckDBPyConnection", cache_folder: str | None = None
+    ) -> None:
         self._connection = connection
+        self._cache_folder = cache_folder
         # Else a zone is the machine's, and the UTC of the files would become its time.
         connection.execute("SET TimeZone = 'UTC'")
         # Else it is most of the machine's; a load that needs more goes on through the disk.
@@ -151,7 +160,8 @@ class _DuckDBSession:
                 self._connection.execute(sql)
 
     def execute(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
-        cursor = self._connection.execute(duckdb_sql(sql), [to_engine(value) for value in params])
+        said = duckdb_sql(sql, self._cache_folder)
+        cursor = self._connection.execute(said, [to_engine(value) for value in params])
         names = [column[0].lower() for column in cursor.description or ()]
         return [
             {name: from_engine(value) for name, value in zip(names, row, strict=True)}

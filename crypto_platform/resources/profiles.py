@@ -61,7 +61,8 @@ PROFILES = {
                 engine=settings.spark, cache_folder=str(_home(settings) / "cache")
             ),
             "warehouse": lambda settings: DuckDBWarehouse(
-                path=str(_home(settings) / "crypto_db.duckdb")
+                path=str(_home(settings) / "crypto_db.duckdb"),
+                cache_folder=str(_home(settings) / "cache" / "sql"),
             ),
         },
         ingestion_kinds=frozenset({"python", "json"}),

@@ -1,14 +1,19 @@
 """The warehouse's SQL: read from ``snowflake_scripts``, and made DuckDB's where DuckDB runs it."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, lru_cache
+from importlib.metadata import version
 from importlib.resources import files
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from crypto_platform.streams import STREAMS
+from lambda_function.lake import put
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -151,12 +156,32 @@ def filled(sql: str, variables: Mapping[str, str]) -> str:
 
 
 @lru_cache(maxsize=256)
-def duckdb_sql(sql: str) -> str:
+def duckdb_sql(sql: str, kept_in: str | None = None) -> str:
     """A statement in Snowflake's dialect as DuckDB takes it.
+
+    Args:
+        sql: The statement.
+        kept_in: A folder that keeps what was made of statements. To make it takes a parser that
+            takes longer to import than a tick takes to load; most processes ask for the same.
 
     Raises:
         ValueError: If it is not one statement of Snowflake's SQL, or DuckDB cannot say it.
     """
+    if kept_in is None:
+        return _made_duckdbs(sql)
+    key = hashlib.sha256(f"{version('sqlglot')}\n{sql}".encode()).hexdigest()
+    file = Path(kept_in) / f"{key}.json"
+    # What is no JSON is what a machine left of it whose power failed.
+    with suppress(OSError, ValueError):
+        return str(json.loads(file.read_bytes())["duckdb"])
+    made = _made_duckdbs(sql)
+    # Without it, the next process takes a little longer.
+    with suppress(OSError):
+        put(str(file), json.dumps({"snowflake": sql, "duckdb": made}).encode())
+    return made
+
+
+def _made_duckdbs(sql: str) -> str:
     import sqlglot  # noqa: PLC0415
     from sqlglot.errors import ErrorLevel, SqlglotError  # noqa: PLC0415
 

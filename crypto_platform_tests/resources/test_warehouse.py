@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import duckdb
@@ -907,6 +909,22 @@ def test_overlapping_windows_cannot_be_loaded_together(
 
     with pytest.raises(ValueError, match="overlap at 2026-11-22 00:00"):
         loaded(duckdb_warehouse, lake, manifest, manifest)
+
+
+def test_a_warehouse_is_opened_again_without_the_parser(tmp_path: Path) -> None:
+    warehouse = DuckDBWarehouse(
+        path=str(tmp_path / "crypto_db.duckdb"), cache_folder=str(tmp_path / "cache")
+    )
+    assert warehouse.summary()
+    script = """
+        import sys
+        from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
+        path, cache_folder = sys.argv[1:]
+        DuckDBWarehouse(path=path, cache_folder=cache_folder).summary()
+        print("sqlglot" in sys.modules)
+    """
+    command = [sys.executable, "-c", dedent(script), warehouse.path, str(warehouse.cache_folder)]
+    assert subprocess.check_output(command, text=True) == "False\n"
 
 
 def test_loading_the_definitions_takes_no_engine() -> None:

@@ -1,8 +1,11 @@
 """The scripts, as text and as what they make of a warehouse."""
 
 import re
+import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
+from textwrap import dedent
 
 import duckdb
 import pytest
@@ -293,6 +296,42 @@ def test_no_unknown_table_gets_into_a_statement(table: str) -> None:
 def test_what_duckdb_cannot_say_is_an_error_and_not_another_query() -> None:
     with pytest.raises(ValueError, match="does not run on DuckDB"):
         duckdb_sql("CREATE TABLE x (y INT COMMENT 'only Snowflake has these')")
+
+
+SNOWFLAKES = "SELECT ZEROIFNULL(price) FROM prices"
+DUCKDBS = "SELECT CASE WHEN price IS NULL THEN 0 ELSE price END FROM prices"
+
+
+def test_what_was_made_of_a_statement_is_read_without_the_parser(tmp_path: Path) -> None:
+    assert duckdb_sql(SNOWFLAKES, str(tmp_path)) == DUCKDBS
+
+    code = """
+        import sys
+        from crypto_platform.resources.warehouse_sql import duckdb_sql
+        print(duckdb_sql(sys.argv[1], sys.argv[2]))
+        assert "sqlglot" not in sys.modules
+    """
+    read = subprocess.check_output(
+        [sys.executable, "-c", dedent(code), SNOWFLAKES, str(tmp_path)], text=True
+    )
+    assert read.strip() == DUCKDBS
+
+
+def test_a_kept_statement_that_is_damaged_is_made_again(tmp_path: Path) -> None:
+    duckdb_sql(SNOWFLAKES, str(tmp_path))
+    [file] = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:20])
+    duckdb_sql.cache_clear()
+
+    assert duckdb_sql(SNOWFLAKES, str(tmp_path)) == DUCKDBS
+    assert file.read_bytes() == whole
+
+
+def test_a_statement_that_cannot_be_kept_is_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    assert duckdb_sql(SNOWFLAKES, str(tmp_path / "file")) == DUCKDBS
 
 
 def test_a_semicolon_in_a_comment_does_not_end_a_statement() -> None:
