@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crypto_platform.alert_delivery import watch_instance
 from crypto_platform.alerts import BODY_LIMIT, SUBJECT_LIMIT, Alert, AlertState, Incident, Voice
 from crypto_platform.incidents import follow
 from crypto_platform.redaction import Secrets
 from crypto_platform.resources.alerts import Alerts
-from crypto_platform.sensors import watch_instance
 from crypto_platform.troubles import (
     CheckEvaluated,
     Event,

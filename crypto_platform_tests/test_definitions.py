@@ -169,11 +169,16 @@ def test_the_definitions_load_without_secrets_network_or_java(tmp_path: Path) ->
         "crypto_platform",
         "lambda_function",
         "snowflake_scripts",
-        "tenacity",
     }
     # It is half as much again as all of Dagster, and migrates databases.
     assert "alembic" not in json.loads(loaded.stdout)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_loaded_with_the_definitions_is_left_alone_by_the_collector() -> None:
+    code = "import gc, crypto_platform.definitions; print(gc.get_freeze_count())"
+    frozen = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert int(frozen) > 100_000
 
 
 AWS = {

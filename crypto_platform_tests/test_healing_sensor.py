@@ -13,6 +13,7 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
+from crypto_platform.alert_delivery import watch_instance
 from crypto_platform.alert_events import EventReader
 from crypto_platform.alerts import Voice
 from crypto_platform.budget import Consumer, MonthBudget
@@ -21,7 +22,6 @@ from crypto_platform.healing import newest_overdue
 from crypto_platform.healing_sensor import calls_left
 from crypto_platform.redaction import Secrets
 from crypto_platform.resources.alerts import LocalOutbox
-from crypto_platform.sensors import watch_instance
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.tracked_coins import UntrackedCoinError

@@ -32,13 +32,13 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from sqlalchemy.exc import OperationalError
 
 from crypto_platform import alert_events
+from crypto_platform.alert_delivery import watch_instance
 from crypto_platform.alert_events import EventReader
 from crypto_platform.alerts import Alert, AlertState, Voice
 from crypto_platform.checks import BY_THE_CLOCK, FAULTS, PARTITIONS_AT_FAULT
 from crypto_platform.definitions import build_definitions
 from crypto_platform.redaction import Secrets
 from crypto_platform.resources.alerts import AlertNotSentError, Alerts, LocalOutbox
-from crypto_platform.sensors import watch_instance
 from crypto_platform.settings import Settings
 from crypto_platform_tests.test_compose import Host, host, needs_postgres, postgres
 

@@ -4,13 +4,15 @@ import os
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import ValidationError
 
-from crypto_platform.alerts import Alert, AlertState
 from crypto_platform.resources.lake import Layer
+
+if TYPE_CHECKING:
+    from crypto_platform.alerts import Alert, AlertState
 
 _INCIDENTS = "incidents"
 
@@ -38,23 +40,26 @@ class Alerts(dg.ConfigurableResource[None], ABC):
         """Where alerts go, in words for people."""
 
     @abstractmethod
-    def send(self, alert: Alert) -> None:
+    def send(self, alert: "Alert") -> None:
         """Deliver a message.
 
         Raises:
             AlertNotSentError: It could not be delivered; says why and what to do.
         """
 
-    def sent(self) -> list[Alert] | None:
+    def sent(self) -> "list[Alert] | None":
         """The messages that were delivered, the oldest first; ``None`` where nobody keeps them."""
         return None
 
-    def read_state(self, instance_id: str) -> AlertState | None:
+    def read_state(self, instance_id: str) -> "AlertState | None":
         """What the last tick left for this Dagster instance; ``None`` before the first.
 
         Raises:
             AlertStateUnreadableError: The document is damaged; says what to do.
         """
+        # Loading the definitions must not pay for it.
+        from crypto_platform.alerts import AlertState  # noqa: PLC0415
+
         path = f"{_INCIDENTS}/{instance_id}.json"
         content = self._documents.read(path)
         try:
@@ -66,17 +71,19 @@ class Alerts(dg.ConfigurableResource[None], ABC):
                 "cursor, without the open incidents."
             ) from error
 
-    def write_state(self, instance_id: str, state: AlertState) -> None:
+    def write_state(self, instance_id: str, state: "AlertState") -> None:
         """Replace the document in one step: a kill leaves the old one or the new one."""
         content = state.model_dump_json(indent=1).encode()
         self._documents.put(f"{_INCIDENTS}/{instance_id}.json", content)
 
-    def latest_state(self) -> AlertState | None:
+    def latest_state(self) -> "AlertState | None":
         """The document that was written last, whichever instance it is of.
 
         Raises:
             AlertStateUnreadableError: The documents cannot be read; says where they are.
         """
+        from crypto_platform.alerts import AlertState  # noqa: PLC0415 - as above
+
         try:
             paths = self._documents.paths(_INCIDENTS)
             contents = [self._documents.read(path) for path in paths if path.endswith(".json")]
@@ -107,7 +114,7 @@ class LocalOutbox(Alerts):
         """See ``Alerts.place``."""
         return f"the file {self.path}"
 
-    def send(self, alert: Alert) -> None:
+    def send(self, alert: "Alert") -> None:
         """Append a message, unless it is there: sending twice is sending once."""
         if any(sent.alert_id == alert.alert_id for sent in self.sent()):
             return
@@ -129,8 +136,10 @@ class LocalOutbox(Alerts):
         if written != len(line):
             raise self._failure("only a part of the line could be written")
 
-    def sent(self) -> list[Alert]:
+    def sent(self) -> "list[Alert]":
         """See ``Alerts.sent``."""
+        from crypto_platform.alerts import Alert  # noqa: PLC0415 - as above
+
         file = Path(self.path)
         if not file.exists():
             return []
@@ -166,7 +175,7 @@ class SnsTopic(Alerts):
         """See ``Alerts.place``."""
         return f"the SNS topic {self.topic} in {self.region}"
 
-    def send(self, alert: Alert) -> None:
+    def send(self, alert: "Alert") -> None:
         """See ``Alerts.send``."""
         from botocore.exceptions import ClientError  # noqa: PLC0415 - half a second
 

@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Any
 
 import dagster as dg
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from crypto_platform.estimate import PRICES
 from crypto_platform.resources.transform import Transform, TransformError, TransformResult
@@ -67,6 +66,14 @@ class GlueTransform(Transform):
         )
 
     def _start(self, name: str, arguments: Mapping[str, str]) -> str:
+        # Loading the definitions must not pay for it.
+        from tenacity import (  # noqa: PLC0415
+            Retrying,
+            retry_if_exception,
+            stop_after_delay,
+            wait_random_exponential,
+        )
+
         patiently = Retrying(
             retry=retry_if_exception(_is_busy),
             wait=wait_random_exponential(max=60),

@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import dagster as dg
 from pydantic import AwareDatetime, BaseModel
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from crypto_platform.failures import PermanentFailure
 from crypto_platform.manifests import AbsenceStatus
@@ -322,6 +321,12 @@ class LambdaIngestion(Ingestion):
     def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """See ``Ingestion.invoke``."""
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - half a second
+        from tenacity import (  # noqa: PLC0415
+            Retrying,
+            retry_if_exception,
+            stop_after_delay,
+            wait_random_exponential,
+        )
 
         patiently = Retrying(
             retry=retry_if_exception(_is_throttled),
