@@ -71,7 +71,7 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
             build_models_sensor(),
         ],
         resources=PROFILES[settings.profile].resources(settings),
-        # One run is one process, with one Spark session.
+        # One run is one process, with one of Spark beside it on a laptop.
         executor=dg.in_process_executor,
     )
 

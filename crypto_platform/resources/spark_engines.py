@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -26,6 +27,9 @@ Engine = Literal["sail", "spark"]
 
 JAVA_VERSIONS = (17, 21)
 """The Java versions that both Apache Spark and its start-up options are made for."""
+
+
+_A_MOMENT = 600
 
 
 class EngineError(RuntimeError):
@@ -82,7 +86,7 @@ def _start_apache_spark(cache_folder: Path) -> Session:
     from dagster_pyspark import PySparkResource  # noqa: PLC0415
 
     java = find_java()
-    archive = _archive(cache_folder, java, Path(pyspark.__file__).parent)
+    archive = class_data_archive(cache_folder, java, Path(pyspark.__file__).parent)
     os.environ.update(
         JAVA_HOME=str(java.home),
         SPARK_LAUNCHER_OPTS=" ".join(_QUICK_START),
@@ -170,7 +174,7 @@ def _java_at(home: Path) -> Java | None:
 
 
 @dataclass(frozen=True)
-class _Archive:
+class Archive:
     """A class-data archive: Spark's classes as a virtual machine holds them once loaded.
 
     Attributes:
@@ -185,7 +189,8 @@ class _Archive:
     java_options: tuple[str, ...]
 
 
-def _archive(folder: Path, java: Java, spark_home: Path) -> _Archive:
+def class_data_archive(folder: Path, java: Java, spark_home: Path) -> Archive:
+    """The archive in a folder for a Java and a Spark, made when the virtual machine first ends."""
     folder.mkdir(parents=True, exist_ok=True)
     # An archive fits one Java and one set of jars only.
     key = hashlib.sha256(f"{java} {spark_home} {spark_home.stat().st_mtime_ns}".encode())
@@ -193,10 +198,14 @@ def _archive(folder: Path, java: Java, spark_home: Path) -> _Archive:
     layers = _base_archive(java, path)
     if path.exists():
         files = ":".join(str(layer) for layer in (*layers, path))
-        return _Archive(path, None, (f'"-XX:SharedArchiveFile={files}"',))
+        return Archive(path, None, (f'"-XX:SharedArchiveFile={files}"',))
+    for left in folder.glob(f"{path.stem}.[0-9]*"):
+        # Of a process that was killed; of one that ends, it is there for a moment.
+        if time.time() - left.stat().st_mtime > _A_MOMENT:
+            left.unlink(missing_ok=True)
     draft = path.with_suffix(f".{os.getpid()}")
     base = tuple(f'"-XX:SharedArchiveFile={layer}"' for layer in layers)
-    return _Archive(path, draft, (*base, f'"-XX:ArchiveClassesAtExit={draft}"'))
+    return Archive(path, draft, (*base, f'"-XX:ArchiveClassesAtExit={draft}"'))
 
 
 def _base_archive(java: Java, path: Path) -> tuple[Path, ...]:
@@ -213,7 +222,7 @@ def _base_archive(java: Java, path: Path) -> tuple[Path, ...]:
     return (base,)
 
 
-def _stop_apache_spark(spark: "SparkSession", archive: _Archive) -> None:
+def _stop_apache_spark(spark: "SparkSession", archive: Archive) -> None:
     gateway: Any = spark.sparkContext._gateway  # noqa: SLF001
     spark.stop()
     # py4j logs an error for each Java object that it could not release in time.

@@ -15,17 +15,20 @@ import sys
 import threading
 import traceback
 import warnings
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from tempfile import TemporaryFile
 from typing import IO, cast
 
 from crypto_platform.resources.spark_engines import Engine, Session, start
 
 _LAST_LINES = 50
+
+# Seconds in which an engine stops; Apache Spark may write its class-data archive then.
+_STOPS_WITHIN = 30
 
 
 class SparkProcessError(RuntimeError):
@@ -51,27 +54,35 @@ class SparkProcess:
 
     def __init__(self, engine: Engine, cache_folder: str) -> None:
         """See the class."""
+        # No pipe: nobody would read it until there is an answer.
+        self._messages = TemporaryFile()  # noqa: SIM115 - closed by ``close``
+        self._passed_on = 0
         self._process = subprocess.Popen(  # noqa: S603 - this Python, this module
             [sys.executable, "-P", "-m", __name__, engine, cache_folder],
-            # It finds the packages where this process does.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            # It finds the packages where this process does, which may be its folder.
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._messages,
             text=True,
             encoding="utf-8",
-            errors="backslashreplace",
+            # Control-C is for the process that asks, which then ends this one.
+            process_group=0,
         )
-        # Popen has made each, being told to.
+        # Popen has made both, being told to.
         self._requests = cast("IO[str]", self._process.stdin)
         self._answers = cast("IO[str]", self._process.stdout)
-        self._messages = cast("IO[str]", self._process.stderr)
-        self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
-        self._listener = threading.Thread(target=self._pass_on_what_it_says, daemon=True)
-        self._listener.start()
         self._one_at_a_time = threading.Lock()
         self._engine: str | None = None
         atexit.register(self.close)
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
 
     @property
     def runs(self) -> bool:
@@ -101,23 +112,16 @@ class SparkProcess:
             SparkProcessError: It failed; the message says why.
         """
         with self._one_at_a_time:
-            engine = self._started()
-            try:
-                self._requests.write(json.dumps({"job": job, "argv": list(argv)}) + "\n")
-                self._requests.flush()
-            except BrokenPipeError:
-                raise self._unexpected_end() from None
-            self._answer()
-            return engine
+            self._started()
+            return self._answer({"job": job, "argv": list(argv)})
 
     def close(self) -> None:
-        """End it, once it has done what it is at."""
+        """End it, and a job that it is at."""
         atexit.unregister(self.close)
         # It may have ended by itself.
         with suppress(BrokenPipeError):
             self._requests.close()
-        self._process.wait()
-        self._listener.join()
+        self._wait()
         self._answers.close()
         self._messages.close()
 
@@ -130,41 +134,65 @@ class SparkProcess:
                 raise
         return self._engine
 
-    def _answer(self) -> str:
+    def _answer(self, request: object = None) -> str:
         try:
+            if request is not None:
+                with suppress(BrokenPipeError):
+                    self._requests.write(json.dumps(request) + "\n")
+                    self._requests.flush()
             line = self._answers.readline()
         except BaseException:
             # Not only errors: Dagster terminates a run by raising an interruption in here.
-            self._process.kill()
+            self._end()
             raise
         if not line:
             raise self._unexpected_end()
-        answer: dict[str, str] = json.loads(line)
+        said = self._pass_on_what_it_said()
+        try:
+            answer: dict[str, str] = json.loads(line)
+        except ValueError:
+            self._end()
+            raise SparkProcessError(
+                f"The process that runs Spark said what is no answer: {line.strip()}", said
+            ) from None
         if "error" in answer:
-            raise SparkProcessError(answer["error"], answer["log"])
+            raise SparkProcessError(answer["error"], said + answer["log"])
         return answer["engine"]
 
     def _unexpected_end(self) -> SparkProcessError:
-        code = self._process.wait()
-        self._listener.join()
+        code = self._wait()
+        said = self._pass_on_what_it_said()
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
-        last = self._last_lines[-1].strip() if self._last_lines else "It said nothing."
+        last = (said.strip() or "It said nothing.").splitlines()[-1]
         return SparkProcessError(
-            f"The process that runs Spark ended unexpectedly, {how}: {last}",
-            "".join(self._last_lines),
+            f"The process that runs Spark ended unexpectedly, {how}: {last}", said
         )
 
-    def _pass_on_what_it_says(self) -> None:
-        # Through this process's own stream, which Dagster captures for the log of the run.
-        for line in self._messages:
-            self._last_lines.append(line)
-            sys.stderr.write(line)
+    def _wait(self) -> int:
+        try:
+            return self._process.wait(_STOPS_WITHIN)
+        except subprocess.TimeoutExpired:
+            return self._end()
+
+    def _end(self) -> int:
+        self._process.kill()
+        return self._process.wait()
+
+    def _pass_on_what_it_said(self) -> str:
+        """Say it here, where Dagster captures it for the log of the step, and return it."""
+        file = self._messages.fileno()
+        # The place in the file is the other process's, which goes on writing there.
+        new = os.pread(file, os.fstat(file).st_size - self._passed_on, self._passed_on)
+        self._passed_on += len(new)
+        said = new.decode(errors="backslashreplace")
+        # A run may have no stream to say it on, or one that nobody reads.
+        with suppress(AttributeError, OSError, ValueError):
+            sys.stderr.write(said)
+        return said
 
 
 def main(engine: Engine, cache_folder: str) -> None:
     """Be the process: run what is asked for until nobody can ask any more."""
-    # Control-C is for the process that asks, which then ends this one.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     # What an engine prints is no answer.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -177,6 +205,9 @@ def main(engine: Engine, cache_folder: str) -> None:
             said = {"engine": of()}
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
             said = {"error": str(error), "log": traceback.format_exc()}
+        requests.done()
+        sys.stdout.flush()
+        sys.stderr.flush()
         print(json.dumps(said), file=answers, flush=True)
         return "engine" in said
 
@@ -197,25 +228,28 @@ def main(engine: Engine, cache_folder: str) -> None:
 
 
 class _Requests:
-    """The lines of standard input; at its end a job that is running is of no use to anyone."""
+    """The lines of standard input; at its end a job that was asked for is of no use to anyone."""
 
     def __init__(self) -> None:
         self._lines: SimpleQueue[str | None] = SimpleQueue()
-        self._idle = threading.Event()
+        self._asked_for = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
 
     def next(self) -> str | None:
         """The next one, or ``None`` where there will be no more."""
-        self._idle.set()
-        line = self._lines.get()
-        self._idle.clear()
-        return line
+        return self._lines.get()
+
+    def done(self) -> None:
+        """There is an answer to the last one."""
+        self._asked_for.clear()
 
     def _read(self) -> None:
         for line in sys.stdin:
+            self._asked_for.set()
             self._lines.put(line)
-        if not self._idle.is_set():
+        if self._asked_for.is_set():
             os._exit(1)
+        # An engine that is starting ends in an orderly way, as one that waits does.
         self._lines.put(None)
 
 

@@ -169,16 +169,23 @@ def duckdb_sql(sql: str, kept_in: str | None = None) -> str:
     """
     if kept_in is None:
         return _made_duckdbs(sql)
-    key = hashlib.sha256(f"{version('sqlglot')}\n{sql}".encode()).hexdigest()
+    key = hashlib.sha256(f"{_parser_version()}\n{sql}".encode()).hexdigest()
     file = Path(kept_in) / f"{key}.json"
     # What is no JSON is what a machine left of it whose power failed.
     with suppress(OSError, ValueError):
-        return str(json.loads(file.read_bytes())["duckdb"])
+        kept = json.loads(file.read_bytes())
+        if isinstance(kept, str):
+            return kept
     made = _made_duckdbs(sql)
     # Without it, the next process takes a little longer.
     with suppress(OSError):
-        put(str(file), json.dumps({"snowflake": sql, "duckdb": made}).encode())
+        put(str(file), json.dumps(made).encode())
     return made
+
+
+@cache
+def _parser_version() -> str:
+    return version("sqlglot")
 
 
 def _made_duckdbs(sql: str) -> str:

@@ -927,6 +927,18 @@ def test_a_warehouse_is_opened_again_without_the_parser(tmp_path: Path) -> None:
     assert subprocess.check_output(command, text=True) == "False\n"
 
 
+def test_what_anyone_asks_of_the_warehouse_is_kept_nowhere(tmp_path: Path) -> None:
+    warehouse = DuckDBWarehouse(
+        path=str(tmp_path / "crypto_db.duckdb"), cache_folder=str(tmp_path / "cache")
+    )
+    warehouse.summary()
+    before = {file.name for file in (tmp_path / "cache").iterdir()}
+
+    assert warehouse.query("SELECT 'my secret' AS said") == [{"said": "my secret"}]
+
+    assert {file.name for file in (tmp_path / "cache").iterdir()} == before
+
+
 def test_loading_the_definitions_takes_no_engine() -> None:
     script = "import sys, crypto_platform.resources.duckdb_warehouse; print(*sys.modules)"
     with os.popen(f"{sys.executable} -c '{script}'") as output:  # noqa: S605

@@ -317,11 +317,13 @@ def test_what_was_made_of_a_statement_is_read_without_the_parser(tmp_path: Path)
     assert read.strip() == DUCKDBS
 
 
-def test_a_kept_statement_that_is_damaged_is_made_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", [b"", b'"SELECT', b"{}", b"null"])
+def test_a_kept_statement_that_is_damaged_is_made_again(tmp_path: Path, left: bytes) -> None:
     duckdb_sql(SNOWFLAKES, str(tmp_path))
+    duckdb_sql.cache_clear()
     [file] = tmp_path.iterdir()
     whole = file.read_bytes()
-    file.write_bytes(whole[:20])
+    file.write_bytes(left)
     duckdb_sql.cache_clear()
 
     assert duckdb_sql(SNOWFLAKES, str(tmp_path)) == DUCKDBS
