@@ -250,7 +250,9 @@ def _append(rows: DataFrame, arguments: argparse.Namespace, output: str) -> None
         rows.repartition(*arguments.partition_by)  # All rows of a window into one file.
         .write.mode("append")
         .partitionBy(*arguments.partition_by, "run")
-        .parquet(uri)
+        # Sail's own default takes twice as long to read, for a tenth less to keep. As an option it
+        # would not count: pyspark's client unsets it.
+        .parquet(uri, compression="snappy")
     )
 
 

@@ -78,6 +78,12 @@ def test_times_are_utc_microseconds_in_parquet(jobs: JobRunner) -> None:
     assert times == dict.fromkeys(times, "timestamp[us, tz=UTC]")
 
 
+def test_files_are_compressed_alike_by_every_engine(jobs: JobRunner) -> None:
+    jobs.transform(days(1))
+    file = pq.ParquetFile(jobs.files("prices")[0]).metadata.row_group(0)
+    assert {file.column(n).compression for n in range(file.num_columns)} == {"SNAPPY"}
+
+
 @pytest.mark.parametrize(
     "line",
     ["not json", '{"coin_id": "bitcoin", "prices": [[1, 2]', '{"prices": "none"}', "5"],
