@@ -36,7 +36,8 @@ from crypto_platform.metadata import (
 )
 from crypto_platform.price_api import PriceApi
 from crypto_platform.raw_windows import commit_answer
-from crypto_platform.resources.ingestion import Ingestion, MarketsAnswer, PricesAnswer
+from crypto_platform.resources.ingestion import Ingestion
+from crypto_platform.resources.ingestion_answers import MarketsAnswer, PricesAnswer
 from crypto_platform.resources.lake import Lake
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.resources.transform import Transform

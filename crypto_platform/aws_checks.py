@@ -8,8 +8,9 @@ from uuid import uuid4
 
 from crypto_platform.preflight import Check, CheckFailedError, CheckSkippedError, Preflight
 from crypto_platform.resources.alerts import SnsTopic
-from crypto_platform.resources.ingestion import FunctionBusy, LambdaIngestion
+from crypto_platform.resources.ingestion import FunctionBusy
 from crypto_platform.resources.lake import Layer
+from crypto_platform.resources.lambda_ingestion import LambdaIngestion
 from crypto_platform.streams import STREAMS, Stream
 from lambda_function.plans import configured_plan
 

@@ -11,11 +11,8 @@ from datetime import UTC, datetime
 from pydantic import AwareDatetime, BaseModel
 
 from crypto_platform.failures import PermanentFailure
-from crypto_platform.resources.ingestion import (
-    Ingestion,
-    MarketsAnswer,
-    PricesAnswer,
-)
+from crypto_platform.resources.ingestion import Ingestion
+from crypto_platform.resources.ingestion_answers import MarketsAnswer, PricesAnswer
 from crypto_platform.resources.lake import Layer
 from crypto_platform.streams import SIMULATED, Stream, Window
 

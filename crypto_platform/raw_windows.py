@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from crypto_platform.manifests import Absence, LakeFile, Manifest
-from crypto_platform.resources.ingestion import PricesAnswer, WrittenObject
+from crypto_platform.resources.ingestion_answers import PricesAnswer, WrittenObject
 from crypto_platform.resources.lake import (
     Layer,
     from_json_lines,

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel
 
 from crypto_platform.failures import PermanentFailure
 from crypto_platform.price_api import PriceApi
-from crypto_platform.resources.ingestion import Listing
+from crypto_platform.resources.ingestion_answers import Listing
 from crypto_platform.resources.lake import Layer
 from crypto_platform.settings import TrackedCoinsSpec
 

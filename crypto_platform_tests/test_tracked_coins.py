@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from crypto_platform.resources.ingestion import Listing
+from crypto_platform.resources.ingestion_answers import Listing
 from crypto_platform.settings import TrackedCoinsSpec
 from crypto_platform.tracked_coins import TrackedCoins, UnknownCoinError
 

@@ -1,17 +1,18 @@
-"""Ingestion: asking the price API through the function that runs on Lambda, or in process."""
+"""The seam to ingestion: asking the price API through the function, here in this process."""
 
-import base64
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import dagster as dg
-from pydantic import AwareDatetime, BaseModel
 
 from crypto_platform.failures import PermanentFailure
-from crypto_platform.manifests import AbsenceStatus
+from crypto_platform.resources.ingestion_answers import (
+    FearAndGreedAnswer,
+    MarketsAnswer,
+    PricesAnswer,
+)
 from crypto_platform.streams import Stream, Window
 
 
@@ -21,141 +22,6 @@ class IngestionFailure(dg.Failure):
 
 class FunctionBusy(IngestionFailure):
     """The function was doing other work all the while that was waited for it."""
-
-
-class WrittenObject(BaseModel, frozen=True):
-    """A file that ingestion wrote.
-
-    Attributes:
-        window: Index of its window in the request.
-        uri: Where it is.
-        rows: Lines of JSON, one a coin.
-        points: Prices in them.
-        bytes: Size as stored, compressed.
-        sha256: Of the bytes as stored.
-    """
-
-    window: int
-    uri: str
-    rows: int
-    points: int
-    bytes: int
-    sha256: str
-
-
-class AbsentWindows(BaseModel, frozen=True):
-    """Windows for which a coin has no price.
-
-    Attributes:
-        coin_id: The coin.
-        status: The kind of reason.
-        reason: The reason in a sentence.
-        windows: Ranges of indices of the request's windows, both ends included.
-    """
-
-    coin_id: str
-    status: AbsenceStatus
-    reason: str
-    windows: tuple[tuple[int, int], ...]
-
-
-class PricesAnswer(BaseModel, frozen=True):
-    """What came of asking for prices.
-
-    Attributes:
-        objects: The files written.
-        absent: What is missing, and why.
-        rejected: Where answers that made no sense are kept.
-        calls: Requests made to the API.
-        credits: Requests that count against the month.
-        source: ``coingecko`` or ``simulated``.
-        fetched_at: When asking began.
-    """
-
-    objects: tuple[WrittenObject, ...]
-    absent: tuple[AbsentWindows, ...]
-    rejected: tuple[str, ...]
-    calls: int
-    credits: int
-    source: str
-    fetched_at: AwareDatetime
-
-    def of_windows_from(self, first: int) -> Self:
-        """This answer with its windows counted from another one than the first."""
-        return self.model_copy(
-            update={
-                "objects": tuple(
-                    one.model_copy(update={"window": one.window + first}) for one in self.objects
-                ),
-                "absent": tuple(
-                    one.model_copy(
-                        update={"windows": tuple((a + first, b + first) for a, b in one.windows)}
-                    )
-                    for one in self.absent
-                ),
-            }
-        )
-
-    def and_then(self, later: Self) -> Self:
-        """This answer and the one that continued it, as one."""
-        return self.model_copy(
-            update={
-                "objects": self.objects + later.objects,
-                "absent": self.absent + later.absent,
-                "rejected": self.rejected + later.rejected,
-                "calls": self.calls + later.calls,
-                "credits": self.credits + later.credits,
-            }
-        )
-
-
-class Listing(BaseModel, frozen=True):
-    """How the API names a coin; symbols are not unique, ids are."""
-
-    coin_id: str
-    symbol: str | None = None
-    name: str | None = None
-    image: str | None = None
-
-
-class MarketsAnswer(BaseModel, frozen=True):
-    """What came of asking for the market's present state.
-
-    Attributes:
-        coins: The coins that the API knows, by market capitalization.
-        objects: The snapshot's file, if one was asked for.
-        calls: Requests made to the API.
-        credits: Requests that count against the month.
-        source: ``coingecko`` or ``simulated``.
-        observed_at: When the market was in this state.
-    """
-
-    coins: tuple[Listing, ...]
-    objects: tuple[WrittenObject, ...]
-    calls: int
-    credits: int
-    source: str
-    observed_at: AwareDatetime
-
-
-class FearAndGreedAnswer(BaseModel, frozen=True):
-    """What came of asking for the Fear & Greed index.
-
-    Attributes:
-        uri: The file in which its answer is kept.
-        bytes: Size as stored, compressed.
-        sha256: Of the bytes as stored.
-        calls: Requests made.
-        source: ``alternative.me`` or ``simulated``.
-        fetched_at: When it answered.
-    """
-
-    uri: str
-    bytes: int
-    sha256: str
-    calls: int
-    source: str
-    fetched_at: AwareDatetime
 
 
 class Ingestion(dg.ConfigurableResource[None], ABC):
@@ -294,122 +160,3 @@ class LocalIngestion(Ingestion):
             raise PermanentFailure(str(error)) from error
         passed: dict[str, Any] = json.loads(json.dumps(answer))
         return passed
-
-
-class LambdaIngestion(Ingestion):
-    """The function on AWS Lambda, which answers an invocation with its payload.
-
-    Invoked by boto3 and not through Dagster Pipes: the assets need the answer itself, which Pipes
-    discards, while what Pipes adds, messages in the log's last 4 KB, loses most of them. An
-    invocation that Dagster terminates runs on to its end; the files it still writes are of a run
-    that never commits, so they do not count.
-
-    Attributes:
-        function_name: Name or ARN of the function.
-        region: Where it is.
-        function_timeout: Seconds after which Lambda ends an invocation, which is how long an
-            answer may take.
-        patience: Seconds to wait for a function that is busy; one runs at a time, so another
-            run's invocation may take all of its time first.
-    """
-
-    function_name: str
-    region: str
-    function_timeout: int = 900
-    patience: float = 1200
-
-    def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """See ``Ingestion.invoke``."""
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - half a second
-        from tenacity import (  # noqa: PLC0415
-            Retrying,
-            retry_if_exception,
-            stop_after_delay,
-            wait_random_exponential,
-        )
-
-        patiently = Retrying(
-            retry=retry_if_exception(_is_throttled),
-            wait=wait_random_exponential(max=30),
-            stop=stop_after_delay(self.patience),
-            reraise=True,
-        )
-        try:
-            response = patiently(
-                self._client.invoke,
-                FunctionName=self.function_name,
-                LogType="Tail",
-                Payload=json.dumps(event).encode(),
-            )
-            answer: dict[str, Any] = json.loads(response["Payload"].read())
-        except ClientError as error:
-            raise self._refusal(error) from error
-        except BotoCoreError as error:
-            raise IngestionFailure(
-                description=f"The function {self.function_name} in {self.region} gave no answer. "
-                f"{error} What it wrote does not count; the next try starts anew."
-            ) from error
-        if "FunctionError" in response:
-            raise self._function_error(answer, response.get("LogResult", ""))
-        return answer
-
-    @cached_property
-    def _client(self) -> Any:
-        import boto3  # noqa: PLC0415 - half a second, which loading the definitions must not pay
-        from botocore.config import Config  # noqa: PLC0415
-
-        config = Config(
-            read_timeout=self.function_timeout + 60,
-            # boto3's own retries would run the function again while it still runs.
-            retries={"total_max_attempts": 1},
-            # A gateway on the way forgets a connection that is silent for minutes.
-            tcp_keepalive=True,
-        )
-        return boto3.client("lambda", region_name=self.region, config=config)
-
-    def _refusal(self, error: Any) -> dg.Failure:
-        """What it means that Lambda did not run the function."""
-        refused = (
-            f"AWS Lambda did not run the function {self.function_name} in {self.region}: "
-            f"{error.response['Error']['Message']}"
-        )
-        if _is_throttled(error):
-            return FunctionBusy(
-                description=f"{refused} It was busy for {self.patience:g} s; try again when the "
-                "runs that use it have ended."
-            )
-        remedy = _REMEDIES.get(error.response["Error"]["Code"])
-        if remedy is None:
-            return IngestionFailure(description=refused)
-        return PermanentFailure(f"{refused} {remedy}")
-
-    def _function_error(self, answer: Mapping[str, Any], log_tail: str) -> dg.Failure:
-        """What it means that the function raised, or that Lambda ended it."""
-        from lambda_function import errors  # noqa: PLC0415 - as in LocalIngestion
-
-        # Lambda's own errors, such as a timeout, may come without a type.
-        name = str(answer.get("errorType", "no type"))
-        message = str(answer.get("errorMessage", ""))
-        log = base64.b64decode(log_tail).decode(errors="replace")
-        metadata = {"log_tail": dg.MetadataValue.md(f"```\n{log}\n```")}
-        kind = getattr(errors, name, None)
-        if not (isinstance(kind, type) and issubclass(kind, errors.IngestionError)):
-            return IngestionFailure(
-                description=f"The function {self.function_name} ended with {name}: {message}",
-                metadata=metadata,
-            )
-        if kind.retryable:
-            return IngestionFailure(description=message, metadata=metadata)
-        return PermanentFailure(message, metadata)
-
-
-_REMEDIES = {
-    "AccessDeniedException": "Allow lambda:InvokeFunction to the role that Dagster runs in.",
-    "RequestTooLargeException": "Materialize fewer partitions in one run.",
-    "ResourceNotFoundException": "Deploy it, or correct INGESTION_FUNCTION and AWS_REGION.",
-}
-
-
-def _is_throttled(error: BaseException) -> bool:
-    response = getattr(error, "response", {})
-    return bool(response.get("Error", {}).get("Code") == "TooManyRequestsException")

@@ -8,8 +8,9 @@ from typing import Any
 from crypto_platform.resources.alerts import LocalOutbox, SnsTopic
 from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.glue_transform import GlueTransform
-from crypto_platform.resources.ingestion import LambdaIngestion, LocalIngestion
+from crypto_platform.resources.ingestion import LocalIngestion
 from crypto_platform.resources.lake import Lake
+from crypto_platform.resources.lambda_ingestion import LambdaIngestion
 from crypto_platform.resources.local_transform import LocalTransform
 from crypto_platform.resources.snowflake_warehouse import snowflake_warehouse
 from crypto_platform.settings import Settings

@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from crypto_platform.resources.ingestion import FunctionBusy, IngestionFailure, LambdaIngestion
+from crypto_platform.resources.ingestion import FunctionBusy, IngestionFailure
 from crypto_platform.resources.lake import LakeRefusedError
+from crypto_platform.resources.lambda_ingestion import LambdaIngestion
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.resources.snowflake_failures import SnowflakeUnavailableError
 from crypto_platform.resources.transform import TransformError

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pydantic import PrivateAttr
 
-from crypto_platform.resources.ingestion import Ingestion, LocalIngestion, PricesAnswer
+from crypto_platform.resources.ingestion import Ingestion, LocalIngestion
+from crypto_platform.resources.ingestion_answers import PricesAnswer
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.streams import HISTORICAL, Window
 from lambda_function import events
