@@ -15,8 +15,8 @@ from crypto_platform.healing_sensor import build_healing_sensor
 from crypto_platform.ledger import build_ledger
 from crypto_platform.market_report import GROUP as REPORT_GROUP
 from crypto_platform.market_report import build_market_report
-from crypto_platform.models import GROUP as MODELS_GROUP
-from crypto_platform.models import build_models, build_models_sensor
+from crypto_platform.model_assets import GROUP as MODELS_GROUP
+from crypto_platform.model_assets import build_models, build_models_sensor
 from crypto_platform.resources.profiles import PROFILES
 from crypto_platform.schedules import build_schedule, build_watch
 from crypto_platform.sensors import build_alerts_sensor

@@ -14,13 +14,8 @@ import dagster as dg
 
 from crypto_platform.failures import RETRIES, PermanentFailure
 from crypto_platform.metadata import markdown_table
-from crypto_platform.models import (
-    OWNERS,
-    ModelCheck,
-    check_results,
-    column_schema,
-    rows_at_fault,
-)
+from crypto_platform.model_assets import OWNERS, check_results, column_schema
+from crypto_platform.models import ModelCheck, rows_at_fault
 from crypto_platform.price_api import refuse_other_source
 from crypto_platform.resources.ingestion import Ingestion
 from crypto_platform.resources.lake import Lake, from_json_lines

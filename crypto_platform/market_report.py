@@ -16,7 +16,7 @@ from crypto_platform.day_series import newest_known
 from crypto_platform.failures import RETRIES
 from crypto_platform.market_facts import DAYS, Facts, read_facts
 from crypto_platform.metadata import markdown_table
-from crypto_platform.models import OWNERS, follows_updates
+from crypto_platform.model_assets import OWNERS, follows_updates
 from crypto_platform.pictures import Value
 from crypto_platform.report_panels import Panel, panels, sparkline_rows, tiles
 from crypto_platform.resources.lake import Lake, Layer

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from crypto_platform import models
 from crypto_platform.fear_and_greed import FearAndGreedDay, keep_fear_and_greed
-from crypto_platform.models import MODELS, column_schema, make_models
+from crypto_platform.model_assets import column_schema
+from crypto_platform.models import MODELS, make_models
 from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.warehouse import Session, Warehouse
 from crypto_platform.resources.warehouse_sql import duckdb_relations, model_statement
