@@ -18,7 +18,9 @@ from crypto_platform.market_facts import DAYS, Facts, read_facts
 from crypto_platform.metadata import markdown_table
 from crypto_platform.model_assets import OWNERS, follows_updates
 from crypto_platform.pictures import Value
-from crypto_platform.report_panels import Panel, panels, sparkline_rows, tiles
+from crypto_platform.report_panels import panels, sparkline_rows
+from crypto_platform.report_parts import Panel
+from crypto_platform.report_tiles import tiles
 from crypto_platform.resources.lake import Lake, Layer
 from crypto_platform.resources.warehouse import Warehouse
 from crypto_platform.settings import Settings

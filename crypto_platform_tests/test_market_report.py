@@ -26,7 +26,9 @@ from crypto_platform.definitions import build_definitions
 from crypto_platform.market_facts import Facts, read_facts
 from crypto_platform.market_report import LATEST, render, report_metadata, write_report
 from crypto_platform.models import make_models
-from crypto_platform.report_panels import Panel, panels, sparkline_rows, tiles
+from crypto_platform.report_panels import panels, sparkline_rows
+from crypto_platform.report_parts import Panel
+from crypto_platform.report_tiles import tiles
 from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
 from crypto_platform.resources.lake import Lake
 from crypto_platform.resources.warehouse import Warehouse
