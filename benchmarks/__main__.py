@@ -27,7 +27,7 @@ from rich.console import Console
 from benchmarks import dev_server
 from benchmarks.market import simulated_market
 from benchmarks.results import RATIOS, merged, ratio_of, table
-from crypto_platform.instance import instance_environment
+from crypto_platform.local.instance import instance_environment
 
 KEPT = Path(__file__).with_name("results.json")
 

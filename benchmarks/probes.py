@@ -25,7 +25,7 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 def historical(coins: int, days: int, stages: Sequence[str] = ()) -> Said:
     """Our platform: a range backfill of the last days of history, as one run."""
-    from crypto_platform.streams import HISTORICAL  # noqa: PLC0415 - part of what is measured
+    from crypto_platform.core.streams import HISTORICAL  # noqa: PLC0415 - part of what is measured
 
     first = _today() - timedelta(days=days)
     keys = [str(first + timedelta(days=number)) for number in (0, days - 1)]
@@ -39,7 +39,7 @@ def ingestion(coins: int, days: int) -> Said:
 
 def tick(coins: int, ago: int) -> Said:
     """Our platform: a tick of the schedule, so many windows before the newest."""
-    from crypto_platform.streams import INTRA_DAY  # noqa: PLC0415
+    from crypto_platform.core.streams import INTRA_DAY  # noqa: PLC0415
 
     partitions = INTRA_DAY.partitions(_midnight(_today() - timedelta(days=7)))
     key = partitions.get_partition_keys()[-1 - ago]
@@ -116,8 +116,8 @@ def dagster() -> Said:
 
 
 def _ours(stream: str, keys: Sequence[str], coins: int, stages: Sequence[str] = ()) -> Said:
+    from crypto_platform.core.settings import Settings  # noqa: PLC0415
     from crypto_platform.definitions import build_definitions  # noqa: PLC0415
-    from crypto_platform.settings import Settings  # noqa: PLC0415
 
     os.environ |= {
         "COINGECKO_PLAN": "pro",

@@ -9,12 +9,14 @@ if TYPE_CHECKING:
 
 __all__ = ["prices"]
 
+Granularity = Literal["finest", "hourly", "daily"]
+
 
 def prices(
     coins: str | Sequence[str],
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
-    granularity: Literal["finest", "hourly", "daily"] = "daily",
+    granularity: Granularity = "daily",
 ) -> "pd.DataFrame":
     """Prices from the warehouse that the profile names, for notebooks and tools.
 
@@ -40,6 +42,24 @@ def prices(
         WarehouseBusyError: Another process holds the warehouse.
     """
     # A notebook that only imports the package must not wait for Dagster and pandas.
-    from crypto_platform.price_frames import read_prices  # noqa: PLC0415
+    import os  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
 
-    return read_prices(coins, start, end, granularity)
+    from dotenv import load_dotenv  # noqa: PLC0415
+
+    from crypto_platform.core.settings import Settings  # noqa: PLC0415
+    from crypto_platform.profiles import PROFILES  # noqa: PLC0415
+    from crypto_platform.warehouse import price_frames  # noqa: PLC0415
+
+    load_dotenv(Path(".env"))
+    settings = Settings.from_environment(os.environ)
+    return price_frames.price_frame(
+        PROFILES[settings.profile].resources(settings)["warehouse"],
+        [coins] if isinstance(coins, str) else list(coins),
+        (
+            price_frames.moment(start, "start") if start is not None else price_frames.FIRST_MOMENT,
+            price_frames.moment(end, "end") if end is not None else price_frames.LAST_MOMENT,
+        ),
+        granularity=granularity,
+        vs_currency=settings.vs_currency,
+    )

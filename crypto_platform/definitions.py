@@ -7,21 +7,21 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from crypto_platform.assets import build_stream_assets, build_tracked_coins
-from crypto_platform.budget import build_month_budget_check
-from crypto_platform.fear_and_greed import build_fear_and_greed, build_fear_and_greed_job
-from crypto_platform.freshness import build_freshness_check
-from crypto_platform.healing_sensor import build_healing_sensor
-from crypto_platform.ledger import build_ledger
-from crypto_platform.market_report import GROUP as REPORT_GROUP
-from crypto_platform.market_report import build_market_report
-from crypto_platform.model_assets import GROUP as MODELS_GROUP
-from crypto_platform.model_assets import build_models, build_models_sensor
-from crypto_platform.resources.profiles import PROFILES
-from crypto_platform.schedules import build_schedule, build_watch
-from crypto_platform.sensors import build_alerts_sensor
-from crypto_platform.settings import Settings
-from crypto_platform.streams import STREAMS, Stream
+from crypto_platform.alerts.sensor import build_alerts_sensor
+from crypto_platform.assets.schedules import build_schedule, build_watch
+from crypto_platform.assets.stages import build_stream_assets, build_tracked_coins
+from crypto_platform.checks.freshness import build_freshness_check
+from crypto_platform.checks.quota import build_month_budget_check
+from crypto_platform.core.settings import Settings
+from crypto_platform.core.streams import STREAMS, Stream
+from crypto_platform.healing.ledger import build_ledger
+from crypto_platform.healing.sensor import build_healing_sensor
+from crypto_platform.models.assets import GROUP as MODELS_GROUP
+from crypto_platform.models.assets import build_models, build_models_sensor
+from crypto_platform.models.fear_and_greed import build_fear_and_greed, build_fear_and_greed_job
+from crypto_platform.profiles import PROFILES
+from crypto_platform.report.asset import GROUP as REPORT_GROUP
+from crypto_platform.report.asset import build_market_report
 
 
 def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -> dg.Definitions:

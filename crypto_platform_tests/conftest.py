@@ -7,16 +7,18 @@ import dagster as dg
 import hypothesis
 import pytest
 
+from crypto_platform.core.settings import Settings
+from crypto_platform.core.streams import Stream
 from crypto_platform.definitions import build_definitions
-from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
-from crypto_platform.resources.lake import Lake
-from crypto_platform.resources.snowflake_warehouse import SnowflakeWarehouse
-from crypto_platform.settings import Settings
+from crypto_platform.lake.layers import Lake
 from crypto_platform.simulated_market import SimulatedMarket
-from crypto_platform.streams import Stream
+from crypto_platform.warehouse.duckdb import DuckDBWarehouse
+from crypto_platform.warehouse.resource import Warehouse
+from crypto_platform.warehouse.snowflake import SnowflakeWarehouse
+from crypto_platform_tests.transformed_lake import TransformedLake
 
 if TYPE_CHECKING:
-    from crypto_platform_tests.resources.fakesnow_server import Wire
+    from crypto_platform_tests.warehouse.fakesnow_server import Wire
 
 # How long an example takes says something of the machine, and nothing of the law.
 hypothesis.settings.register_profile(
@@ -112,7 +114,7 @@ def snowflake_server(
 ) -> Iterator[tuple[dict[str, Any], "Wire", Path]]:
     """Snowflake on loopback: how to connect, the wire to it, and a private key."""
     pytest.importorskip("fakesnow", reason="fakesnow is not installed")
-    from crypto_platform_tests.resources.fakesnow_server import (  # noqa: PLC0415
+    from crypto_platform_tests.warehouse.fakesnow_server import (  # noqa: PLC0415
         fakesnow_server,
         write_private_key,
     )
@@ -133,7 +135,7 @@ def build_snowflake(
     snowflake_server: tuple[dict[str, Any], "Wire", Path],
 ) -> Callable[..., SnowflakeWarehouse]:
     """Make a warehouse in an account of its own, over a lake's root."""
-    from crypto_platform_tests.resources.fakesnow_server import fakesnow_warehouse  # noqa: PLC0415
+    from crypto_platform_tests.warehouse.fakesnow_server import fakesnow_warehouse  # noqa: PLC0415
 
     connection, wire, private_key = snowflake_server
     wire.statements.clear()
@@ -144,3 +146,29 @@ def build_snowflake(
         return fakesnow_warehouse(connection, private_key, lake_root, **options)
 
     return build
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> TransformedLake:
+    return TransformedLake(str(tmp_path / "transformed"))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "home" / "crypto_db.duckdb")
+
+
+@pytest.fixture
+def duckdb_warehouse(path: str) -> DuckDBWarehouse:
+    return DuckDBWarehouse(path=path)
+
+
+@pytest.fixture(params=["duckdb", pytest.param("snowflake", marks=pytest.mark.integration)])
+def warehouse(
+    request: pytest.FixtureRequest, duckdb_warehouse: DuckDBWarehouse, lake: TransformedLake
+) -> Warehouse:
+    """Each engine in turn: the SQL is shared, so what it promises must hold on all of them."""
+    if request.param == "duckdb":
+        return duckdb_warehouse
+    build: Callable[[str], Warehouse] = request.getfixturevalue("build_snowflake")
+    return build(lake.root)

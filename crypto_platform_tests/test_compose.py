@@ -22,8 +22,8 @@ import pytest
 import requests
 import yaml
 
-from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
-from crypto_platform.streams import HISTORICAL
+from crypto_platform.core.streams import HISTORICAL
+from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())

@@ -8,10 +8,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from crypto_platform.assets import API_POOL
+from crypto_platform.assets.stages import API_POOL
+from crypto_platform.core.settings import Settings, SettingsError
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream
 from crypto_platform.definitions import build_definitions
-from crypto_platform.settings import Settings, SettingsError
-from crypto_platform.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream
 
 ROOT = Path(__file__).parents[1]
 

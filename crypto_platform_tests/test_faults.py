@@ -39,13 +39,13 @@ from dagster._core.errors import DagsterMaxRetriesExceededError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crypto_platform.core.settings import Settings
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.definitions import build_definitions
-from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse, _DuckDBSession
-from crypto_platform.resources.lake import Layer
-from crypto_platform.resources.spark_process import SparkProcess
-from crypto_platform.settings import Settings
+from crypto_platform.lake.layers import Layer
 from crypto_platform.simulated_market import Fault, SimulatedMarket
-from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
+from crypto_platform.transformation.spark_process import SparkProcess
+from crypto_platform.warehouse.duckdb import DuckDBWarehouse, _DuckDBSession
 from crypto_platform_tests.conftest import STAGES, Platform
 from crypto_platform_tests.truth import (
     FIVE_MINUTES,
@@ -56,7 +56,7 @@ from crypto_platform_tests.truth import (
     odd_market,
     six_hours_of,
 )
-from lambda_function.pace import Clock
+from lambda_function.rate_limiter import Clock
 
 pytestmark = pytest.mark.integration
 
@@ -91,7 +91,7 @@ def hurry(patch: pytest.MonkeyPatch) -> None:
     """Nobody waits as long as in earnest."""
     patch.setattr("lambda_function.handler.SYSTEM_CLOCK", HurriedClock())
     patch.setattr("lambda_function.coingecko.TIMEOUTS", (0.5, 0.5))
-    patch.setattr("crypto_platform.assets.RETRIES", dg.RetryPolicy(max_retries=1))
+    patch.setattr("crypto_platform.assets.stages.RETRIES", dg.RetryPolicy(max_retries=1))
 
 
 @pytest.fixture(scope="module", autouse=True)

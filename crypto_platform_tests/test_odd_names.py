@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.simulated_market import Fault
-from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform_tests.conftest import STAGES, Platform
 from crypto_platform_tests.odd_names import ODD_IDS, TRACES, oddly_named_market
 from crypto_platform_tests.test_end_to_end import newest_keys

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from crypto_platform.checks import REVISIONS, check_result
-from crypto_platform.load_judgement import judge_revisions
-from crypto_platform.resources.warehouse import Revisions
+from crypto_platform.checks.definitions import REVISIONS, check_result
+from crypto_platform.checks.warehouse import judge_revisions
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
 from crypto_platform.simulated_market import SimulatedMarket
-from crypto_platform.streams import HISTORICAL, INTRA_DAY
+from crypto_platform.warehouse.resource import Revisions
 from crypto_platform_tests.conftest import Platform
 
 BuildPlatform = Callable[[str, Mapping[str, str]], Platform]

@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 import requests
 
-from crypto_platform.instance import instance_environment
-from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
+from crypto_platform.core.streams import INTRA_DAY
+from crypto_platform.local.instance import instance_environment
 from crypto_platform.simulated_market import SimulatedMarket
-from crypto_platform.streams import INTRA_DAY
+from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform_tests.truth import Truth, days_ago, odd_market, six_hours_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak]

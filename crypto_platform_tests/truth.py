@@ -10,10 +10,10 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.simulated_market import Oddities, SimulatedMarket
 from crypto_platform.simulated_market.api import DAY_MS, FIVE_MINUTES_MS, HOUR_MS, Span
 from crypto_platform.simulated_market.market import SyntheticMarket
-from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform_tests.conftest import Platform
 
 ODD = Oddities(missing_days=0.1, null_caps=0.2, zero_volumes=0.1, off_midnight=0.3)

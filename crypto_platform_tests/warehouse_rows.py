@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from crypto_platform.resources.warehouse import Warehouse
+from crypto_platform.warehouse.resource import Warehouse
 
 SEEN = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

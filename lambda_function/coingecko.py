@@ -20,10 +20,10 @@ from urllib.parse import quote
 import requests
 from requests.adapters import HTTPAdapter
 
+from lambda_function.error_mapping import classify
 from lambda_function.errors import NoAnswer, RateLimited, RequestProblem, Unreachable
-from lambda_function.pace import Clock, Pace, rest
 from lambda_function.plans import MARKETS_A_PAGE, ApiSettings
-from lambda_function.refusals import classify
+from lambda_function.rate_limiter import Clock, Pace, rest
 
 logger = logging.getLogger(__name__)
 

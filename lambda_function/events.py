@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
 from lambda_function.errors import InvalidRequest
-from lambda_function.spans import PLANNERS
+from lambda_function.request_planner import PLANNERS
 from lambda_function.windows import Window
 
 # An answer names an object a window, and has to fit into what Lambda takes back.

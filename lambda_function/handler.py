@@ -17,9 +17,9 @@ from lambda_function.errors import (
 from lambda_function.events import Event
 from lambda_function.fear_and_greed import fear_and_greed_settings, ingest_fear_and_greed
 from lambda_function.markets import ingest_markets
-from lambda_function.pace import SYSTEM_CLOCK, Clock, Pace
 from lambda_function.plans import ApiSettings
 from lambda_function.prices import ingest_prices
+from lambda_function.rate_limiter import SYSTEM_CLOCK, Clock, Pace
 
 
 def lambda_handler(event: Event, context: Any = None) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from lambda_function.coingecko import THREADS, CoinGecko
-from lambda_function.cutting import Record, cut
 from lambda_function.errors import (
     BudgetExceeded,
     NothingFetched,
@@ -22,7 +21,8 @@ from lambda_function.errors import (
 )
 from lambda_function.events import Event, PricesRequest
 from lambda_function.lake import Spool, put
-from lambda_function.spans import Span, SpanPlan, plan_spans
+from lambda_function.request_planner import Span, SpanPlan, plan_spans
+from lambda_function.slicing import Record, cut
 from lambda_function.windows import Window, iso
 
 logger = logging.getLogger(__name__)

@@ -15,20 +15,20 @@ from typing import Any
 
 import pytest
 
+from crypto_platform.core.settings import Settings
 from crypto_platform.definitions import build_definitions
-from crypto_platform.resources.glue_transform import GlueTransform
-from crypto_platform.resources.lake import Lake
-from crypto_platform.resources.profiles import PROFILES
-from crypto_platform.resources.snowflake_warehouse import SnowflakeWarehouse
-from crypto_platform.settings import Settings
+from crypto_platform.doctor.snowflake import defined_pipes
+from crypto_platform.lake.layers import Lake
+from crypto_platform.profiles import PROFILES
 from crypto_platform.simulated_market import MarketServer
-from crypto_platform.snowflake_checks import defined_pipes
+from crypto_platform.transformation.glue import GlueTransform
+from crypto_platform.warehouse.snowflake import SnowflakeWarehouse
 from crypto_platform_tests.aws.account import TRANSFORMED_BUCKET, client
 from crypto_platform_tests.aws.glue_runs import GlueRuns, running_jobs
 from crypto_platform_tests.aws.lambda_runtime import Lambda, running_functions
 from crypto_platform_tests.aws.stack import account_with_code
 from crypto_platform_tests.conftest import Platform
-from crypto_platform_tests.resources.fakesnow_server import Wire, answering, mirroring
+from crypto_platform_tests.warehouse.fakesnow_server import Wire, answering, mirroring
 
 PLAN = "pro"
 SECRET = "crypto/coingecko-api-key"  # noqa: S105 - its name
@@ -128,7 +128,7 @@ def cloud(
         patch.setitem(PROFILES["aws"].builders, "warehouse", lambda _: warehouse)
         patch.setitem(PROFILES["aws"].builders, "transform", _impatient_glue)
         # A run that fails is tried again by the test, not by Dagster after half a minute.
-        patch.setattr("crypto_platform.assets.RETRIES", None)
+        patch.setattr("crypto_platform.assets.stages.RETRIES", None)
         yield Cloud(environment, functions, jobs, warehouse, wire, market, folder / "home")
 
 

@@ -10,7 +10,7 @@ from crypto_platform_tests.aws.cloud import BuildSnowflake, Cloud, cloud
 from crypto_platform_tests.aws.glue_runs import GlueRuns, running_jobs
 from crypto_platform_tests.aws.lambda_runtime import Lambda, running_functions
 from crypto_platform_tests.aws.stack import account_with_code
-from crypto_platform_tests.resources.fakesnow_server import Wire
+from crypto_platform_tests.warehouse.fakesnow_server import Wire
 from infrastructure.package import GLUE_SCRIPTS, artifacts, function_zip
 
 FUNCTION = "crypto-ingestion"

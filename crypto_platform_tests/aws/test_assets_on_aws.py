@@ -7,8 +7,8 @@ import dagster as dg
 import pytest
 import requests
 
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream, Window
 from crypto_platform.simulated_market import SimulatedMarket
-from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream, Window
 from crypto_platform_tests.aws.account import TRANSFORMED_BUCKET, client, keys
 from crypto_platform_tests.aws.cloud import Cloud
 from crypto_platform_tests.aws.permissions import acting, platform_policy

@@ -9,14 +9,14 @@ import boto3
 import pytest
 from click.testing import CliRunner, Result
 
-from crypto_platform.cli import main
-from crypto_platform.doctor import CHECKS, examine
-from crypto_platform.preflight import Finding
-from crypto_platform.resources.profiles import PROFILES
-from crypto_platform.resources.snowflake_warehouse import SnowflakeWarehouse
-from crypto_platform.settings import Settings
+from crypto_platform.cli.main import main
+from crypto_platform.core.settings import Settings
+from crypto_platform.doctor.preflight import Finding
+from crypto_platform.doctor.runner import CHECKS, examine
+from crypto_platform.doctor.snowflake import SNOWFLAKE_CHECKS, defined_pipes
+from crypto_platform.profiles import PROFILES
 from crypto_platform.simulated_market import SimulatedMarket
-from crypto_platform.snowflake_checks import SNOWFLAKE_CHECKS, defined_pipes
+from crypto_platform.warehouse.snowflake import SnowflakeWarehouse
 from crypto_platform_tests.aws.account import RAW_BUCKET, TRANSFORMED_BUCKET, client, keys
 from crypto_platform_tests.aws.cloud import (
     as_documented,
@@ -27,7 +27,7 @@ from crypto_platform_tests.aws.cloud import (
 from crypto_platform_tests.aws.lambda_runtime import Lambda
 from crypto_platform_tests.aws.permissions import acting, platform_policy
 from crypto_platform_tests.aws.stack import CODE_BUCKET
-from crypto_platform_tests.resources.fakesnow_server import Wire, answering
+from crypto_platform_tests.warehouse.fakesnow_server import Wire, answering
 from infrastructure.package import zipped
 
 pytestmark = [
@@ -231,7 +231,7 @@ def test_an_api_that_does_not_take_the_key(
 def test_a_function_that_a_run_is_using_is_no_failure(
     environment: dict[str, str], lambda_service: Lambda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crypto_platform.aws_checks._PATIENCE", 0.1)
+    monkeypatch.setattr("crypto_platform.doctor.aws._PATIENCE", 0.1)
     with lambda_service.busy:
         finding = look("price API", environment)
 

@@ -8,14 +8,14 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from crypto_platform.resources.ingestion import FunctionBusy, IngestionFailure
-from crypto_platform.resources.lake import LakeRefusedError
-from crypto_platform.resources.lambda_ingestion import LambdaIngestion
-from crypto_platform.resources.profiles import PROFILES
-from crypto_platform.resources.snowflake_failures import SnowflakeUnavailableError
-from crypto_platform.resources.transform import TransformError
+from crypto_platform.core.streams import HISTORICAL
+from crypto_platform.ingestion.aws_lambda import LambdaIngestion
+from crypto_platform.ingestion.resource import FunctionBusy, IngestionFailure
+from crypto_platform.lake.layers import LakeRefusedError
+from crypto_platform.profiles import PROFILES
 from crypto_platform.simulated_market import SimulatedMarket
-from crypto_platform.streams import HISTORICAL
+from crypto_platform.transformation.resource import TransformError
+from crypto_platform.warehouse.snowflake_errors import SnowflakeUnavailableError
 from crypto_platform_tests.aws.account import client
 from crypto_platform_tests.aws.cloud import Cloud
 from crypto_platform_tests.aws.permissions import acting, platform_policy

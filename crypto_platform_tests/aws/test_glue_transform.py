@@ -7,12 +7,12 @@ from typing import Any, NoReturn
 import dagster as dg
 import pytest
 
-from crypto_platform.resources import glue_transform
-from crypto_platform.resources.glue_transform import GlueTransform
-from crypto_platform.resources.lake import Lake, to_json_lines
-from crypto_platform.resources.transform import TransformError, TransformResult
-from crypto_platform.streams import HISTORICAL
-from crypto_platform.transformed_windows import job_arguments
+from crypto_platform.core.streams import HISTORICAL
+from crypto_platform.lake.layers import Lake, to_json_lines
+from crypto_platform.transformation import glue as glue_transform
+from crypto_platform.transformation.glue import GlueTransform
+from crypto_platform.transformation.resource import TransformError, TransformResult
+from crypto_platform.transformation.transformed_windows import job_arguments
 from crypto_platform_tests.aws.account import RAW_BUCKET, REGION, TRANSFORMED_BUCKET, keys
 from crypto_platform_tests.aws.glue_runs import GlueRuns
 from crypto_platform_tests.glue_jobs.jobs import START, milliseconds, record

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from crypto_platform.manifests import Manifest
-from crypto_platform.resources import lake
-from crypto_platform.resources.lake import MANIFEST_NAME, LakeRefusedError, Layer
-from crypto_platform.streams import HISTORICAL
+from crypto_platform.core.streams import HISTORICAL
+from crypto_platform.lake import layers as lake
+from crypto_platform.lake.layers import MANIFEST_NAME, LakeRefusedError, Layer
+from crypto_platform.lake.manifests import Manifest
 from crypto_platform_tests.aws.account import RAW_BUCKET, client
 from crypto_platform_tests.aws.permissions import acting
-from crypto_platform_tests.resources.test_lake import FOLDER, WINDOW, manifest_naming
+from crypto_platform_tests.lake.test_layers import FOLDER, WINDOW, manifest_naming
 
 pytestmark = pytest.mark.integration
 

@@ -10,12 +10,12 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from crypto_platform.failures import PermanentFailure
-from crypto_platform.resources.ingestion import IngestionFailure
-from crypto_platform.resources.ingestion_answers import PricesAnswer
-from crypto_platform.resources.lambda_ingestion import LambdaIngestion
+from crypto_platform.core.errors import PermanentFailure
+from crypto_platform.core.streams import HISTORICAL, Window
+from crypto_platform.ingestion.aws_lambda import LambdaIngestion
+from crypto_platform.ingestion.resource import IngestionFailure
+from crypto_platform.ingestion.responses import PricesAnswer
 from crypto_platform.simulated_market import Fault, FaultRule, SimulatedMarket
-from crypto_platform.streams import HISTORICAL, Window
 from crypto_platform_tests.aws.account import RAW_BUCKET, REGION, client, keys, variables
 from crypto_platform_tests.aws.conftest import FUNCTION
 from crypto_platform_tests.aws.lambda_runtime import Lambda

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from crypto_platform.doctor import CHECKS, examine
-from crypto_platform.preflight import Finding
+from crypto_platform.doctor.preflight import Finding
+from crypto_platform.doctor.runner import CHECKS, examine
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform_tests.aws.cloud import cloud
 from crypto_platform_tests.live import test_account
@@ -17,7 +17,7 @@ from crypto_platform_tests.live.test_account import (
     test_the_jobs_are_defined_as_the_platform_needs_them,  # noqa: F401
     test_what_the_function_refuses_is_told_in_its_own_words,  # noqa: F401
 )
-from crypto_platform_tests.resources.fakesnow_server import Wire, fakesnow_warehouse
+from crypto_platform_tests.warehouse.fakesnow_server import Wire, fakesnow_warehouse
 
 pytestmark = [
     pytest.mark.integration,

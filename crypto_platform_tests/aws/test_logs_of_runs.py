@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from crypto_platform.instance import instance_environment
+from crypto_platform.local.instance import instance_environment
 from crypto_platform_tests.aws.account import RAW_BUCKET, client, keys
 
 pytestmark = pytest.mark.integration

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from crypto_platform.core.streams import HISTORICAL
 from crypto_platform.simulated_market import MarketServer
-from crypto_platform.streams import HISTORICAL
 from crypto_platform_tests.aws.account import RAW_BUCKET, TRANSFORMED_BUCKET, keys
 from crypto_platform_tests.aws.cloud import Cloud
 from crypto_platform_tests.conftest import STAGES

@@ -9,13 +9,13 @@ import boto3
 import dagster as dg
 import pytest
 
-from crypto_platform.streams import HISTORICAL
+from crypto_platform.core.streams import HISTORICAL
 from crypto_platform_tests.aws.account import RAW_BUCKET, TRANSFORMED_BUCKET, client, keys
 from crypto_platform_tests.aws.cloud import API_KEY, Cloud
 from crypto_platform_tests.aws.stack import CODE_BUCKET
 from crypto_platform_tests.conftest import STAGES
-from crypto_platform_tests.resources.fakesnow_server import write_private_key
 from crypto_platform_tests.test_end_to_end import newest_keys
+from crypto_platform_tests.warehouse.fakesnow_server import write_private_key
 
 pytestmark = [
     pytest.mark.integration,

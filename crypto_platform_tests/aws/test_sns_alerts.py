@@ -10,14 +10,14 @@ import pytest
 from moto.sns.exceptions import SNSException
 from moto.sns.models import SNSBackend
 
-from crypto_platform.alerts import Alert
-from crypto_platform.resources.alerts import AlertNotSentError, SnsTopic
-from crypto_platform.resources.profiles import PROFILES
-from crypto_platform.settings import Settings
+from crypto_platform.alerts.channels import AlertNotSentError, SnsTopic
+from crypto_platform.alerts.messages import Alert
+from crypto_platform.core.settings import Settings
+from crypto_platform.profiles import PROFILES
+from crypto_platform_tests.alerts.test_sensor import PLAN, World, instance_in
 from crypto_platform_tests.aws.account import RAW_BUCKET, REGION, client, keys
 from crypto_platform_tests.aws.permissions import acting, platform_policy
 from crypto_platform_tests.aws.stack import account_with_code
-from crypto_platform_tests.test_sensors import PLAN, World, instance_in
 
 pytestmark = [
     pytest.mark.integration,

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from crypto_platform.resources.spark_engines import Engine
+from crypto_platform.transformation.spark_engines import Engine
 from crypto_platform_tests.glue_jobs.jobs import JobRunner
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow.dataset as ds
 from hypothesis import strategies as st
 
-from crypto_platform.resources.local_transform import LocalTransform
-from crypto_platform.resources.spark_engines import Engine
-from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
+from crypto_platform.transformation.local import LocalTransform
+from crypto_platform.transformation.spark_engines import Engine
 
 Record = Mapping[str, Any]
 Row = dict[str, Any]

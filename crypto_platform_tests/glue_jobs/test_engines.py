@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from crypto_platform.resources.spark_engines import Engine
-from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
+from crypto_platform.transformation.spark_engines import Engine
 from crypto_platform_tests.glue_jobs.jobs import (
     RECORDED,
     START,

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import glue_jobs
-from crypto_platform.resources.transform import TransformError
-from crypto_platform.streams import HISTORICAL, INTRA_DAY
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
+from crypto_platform.transformation.resource import TransformError
 from crypto_platform_tests.glue_jobs.jobs import (
     START,
     JobRunner,

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto_platform.resources.spark_engines import Engine
-from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream, Window
-from crypto_platform.transformed_windows import counts_of
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream, Window
+from crypto_platform.transformation.spark_engines import Engine
+from crypto_platform.transformation.transformed_windows import counts_of
 from crypto_platform_tests.glue_jobs.jobs import (
     DAY,
     RECORDED,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crypto_platform.streams import INTRA_DAY
+from crypto_platform.core.streams import INTRA_DAY
 from crypto_platform_tests.glue_jobs.jobs import (
     RECORDED,
     START,

@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 from cfnlint import decode
 
-from crypto_platform.settings import Settings
+from crypto_platform.core.settings import Settings
 from crypto_platform_tests.aws.account import client
 from crypto_platform_tests.aws.stack import (
     BOOTSTRAP,

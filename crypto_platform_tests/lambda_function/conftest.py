@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 
 from lambda_function.handler import handle
-from lambda_function.pace import Clock
+from lambda_function.rate_limiter import Clock
 
 NOW = datetime(2026, 11, 23, 6, 10, tzinfo=UTC)
 RECORDED = Path(__file__).parents[3] / "shared" / "recorded"

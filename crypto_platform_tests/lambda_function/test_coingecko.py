@@ -25,8 +25,8 @@ from lambda_function.errors import (
     Unauthorized,
     Unreachable,
 )
-from lambda_function.pace import Pace
 from lambda_function.plans import PLANS, ApiSettings
+from lambda_function.rate_limiter import Pace
 
 START, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
 NEVER = float("inf")

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from crypto_platform.doctor import examine
-from crypto_platform.preflight import Finding
-from crypto_platform.snowflake_checks import LOGIN_VARIABLES
+from crypto_platform.doctor.preflight import Finding
+from crypto_platform.doctor.runner import examine
+from crypto_platform.doctor.snowflake import LOGIN_VARIABLES
 
 
 @pytest.fixture(scope="module")

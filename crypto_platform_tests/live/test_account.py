@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from crypto_platform.core.errors import PermanentFailure
+from crypto_platform.core.settings import Settings
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.definitions import build_definitions
-from crypto_platform.failures import PermanentFailure
-from crypto_platform.preflight import Finding, Preflight
-from crypto_platform.settings import Settings
-from crypto_platform.streams import HISTORICAL, INTRA_DAY, Stream
+from crypto_platform.doctor.preflight import Finding, Preflight
 from crypto_platform_tests.conftest import STAGES, Platform
 
 pytestmark = pytest.mark.live

@@ -12,8 +12,9 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from crypto_platform.resources.duckdb_warehouse import DuckDBWarehouse
-from crypto_platform.resources.warehouse_sql import (
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
+from crypto_platform.warehouse.duckdb import DuckDBWarehouse
+from crypto_platform.warehouse.sql import (
     duckdb_creation,
     duckdb_relations,
     duckdb_sql,
@@ -22,8 +23,7 @@ from crypto_platform.resources.warehouse_sql import (
     script_statements,
     statement,
 )
-from crypto_platform.streams import HISTORICAL, INTRA_DAY
-from crypto_platform_tests.resources.transformed_lake import (
+from crypto_platform_tests.transformed_lake import (
     TransformedLake,
     absence,
     price,
@@ -307,7 +307,7 @@ def test_what_was_made_of_a_statement_is_read_without_the_parser(tmp_path: Path)
 
     code = """
         import sys
-        from crypto_platform.resources.warehouse_sql import duckdb_sql
+        from crypto_platform.warehouse.sql import duckdb_sql
         print(duckdb_sql(sys.argv[1], sys.argv[2]))
         assert "sqlglot" not in sys.modules
     """

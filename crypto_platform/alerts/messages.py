@@ -1,0 +1,202 @@
+"""What is remembered of incidents, and the messages about them: what they say, and how.
+
+Pure: ``troubles`` reads what happened, ``incidents`` decides what of it is worth a message.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, PlainSerializer
+
+from crypto_platform.alerts.problems import Affected, Kind, Mended, Trouble
+from crypto_platform.core.redaction import Secrets
+
+SUBJECT_LIMIT = 100
+"""Characters of a subject that SNS takes."""
+
+BODY_LIMIT = 60_000
+"""Characters of a body; SNS takes 256 KB, and a character may take four."""
+
+FORGET_AFTER = timedelta(days=90)
+"""How long an incident that nothing mends keeps silent what belongs to it."""
+
+_CAUSE_LIMIT = 4_000
+
+
+class Incident(BaseModel, frozen=True):
+    """A trouble that was told and is not over.
+
+    Attributes:
+        identity: That of the trouble which opened it.
+        kind: The kind of alert.
+        title: What failed, in a few words.
+        stream: The stream that it is about.
+        opened_at: When it began.
+        seen_at: When something last joined it.
+        affected: What still has to be mended.
+        lineage: What else belongs to it, such as a backfill.
+        joined: How many troubles joined it in silence.
+    """
+
+    identity: str
+    kind: Kind
+    title: str
+    stream: str
+    opened_at: AwareDatetime
+    seen_at: AwareDatetime
+    affected: Affected
+    lineage: Annotated[frozenset[str], PlainSerializer(sorted)]
+    joined: int = 0
+
+
+class Alert(BaseModel, frozen=True):
+    """A message to people: an incident begins or is over.
+
+    Attributes:
+        alert_id: The same for the same message, should it ever come twice.
+        at: When what it tells of happened.
+        kind: The kind of alert.
+        severity: ``error`` where something is broken, ``info`` where it is mended.
+        status: ``opened`` or ``recovered``.
+        stream: The stream that it is about, or ``platform``.
+        subject: At most 100 printable ASCII characters in one line.
+        body: What failed, where, why, and what to do.
+    """
+
+    alert_id: str
+    at: AwareDatetime
+    kind: Kind
+    severity: Literal["error", "info"]
+    status: Literal["opened", "recovered"]
+    stream: str
+    subject: str
+    body: str
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What a subscription may filter on."""
+        return {
+            "severity": self.severity,
+            "status": self.status,
+            "stream": self.stream,
+            "kind": self.kind,
+            "alert_id": self.alert_id,
+        }
+
+
+class ScheduleMark(BaseModel, frozen=True):
+    """Up to when a schedule has been judged, and by which times of day it was."""
+
+    cron: str
+    until: AwareDatetime
+
+
+class AlertState(BaseModel, frozen=True):
+    """All that is remembered from one tick of the sensor to the next.
+
+    Attributes:
+        updated_at: When it was last written.
+        run_events: The last event on a run's end that was taken into account.
+        other_events: The last event outside of runs that was.
+        backfills_until: Up to when ends of backfills were, in seconds since 1970.
+        schedules: Up to when each schedule has been judged.
+        retrying: Runs that failed and that Dagster said it would launch once more.
+        incidents: The open incidents, the oldest first.
+        unsent: Messages that are still to be delivered, in order.
+    """
+
+    updated_at: AwareDatetime
+    run_events: int = 0
+    other_events: int = 0
+    backfills_until: float = 0.0
+    schedules: dict[str, ScheduleMark] = {}
+    retrying: tuple[str, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+    unsent: tuple[Alert, ...] = ()
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How alerts are put into words.
+
+    Attributes:
+        ui_url: Where people reach the Dagster UI.
+        secrets: What must not be said.
+    """
+
+    ui_url: str
+    secrets: Secrets
+
+    def opened(self, trouble: Trouble) -> Alert:
+        """The message that something is broken."""
+        return self._alert(
+            trouble,
+            title=trouble.title,
+            at=trouble.at,
+            status="opened",
+            facts={
+                **trouble.facts,
+                "What to do": trouble.what_to_do,
+                "Runbook": f"{trouble.kind}, in the README under Operations",
+                "Look": self._link(trouble.path),
+            },
+        )
+
+    def recovered(self, incident: Incident, mended: Mended) -> Alert:
+        """The message that all of an incident is mended."""
+        facts = {
+            "Mended by": mended.by,
+            "Open since": f"{incident.opened_at:%Y-%m-%d %H:%M} UTC",
+            "Look": self._link(mended.path),
+        }
+        if incident.joined:
+            facts["Failures that joined it in silence"] = str(incident.joined)
+        return self._alert(
+            incident,
+            title=f"recovered: {incident.title}",
+            at=mended.at,
+            status="recovered",
+            facts=facts,
+        )
+
+    def _link(self, path: str) -> str:
+        return f"{self.ui_url.rstrip('/')}{path}"
+
+    def _alert(
+        self,
+        about: Trouble | Incident,
+        *,
+        title: str,
+        at: AwareDatetime,
+        status: Literal["opened", "recovered"],
+        facts: Mapping[str, str],
+    ) -> Alert:
+        is_open = status == "opened"
+        # Cut only after the secrets are out: half of one is still a secret.
+        safe_title = self.secrets.redact(title)
+        lines = [f"{safe_title}.", f"At {at:%Y-%m-%d %H:%M:%S} UTC."]
+        for heading, text in facts.items():
+            safe = self.secrets.redact(text).strip()
+            lines.append(f"\n{heading}:\n{_cut(safe, _CAUSE_LIMIT)}")
+        return Alert(
+            alert_id=f"{about.identity}/{status}",
+            at=at,
+            kind=about.kind,
+            severity="error" if is_open else "info",
+            status=status,
+            stream=about.stream,
+            subject=_one_line(f"[{'ERROR' if is_open else 'OK'}] {safe_title}"),
+            body=_cut("\n".join(lines), BODY_LIMIT) + "\n",
+        )
+
+
+def _one_line(text: str) -> str:
+    """A text as SNS takes it for a subject."""
+    line = " ".join(text.encode("ascii", "replace").decode().split())
+    return _cut("".join(filter(str.isprintable, line)), SUBJECT_LIMIT)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."

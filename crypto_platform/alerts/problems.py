@@ -1,0 +1,470 @@
+"""What happened, as event values, and what each leaves broken or mends. Pure.
+
+A trouble says what has to be mended before it is over, so that ``incidents`` can tell what is new
+and what has ended.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, PlainSerializer
+
+from crypto_platform.core.streams import STREAMS
+
+Kind = Literal["run_failed", "check_failed", "freshness_failed", "schedule_missed"]
+
+RUNBOOK: Mapping[Kind, str] = {
+    "run_failed": (
+        "Open the run. If the cause names what to do, do that; then materialize the same "
+        "partitions again, which is safe at any time."
+    ),
+    "check_failed": (
+        "Open the asset's Checks tab: the result names partitions and coins at fault. The README's "
+        "table of checks says what to do about each."
+    ),
+    "freshness_failed": (
+        "Look whether its schedule runs and whether its last runs failed, then materialize the "
+        "newest partition."
+    ),
+    "schedule_missed": (
+        "Look whether the daemon runs and the schedule is on. Materialize the windows that it "
+        "did not launch."
+    ),
+}
+"""What a person does about each kind of alert; the README's runbook says more."""
+
+UNPARTITIONED = ""
+"""Stands for the partition of what has none."""
+
+NO_STREAM = "platform"
+"""The stream of an alert that is about none, or about both."""
+
+WITHIN = "/"
+"""Stands between a partition and what of it a check names, as in ``2026-01-02/bitcoin``."""
+
+_FEW = 3
+
+AT_FAULT = "At fault"
+"""The heading of the fact that lists what a check found at fault."""
+
+Partitions = Annotated[frozenset[str], PlainSerializer(sorted)]
+
+Affected = dict[str, Partitions]
+"""Partitions of assets, checks and the like, by their names; of checks coins within these too."""
+
+
+class CheckEvaluated(BaseModel, frozen=True):
+    """What an asset check said.
+
+    Attributes:
+        identity: Tells this evaluation from every other.
+        at: When it was said.
+        check: The check, as ``asset/key:name``.
+        passed: Whether it passed.
+        is_error: Whether its severity is ERROR; WARN only informs.
+        partitions: The partitions that it looked at.
+        at_fault: What failed: some of them as a whole, or coins within, as in
+            ``2026-01-02/bitcoin``; none where it does not say.
+        description: What it found.
+        what_to_do: What it says to do about it, where it says that.
+        run_id: The run that it was part of, if of any.
+        backfill: The backfill that the run was part of.
+    """
+
+    identity: str
+    at: AwareDatetime
+    check: str
+    passed: bool
+    is_error: bool
+    partitions: Partitions
+    at_fault: Partitions = frozenset()
+    description: str = ""
+    what_to_do: str = ""
+    run_id: str | None = None
+    backfill: str | None = None
+
+
+class RunEnded(BaseModel, frozen=True):
+    """A run that succeeded or failed; one that a person canceled is none of our business.
+
+    Attributes:
+        run_id: The run.
+        at: When it ended.
+        job: Its job.
+        succeeded: Whether it succeeded.
+        will_retry: Whether Dagster launches it once more.
+        heals: Whether healing launched it, which tries again; a check says when it gave up.
+        root_run: The run that this one is a try of again, or itself.
+        backfill: The backfill that it is part of.
+        partitions: Its partitions.
+        done: What it materialized, less what the failed steps did.
+        broken: What it was to materialize and did not.
+        failed: What failed, in words: the assets or ops whose steps did.
+        cause: Why, from the root outwards.
+        checks: What its checks said at last.
+    """
+
+    run_id: str
+    at: AwareDatetime
+    job: str
+    succeeded: bool
+    will_retry: bool = False
+    heals: bool = False
+    root_run: str | None = None
+    backfill: str | None = None
+    partitions: Partitions = frozenset()
+    done: Affected = {}
+    broken: Affected = {}
+    failed: tuple[str, ...] = ()
+    cause: str = ""
+    checks: tuple[CheckEvaluated, ...] = ()
+
+
+class BackfillFailed(BaseModel, frozen=True):
+    """A backfill that Dagster gave up on by itself; the runs that it launched end on their own.
+
+    Attributes:
+        backfill: The backfill.
+        at: When it ended.
+        affected: What it was to materialize.
+        cause: Why, from the root outwards.
+    """
+
+    backfill: str
+    at: AwareDatetime
+    affected: Affected
+    cause: str
+
+
+class FreshnessChanged(BaseModel, frozen=True):
+    """An asset's freshness as Dagster judges it: ``PASS``, ``WARN``, ``FAIL`` and others."""
+
+    identity: str
+    at: AwareDatetime
+    asset: str
+    state: str
+
+
+class ScheduleJudged(BaseModel, frozen=True):
+    """How a schedule kept its times.
+
+    Attributes:
+        at: When it was judged.
+        schedule: Its name.
+        stream: The stream that it materializes.
+        missed: Times that were due and did not come, or came too late.
+        ticking: Whether the newest time that was due came after all.
+        error: What its evaluation raised, if that is why.
+    """
+
+    at: AwareDatetime
+    schedule: str
+    stream: str = NO_STREAM
+    missed: tuple[AwareDatetime, ...] = ()
+    ticking: bool = False
+    error: str = ""
+
+
+Event = RunEnded | BackfillFailed | CheckEvaluated | FreshnessChanged | ScheduleJudged
+
+
+class Trouble(BaseModel, frozen=True):
+    """What an event leaves broken.
+
+    Attributes:
+        kind: The kind of alert.
+        identity: Tells this trouble from every other; the same event gives the same.
+        at: When it happened.
+        affected: What has to be mended before it is over.
+        lineage: What else it belongs to, such as a backfill.
+        what: What failed, in a few words.
+        where: In which partitions or coins, in a few words.
+        stream: The stream that it is about.
+        facts: What a person wants to know, by heading.
+        what_to_do: What they do about it.
+        path: Where the UI shows it.
+    """
+
+    kind: Kind
+    identity: str
+    at: AwareDatetime
+    affected: Affected
+    lineage: frozenset[str] = frozenset()
+    what: str
+    where: str = ""
+    stream: str
+    facts: dict[str, str]
+    what_to_do: str
+    path: str
+
+    @property
+    def title(self) -> str:
+        """What failed where, in one line."""
+        return f"{self.what}: {self.where}" if self.where else self.what
+
+
+class Mended(BaseModel, frozen=True):
+    """What an event shows to be in order (again).
+
+    Attributes:
+        kind: The kind of alert that it ends.
+        at: When it happened.
+        affected: What was looked at.
+        but: What of it is broken all the same.
+        by: What mended it, in words.
+        path: Where the UI shows it.
+    """
+
+    kind: Kind
+    at: AwareDatetime
+    affected: Affected
+    but: Affected = {}
+    by: str
+    path: str
+
+
+def readings(event: Event) -> list[Trouble | Mended]:
+    """What an event leaves broken and what it mends; what it mends comes first."""
+    match event:
+        case RunEnded():
+            return _of_run(event)
+        case BackfillFailed():
+            return [_of_backfill(event)]
+        case CheckEvaluated():
+            return _of_check(event)
+        case FreshnessChanged():
+            return _of_freshness(event)
+        case ScheduleJudged():
+            return _of_schedule(event)
+
+
+def describe_partitions(partitions: Iterable[str]) -> str:
+    """Partitions and coins in a few words: their keys, or how many from which to which."""
+    named = [key for key in partitions if key != UNPARTITIONED]
+    keys = sorted(key.removeprefix(WITHIN) for key in named)
+    if len(keys) <= _FEW:
+        return ", ".join(keys)
+    if any(WITHIN in key for key in named):
+        # From one coin to another is no range that anybody knows.
+        return f"{len(keys)}, such as {', '.join(keys[:_FEW])}"
+    return f"{len(keys)} from {keys[0]} to {keys[-1]}"
+
+
+def stream_of(names: Iterable[str]) -> str:
+    """The one stream that assets, jobs or checks belong to, by their names; else ``platform``."""
+    streams = {
+        stream.name
+        for stream in STREAMS
+        for name in names
+        if name == stream.name or name.startswith((f"{stream.name}/", f"{stream.name}_"))
+    }
+    return streams.pop() if len(streams) == 1 else NO_STREAM
+
+
+def _of_run(run: RunEnded) -> list[Trouble | Mended]:
+    path = f"/runs/{run.run_id}"
+    by = f"run {run.run_id} of {run.job}"
+    # A job that materializes nothing is mended by its own success.
+    done = dict(run.done)
+    if run.succeeded:
+        done[f"job {run.job}"] = run.partitions or frozenset({UNPARTITIONED})
+    read: list[Trouble | Mended] = [
+        Mended(kind="run_failed", at=run.at, affected=done, by=by, path=path)
+    ]
+    for check in run.checks:
+        read += [
+            reading
+            for reading in _of_check(check)
+            # A run that failed is one message, which names its failed checks.
+            if run.succeeded or isinstance(reading, Mended)
+        ]
+    if run.succeeded or run.will_retry or run.heals:
+        return read
+    lineage = {f"run {run.root_run or run.run_id}"}
+    if run.backfill:
+        lineage.add(f"backfill {run.backfill}")
+    what = ", ".join(run.failed) or run.job
+    where = describe_partitions(run.partitions)
+    facts = {
+        "What failed": f"{what}, in run {run.run_id} of {run.job}",
+        "Partitions": where or "none",
+        "Cause": run.cause or "Dagster names none; see the run.",
+        "Failed checks": "\n".join(
+            f"{check.check}: {check.description}"
+            for check in run.checks
+            if check.is_error and not check.passed
+        ),
+        "Backfill": f"{run.backfill}; more failures of it bring no message of their own"
+        if run.backfill
+        else "",
+    }
+    read.append(
+        Trouble(
+            kind="run_failed",
+            identity=f"run_failed/{run.run_id}",
+            at=run.at,
+            affected=run.broken or {f"job {run.job}": run.partitions or frozenset({UNPARTITIONED})},
+            lineage=frozenset(lineage),
+            what=f"{what} failed",
+            where=where,
+            stream=stream_of([*run.failed, *run.broken, run.job]),
+            facts={heading: text for heading, text in facts.items() if text},
+            what_to_do=RUNBOOK["run_failed"],
+            path=path,
+        )
+    )
+    return read
+
+
+def _of_backfill(failed: BackfillFailed) -> Trouble:
+    where = describe_partitions(frozenset().union(*failed.affected.values()))
+    assets = ", ".join(sorted(failed.affected))
+    return Trouble(
+        kind="run_failed",
+        identity=f"run_failed/backfill {failed.backfill}",
+        at=failed.at,
+        affected=failed.affected or {f"backfill {failed.backfill}": frozenset({UNPARTITIONED})},
+        lineage=frozenset({f"backfill {failed.backfill}"}),
+        what=f"backfill {failed.backfill} failed",
+        where=where,
+        stream=stream_of(failed.affected),
+        facts={
+            "What failed": f"the backfill {failed.backfill} of {assets}",
+            "Partitions": where or "none",
+            "Cause": failed.cause,
+        },
+        what_to_do=RUNBOOK["run_failed"],
+        path=f"/runs/b/{failed.backfill}",
+    )
+
+
+def _of_check(check: CheckEvaluated) -> list[Trouble | Mended]:
+    asset, _, name = check.check.rpartition(":")
+    path = f"/runs/{check.run_id}" if check.run_id else f"/assets/{asset}?view=checks"
+    partitions = check.partitions or frozenset({UNPARTITIONED})
+    # A warning only informs: it ends an incident, so that the next error begins one.
+    is_broken = check.is_error and not check.passed
+    faults = _faults(check, partitions) if is_broken else frozenset()
+    said = "is down to a warning"
+    if is_broken:
+        said = "does not name it any more"
+    elif check.passed:
+        said = "passed"
+    read: list[Trouble | Mended] = [
+        Mended(
+            kind="check_failed",
+            at=check.at,
+            affected={check.check: partitions},
+            but={check.check: faults},
+            by=f"the check {said}" + (f", in run {check.run_id}" if check.run_id else ""),
+            path=path,
+        )
+    ]
+    if not is_broken:
+        return read
+    read.append(
+        Trouble(
+            kind="check_failed",
+            identity=f"check_failed/{check.identity}",
+            at=check.at,
+            affected={check.check: faults},
+            lineage=frozenset({f"backfill {check.backfill} {check.check}"})
+            if check.backfill
+            else frozenset(),
+            what=f"check {name} of {asset} failed",
+            where=describe_partitions(faults),
+            stream=stream_of([asset]),
+            facts={
+                "What failed": f"the check {name} of {asset}",
+                AT_FAULT: listed(faults),
+                "Cause": check.description or "The check gives no description; see its metadata.",
+            },
+            what_to_do=check.what_to_do or RUNBOOK["check_failed"],
+            path=path,
+        )
+    )
+    return read
+
+
+def _faults(check: CheckEvaluated, partitions: frozenset[str]) -> frozenset[str]:
+    """What failed of the partitions that were looked at: all of them where it does not say."""
+    return frozenset(key for key in check.at_fault if lies_in(key, partitions)) or partitions
+
+
+def listed(faults: frozenset[str]) -> str:
+    """All coins by their names; of partitions alone, the range says as much."""
+    if any(WITHIN in key for key in faults):
+        return ", ".join(sorted(key.removeprefix(WITHIN) for key in faults))
+    return describe_partitions(faults) or "all of it"
+
+
+def _of_freshness(change: FreshnessChanged) -> list[Trouble | Mended]:
+    affected = {change.asset: frozenset({UNPARTITIONED})}
+    path = f"/assets/{change.asset}"
+    match change.state:
+        case "FAIL":
+            return [
+                Trouble(
+                    kind="freshness_failed",
+                    identity=f"freshness_failed/{change.asset}/{change.identity}",
+                    at=change.at,
+                    affected=affected,
+                    what=f"{change.asset} is stale",
+                    stream=stream_of([change.asset]),
+                    facts={
+                        "What failed": f"the freshness policy of {change.asset}",
+                        "Cause": "No materialization came in the time that the policy allows.",
+                    },
+                    what_to_do=RUNBOOK["freshness_failed"],
+                    path=path,
+                )
+            ]
+        # WARN after FAIL is still on the way back.
+        case "PASS" | "NOT_APPLICABLE":
+            by = "it is fresh" if change.state == "PASS" else "it has no freshness policy any more"
+            return [
+                Mended(kind="freshness_failed", at=change.at, affected=affected, by=by, path=path)
+            ]
+        case _:
+            return []
+
+
+def _of_schedule(judged: ScheduleJudged) -> list[Trouble | Mended]:
+    affected = {judged.schedule: frozenset({UNPARTITIONED})}
+    read: list[Trouble | Mended] = []
+    if judged.missed:
+        times = [f"{time:%Y-%m-%d %H:%M}" for time in judged.missed]
+        read.append(
+            Trouble(
+                kind="schedule_missed",
+                identity=f"schedule_missed/{judged.schedule}/{times[0]}",
+                at=judged.at,
+                affected=affected,
+                what=f"{judged.schedule} did not tick",
+                where=f"{describe_partitions(times)} UTC",
+                stream=judged.stream,
+                facts={
+                    "What failed": f"the schedule {judged.schedule}",
+                    "Times that did not come, or too late (UTC)": describe_partitions(times),
+                    "Cause": judged.error
+                    or "The daemon was off, the code could not be loaded, or the machine slept.",
+                },
+                what_to_do=RUNBOOK["schedule_missed"],
+                path="/automation",
+            )
+        )
+    if judged.ticking:
+        by = "the schedule ticks again, or was switched off"
+        read.append(
+            Mended(
+                kind="schedule_missed", at=judged.at, affected=affected, by=by, path="/automation"
+            )
+        )
+    return read
+
+
+def lies_in(key: str, wider: frozenset[str]) -> bool:
+    """Whether a partition, or a coin in it, is among others or in one of them."""
+    if key in wider or WITHIN not in key:
+        return key in wider
+    return lies_in(key.rpartition(WITHIN)[0], wider)

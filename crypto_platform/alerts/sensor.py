@@ -1,0 +1,58 @@
+"""The sensor that turns what goes wrong into alerts; ``alert_delivery`` is what it does."""
+
+import os
+import threading
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from crypto_platform.alerts.channels import Alerts
+from crypto_platform.core.redaction import Secrets
+from crypto_platform.core.settings import Settings
+
+# A tick that Dagster gave up on may still be sending.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def build_alerts_sensor(settings: Settings) -> dg.SensorDefinition:
+    """The sensor, which runs by default."""
+
+    @dg.sensor(
+        name="alerts",
+        description=(
+            "Sends one message an incident: failed runs, failed ERROR checks, stale assets and "
+            "schedules that did not tick; and one when it is over."
+        ),
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def alerts_sensor(context: dg.SensorEvaluationContext, alerts: Alerts) -> dg.SkipReason:
+        # Loading the definitions must not pay for it.
+        from crypto_platform.alerts.delivery import cursor_of, watch_instance  # noqa: PLC0415
+        from crypto_platform.alerts.event_reader import EventReader  # noqa: PLC0415
+        from crypto_platform.alerts.messages import Voice  # noqa: PLC0415
+
+        if context.repository_def is None:
+            raise dg.DagsterInvariantViolationError("The sensor runs within a code location only.")
+        origin = context.code_location_origin
+        reader = EventReader(
+            context.instance,
+            context.repository_def,
+            now=datetime.now(UTC),
+            location=origin.location_name if origin else None,
+        )
+        voice = Voice(settings.dagster_ui_url, Secrets.of(os.environ))
+        if not _ONE_AT_A_TIME.acquire(blocking=False):
+            return dg.SkipReason("The tick before this one is still sending.")
+        try:
+            sent, state = watch_instance(reader, alerts, voice, context.cursor)
+        finally:
+            _ONE_AT_A_TIME.release()
+        context.update_cursor(cursor_of(state))
+        waiting = f", {len(state.unsent)} wait for the next tick" if state.unsent else ""
+        return dg.SkipReason(
+            f"{len(sent)} alert(s) sent to {alerts.place}{waiting}; "
+            f"{len(state.incidents)} incident(s) open."
+        )
+
+    return alerts_sensor

@@ -1,0 +1,122 @@
+"""What people see of a materialization in the UI: numbers that plot, and a preview."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from dagster._core.execution.context.metadata_logging import (
+    AssetMetadataHandle,
+    OutputMetadataAccumulator,
+)
+
+from crypto_platform.core.markdown import markdown_table
+from crypto_platform.lake.layers import Layer, from_json_lines
+from crypto_platform.lake.manifests import Absence, Manifest
+from crypto_platform.transformation.transformed_windows import TransformedWindow
+
+_PREVIEW_ROWS = 5
+
+
+def add_partition_metadata(
+    context: dg.AssetExecutionContext, said: Iterable[tuple[str, Mapping[str, Any]]]
+) -> None:
+    """Say something of each partition, in its own materialization.
+
+    As ``context.add_asset_metadata`` does, once a partition. That copies all that was said before
+    each time, so that it takes the square of the partitions: 1.5 s for 3,650 of them.
+
+    Args:
+        context: The context of an asset that materializes the partitions.
+        said: The key of each partition, and its metadata.
+
+    Raises:
+        ValueError: If the run is not of a partition: nobody would ever see what is said of it.
+    """
+    step = context.get_step_execution_context()
+    told = dict(step._metadata_accumulator.per_output_metadata)  # noqa: SLF001 - see above
+    materialized = set(context.partition_keys)
+    for key, metadata in said:
+        if key not in materialized:
+            raise ValueError(f"The run does not materialize the partition {key}.")
+        handle = AssetMetadataHandle(asset_key=context.asset_key, partition_key=key)
+        told[handle] = {**told.get(handle, {}), **metadata}
+    step._metadata_accumulator = OutputMetadataAccumulator(per_output_metadata=told)  # noqa: SLF001
+
+
+def raw_metadata(layer: Layer, manifest: Manifest) -> dict[str, Any]:
+    """A raw window: how many coins and points, where, and what the first lines hold."""
+    files = manifest.files_of("prices")
+    content = layer.read(files[0].path) if files else None
+    records = from_json_lines(content, first=_PREVIEW_ROWS) if content else []
+    preview = [
+        {
+            "coin": record["coin_id"],
+            "granularity": record["granularity"],
+            "points": len(record["prices"]),
+            "first price": record["prices"][0][1] if record["prices"] else None,
+        }
+        for record in records
+    ]
+    return {**_window_metadata(layer, manifest, preview), "dagster/row_count": manifest.coins}
+
+
+def transformed_metadata(layer: Layer, window: TransformedWindow) -> dict[str, Any]:
+    """A transformed window: as the raw one, and how many stamps were rejected."""
+    return {
+        **_window_metadata(layer, window.manifest, _price_rows(window.preview)),
+        "dagster/row_count": window.manifest.points,
+        "rejected": window.rejected,
+    }
+
+
+def loaded_metadata(
+    manifest: Manifest, uri: str, preview: Sequence[Mapping[str, Any]], revised: int
+) -> dict[str, Any]:
+    """A loaded window: what now stands in the warehouse for it, and what no longer does."""
+    return {
+        "coins": manifest.coins,
+        "points": manifest.points,
+        "absent": len(manifest.absent),
+        **_complete(manifest),
+        "revised": revised,
+        "bytes": sum(file.bytes for file in manifest.files),
+        "dagster/row_count": manifest.points,
+        "dagster/uri": uri,
+        "preview": markdown_table(_price_rows(preview)),
+    }
+
+
+def _complete(manifest: Manifest) -> dict[str, float]:
+    # Of coins that were asked for: a number that is comparable over windows, whatever is tracked.
+    asked = manifest.coins + len(manifest.absent)
+    return {"complete_percent": 100 * manifest.coins / asked} if asked else {}
+
+
+def _window_metadata(
+    layer: Layer, manifest: Manifest, preview: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    folder = manifest.files[0].path.rpartition("/")[0] if manifest.files else ""
+    return {
+        "coins": manifest.coins,
+        "points": manifest.points,
+        "absent": len(manifest.absent),
+        **_absences(manifest.absent),
+        "bytes": sum(file.bytes for file in manifest.files),
+        "dagster/uri": layer.uri(folder),
+        "preview": markdown_table(preview),
+    }
+
+
+def _absences(absent: Sequence[Absence]) -> dict[str, Any]:
+    if not absent:
+        return {}
+    shown = [
+        {"coin": absence.coin_id, "status": absence.status, "reason": absence.reason}
+        for absence in absent[:_PREVIEW_ROWS]
+    ]
+    return {"why_absent": markdown_table(shown)}
+
+
+def _price_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    shown = ("coin_id", "price_at", "price", "market_cap", "total_volume", "granularity")
+    return [{name: row[name] for name in shown} for row in rows]

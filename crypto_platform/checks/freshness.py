@@ -1,0 +1,166 @@
+"""Freshness: whether the newest prices are there in time, judged by the data's own clock.
+
+Dagster's own policy looks at when an asset was last materialized, whichever partition that was: a
+backfill of an old day makes it look fresh. The check beside it asks the warehouse for the newest
+price of each coin.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from crypto_platform.checks.definitions import ERROR, WARN, Check, Finding, check_result
+from crypto_platform.core.errors import RETRIES
+from crypto_platform.core.settings import Settings
+from crypto_platform.core.streams import Stream, Window
+from crypto_platform.ingestion.tracked_coins import TrackedCoins, kept_coins
+from crypto_platform.lake.layers import Lake
+from crypto_platform.warehouse.resource import Row, Warehouse
+from crypto_platform.warehouse.sql import statement
+
+# Asking again brings nothing for these, so far as anybody knows.
+_EXPLAINED = frozenset({"missing_at_source", "out_of_plan", "quarantined"})
+
+
+def freshness_policy(stream: Stream) -> dg.FreshnessPolicy | None:
+    """What the UI shows as the freshness of a stream's table.
+
+    A stream that runs only when a person wants it to is never late: it has none.
+    """
+    if not stream.scheduled_by_default:
+        return None
+    return dg.FreshnessPolicy.time_window(
+        fail_window=stream.window_length + stream.late_after,
+        warn_window=stream.window_length + stream.late_after / 2,
+    )
+
+
+def freshness_rule(stream: Stream) -> Check:
+    """The check on the newest price of each coin of a stream."""
+    hours = f"{stream.late_after.total_seconds() / 3600:g} hours"
+    judged = (
+        ""
+        if stream.scheduled_by_default
+        else f" Judged while {stream.schedule_name} runs: without it nobody promised new prices."
+    )
+    return Check(
+        "fresh",
+        f"Each tracked coin has a price of the newest window that closed at least {hours} ago, by "
+        "price_at in the warehouse and not by when something ran. An error where no coin has one "
+        "(the stream is stale), or one coin lacks it and asking again may bring it. A warning for "
+        "a dead coin, of which the ledger says that the source has nothing: take it out of "
+        f"TRACKED_COINS.{judged}",
+        f"Look under Runs and Automation why {stream.name} does not keep up, then materialize the "
+        "partition named; take a coin that is dead out of TRACKED_COINS.",
+        by_the_clock=True,
+    )
+
+
+def build_freshness_check(stream: Stream, settings: Settings) -> dg.AssetChecksDefinition:
+    """The asset check that the ``watch`` job runs by the clock."""
+    rule = freshness_rule(stream)
+    asset = dg.AssetKey([stream.name, "snowflake_prices"])
+
+    @dg.asset_check(asset=asset, name=rule.name, description=rule.description, retry_policy=RETRIES)
+    def fresh(
+        context: dg.AssetCheckExecutionContext, lake: Lake, warehouse: Warehouse
+    ) -> dg.AssetCheckResult:
+        if not keeps_up(stream, context.instance):
+            return check_result(rule, [], f"nothing: {stream.schedule_name} is off")
+        due = due_window(stream, settings.first_window(stream), datetime.now(UTC))
+        if due is None:
+            return check_result(rule, [], "nothing: no window is due yet")
+        coins = expected_coins(kept_coins(lake.raw), due)
+        with warehouse.session(read_only=True) as session:
+            newest = session.execute(
+                statement("newest_price_of_coins", stream.table, file="checks.sql"),
+                [settings.vs_currency],
+            )
+            ledger = session.execute(
+                statement("ledger_of_window", file="checks.sql"),
+                [stream.name, settings.vs_currency, due.start],
+            )
+        findings = judge_freshness(
+            stream,
+            due,
+            coins,
+            {row["coin_id"]: row["newest"] for row in newest},
+            {row["coin_id"]: row for row in ledger},
+        )
+        judged = f"the window {stream.partition_key(due)} of {len(coins)} coin(s)"
+        return check_result(rule, findings, judged)
+
+    return fresh
+
+
+def keeps_up(stream: Stream, instance: dg.DagsterInstance) -> bool:
+    """Whether new windows are promised: by default, or since somebody switched the schedule on."""
+    if stream.scheduled_by_default or instance.schedule_storage is None:
+        return stream.scheduled_by_default
+    return any(
+        state.instigator_name == stream.schedule_name and state.is_running
+        for state in instance.all_instigator_state()
+    )
+
+
+def due_window(stream: Stream, first_window: datetime, now: datetime) -> Window | None:
+    """The newest window that has to stand in the warehouse by now; ``None`` before the first."""
+    with dg.partition_loading_context(effective_dt=now - stream.late_after):
+        key = stream.partitions(first_window).get_last_partition_key()
+    return None if key is None else stream.window(key)
+
+
+def expected_coins(coins: TrackedCoins, due: Window) -> list[str]:
+    """The coins that were tracked already when a window closed, and still are."""
+    return [
+        coin.coin_id for coin in coins.coins if coin.tracked and coin.first_tracked_at < due.end
+    ]
+
+
+def judge_freshness(
+    stream: Stream,
+    due: Window,
+    coins: Sequence[str],
+    newest: Mapping[str, datetime],
+    ledger: Mapping[str, Row],
+) -> list[Finding]:
+    """Which coins lack prices that are due.
+
+    Args:
+        stream: The stream.
+        due: The window that has to be there.
+        coins: The coins that are expected to be there.
+        newest: The newest ``price_at`` of each coin that has any, in the stream's table.
+        ledger: ``status`` and ``reason`` of each coin that the ledger has in the window.
+    """
+    rule, partition = freshness_rule(stream), stream.partition_key(due)
+    if not newest:
+        fault = "the table has no price yet: materialize a partition, or wait for the schedule"
+        return [Finding(rule, partition, None, fault, WARN)]
+    stale = [coin for coin in coins if coin not in newest or newest[coin] < due.start]
+    findings = [
+        Finding(
+            rule,
+            partition,
+            coin,
+            f"{_newest(newest.get(coin))}; {_told(ledger.get(coin))}",
+            WARN if ledger.get(coin, {}).get("status") in _EXPLAINED else ERROR,
+        )
+        for coin in stale
+    ]
+    if stale and len(stale) == len(coins):
+        last = _newest(max(newest.values()))
+        fault = f"the stream is stale: no coin has a price of this window, {last}"
+        findings.insert(0, Finding(rule, partition, None, fault, ERROR))
+    return findings
+
+
+def _newest(moment: datetime | None) -> str:
+    return f"the newest price is of {moment:%Y-%m-%d %H:%M} UTC" if moment else "it has no price"
+
+
+def _told(row: Row | None) -> str:
+    if row is None:
+        return "the window was not loaded for it"
+    return f"the ledger says {row['status']}" + (f": {row['reason']}" if row["reason"] else "")

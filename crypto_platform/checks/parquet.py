@@ -1,0 +1,210 @@
+"""What is wrong with the prices in the files that a transformation wrote, all judged at once."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import accumulate, groupby
+from typing import TYPE_CHECKING, Any
+
+from crypto_platform.checks.definitions import (
+    CAPS_AND_VOLUMES,
+    KEYS,
+    LEAST_SHARE_OF_POINTS,
+    POINTS,
+    PRICES,
+    SCHEMA,
+    SHOWN,
+    STAMPS,
+    Check,
+    Finding,
+    at_moment,
+    schema_faults,
+)
+from crypto_platform.core.schema import PRICE_COLUMNS
+from crypto_platform.core.streams import Stream, Window
+from crypto_platform.warehouse.resource import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_SPACINGS = {
+    "daily": timedelta(days=1),
+    "hourly": timedelta(hours=1),
+    "5-minute": timedelta(minutes=5),
+}
+
+_KEY = ("coin_id", "vs_currency", "price_at")
+
+
+def judge_prices(prices: Mapping[Window, Sequence["pa.Table"]], stream: Stream) -> list[Finding]:
+    """What is wrong with the prices of transformed windows; all of them are judged at once.
+
+    Args:
+        prices: The rows of each window, file by file.
+        stream: The stream of the windows.
+    """
+    # Loading the definitions must not pay for it.
+    import pyarrow as pa  # noqa: PLC0415
+
+    windows = list(prices)
+    findings, sound = [], []
+    for place, window in enumerate(windows):
+        for table in prices[window]:
+            faults = schema_faults(_types(table.schema), _PARQUET_TYPES)
+            partition = stream.partition_key(window)
+            findings += [Finding(SCHEMA, partition, None, fault) for fault in faults]
+            # What lacks a column cannot be judged by it.
+            if not faults:
+                found_in = pa.repeat(pa.scalar(place, pa.int32()), table.num_rows)
+                declared = table.select([column.name for column in PRICE_COLUMNS.columns])
+                sound.append(declared.append_column("window", found_in))
+    if sound:
+        together = pa.concat_tables(sound, promote_options="permissive")
+        judged = _Judged(together, stream, windows)
+        findings += [*_row_findings(judged), *_point_findings(judged)]
+    return findings
+
+
+_PARQUET_TYPES = {
+    "string": {"string", "large_string"},
+    "timestamp": {"timestamp[us, tz=UTC]", "timestamp[ns, tz=UTC]", "timestamp[ms, tz=UTC]"},
+    "double": {"double"},
+}
+
+
+def _types(schema: "pa.Schema") -> dict[str, str]:
+    return {name: str(kind) for name, kind in zip(schema.names, schema.types, strict=True)}
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Prices of some windows.
+
+    Attributes:
+        prices: The rows, with ``window``: the place in ``windows`` of the one each was found in.
+        stream: The stream of the windows.
+        windows: The windows.
+    """
+
+    prices: "pa.Table"
+    stream: Stream
+    windows: Sequence[Window]
+
+    def findings(
+        self,
+        check: Check,
+        broken: "pa.Table",
+        told: Callable[[Row], str],
+        most: int | None = None,
+    ) -> list[Finding]:
+        """What is wrong in each of the rows ``broken``, in words.
+
+        Args:
+            check: The check that found them.
+            broken: Rows, with their ``window`` and ``coin_id``.
+            told: Says what is wrong with a row.
+            most: How many rows of a window are told; None for all.
+        """
+        if not broken.num_rows:
+            return []
+        rows = broken.sort_by([("window", "ascending"), ("coin_id", "ascending")])
+        of_windows = groupby(rows["window"].to_pylist())
+        counts = [len(list(of_window)) for _, of_window in of_windows]
+        starts = accumulate(counts, initial=0)
+        # All rows of a run may be broken: only what is told is made into objects.
+        shown = [
+            row
+            for start, count in zip(starts, counts, strict=False)
+            for row in rows.slice(start, count if most is None else min(count, most)).to_pylist()
+        ]
+        return [
+            Finding(
+                check,
+                self.stream.partition_key(self.windows[row["window"]]),
+                row["coin_id"],
+                told(row),
+            )
+            for row in shown
+        ]
+
+
+def _row_findings(judged: _Judged) -> list[Finding]:
+    import pyarrow as pa  # noqa: PLC0415 - as above
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    table = judged.prices
+    no = False
+
+    def broken(check: Check, which: Any, told: Callable[[Row], str]) -> list[Finding]:
+        rows = table.filter(which)
+        return judged.findings(check, rows, lambda row: f"{told(row)} at {_at(row)}", SHOWN)
+
+    def not_from_zero(column: str) -> Any:
+        values = table[column]
+        return pc.fill_null(pc.or_(pc.less(values, 0.0), pc.invert(pc.is_finite(values))), no)
+
+    def of_window(edges: Iterable[datetime]) -> Any:
+        return pa.array(edges, pa.timestamp("us", tz="UTC")).take(table["window"])
+
+    prices, stamps = table["price"], table["price_at"]
+    inside = pc.and_(
+        pc.greater_equal(stamps, of_window(window.start for window in judged.windows)),
+        pc.less(stamps, of_window(window.end for window in judged.windows)),
+    )
+    positive = pc.and_(pc.greater(prices, 0.0), pc.is_finite(prices))
+    null_key = pc.or_(
+        pc.or_(pc.is_null(table["coin_id"]), pc.is_null(table["vs_currency"])), pc.is_null(stamps)
+    )
+    counted = table.group_by(["window", *_KEY]).aggregate([([], "count_all")])
+    repeated = counted.filter(pc.greater(counted["count_all"], 1))
+    return [
+        *broken(
+            KEYS,
+            null_key,
+            lambda row: f"the key of {row['coin_id']} in {row['vs_currency']} lacks a part",
+        ),
+        *judged.findings(
+            KEYS,
+            repeated,
+            lambda row: f"the key is there {row['count_all']} times at {_at(row)}",
+            SHOWN,
+        ),
+        *broken(
+            STAMPS,
+            pc.invert(pc.fill_null(inside, no)),
+            lambda _: "a price stands outside its window",
+        ),
+        *broken(PRICES, pc.invert(pc.fill_null(positive, no)), lambda row: f"price {row['price']}"),
+        *broken(
+            CAPS_AND_VOLUMES,
+            pc.or_(not_from_zero("market_cap"), not_from_zero("total_volume")),
+            lambda row: f"market cap {row['market_cap']}, volume {row['total_volume']}",
+        ),
+    ]
+
+
+def _point_findings(judged: _Judged) -> list[Finding]:
+    import pyarrow as pa  # noqa: PLC0415 - as above
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    length = judged.stream.window_length
+    promised = {name: max(1, length // spacing) for name, spacing in _SPACINGS.items()}
+    coins = judged.prices.group_by(["window", "coin_id", "granularity"])
+    counted = coins.aggregate([([], "count_all")])
+    kind = pc.index_in(counted["granularity"], pa.array(list(promised)))
+    least = pa.array([LEAST_SHARE_OF_POINTS * points for points in promised.values()])
+    # A granularity that nobody knows promises nothing that can be compared.
+    few = pc.less(counted["count_all"], pc.fill_null(least.take(kind), math.inf))
+
+    def told(row: Row) -> str:
+        granularity = row["granularity"]
+        if granularity not in promised:
+            return f"the granularity {granularity!r} is not one of {', '.join(promised)}"
+        return f"{row['count_all']} of about {promised[granularity]} {granularity} points"
+
+    return judged.findings(POINTS, counted.filter(few), told)
+
+
+def _at(row: Row) -> str:
+    return at_moment(row["price_at"])

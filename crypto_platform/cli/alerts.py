@@ -1,0 +1,85 @@
+"""Shows people and programs the alerts that were sent, and the incidents that are open."""
+
+import json
+import os
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from crypto_platform.alerts.channels import Alerts
+from crypto_platform.alerts.messages import Alert, Incident
+from crypto_platform.alerts.problems import describe_partitions
+from crypto_platform.core.settings import Settings
+from crypto_platform.profiles import PROFILES
+
+_COLORS = {"error": "red", "info": "green"}
+
+
+def report(*, as_json: bool, limit: int) -> None:
+    """Print where alerts go, those that were sent, and what is open.
+
+    Args:
+        as_json: As JSON, with whole bodies, not as tables.
+        limit: How many of the newest alerts to print.
+
+    Raises:
+        SettingsError: One or more variables are malformed.
+        AlertStateUnreadableError: What the sensor remembers could not be read.
+    """
+    settings = Settings.from_environment(os.environ)
+    alerts: Alerts = PROFILES[settings.profile].builders["alerts"](settings)
+    kept = alerts.sent()
+    sent = (kept or [])[-limit:]
+    state = alerts.latest_state()
+    incidents = state.incidents if state else ()
+    unsent = state.unsent if state else ()
+    if as_json:
+        document = {
+            "place": alerts.place,
+            "alerts": [alert.model_dump(mode="json") for alert in sent],
+            "unsent": [alert.model_dump(mode="json") for alert in unsent],
+            "incidents": [incident.model_dump(mode="json") for incident in incidents],
+        }
+        print(json.dumps(document, indent=2))  # noqa: T201 - it is what the command is for
+        return
+    console = Console()
+    console.print(f"Alerts go to {alerts.place}.", soft_wrap=True)
+    if kept is None:
+        console.print("A topic keeps no copies: its subscriptions have what was sent.")
+    elif sent:
+        console.print(_alerts("Sent, the newest last", sent))
+    else:
+        console.print("None was sent so far.")
+    if unsent:
+        console.print(_alerts("Waiting to be sent", unsent))
+    if incidents:
+        console.print(_incidents(incidents))
+    elif state:
+        console.print("No incident is open.")
+    else:
+        console.print("The sensor has not looked yet: it runs with crypto-platform dev.")
+
+
+def _alerts(title: str, alerts: Sequence[Alert]) -> Table:
+    table = Table("at (UTC)", "kind", "stream", "subject", title=title, title_justify="left")
+    for alert in alerts:
+        table.add_row(
+            f"{alert.at:%Y-%m-%d %H:%M:%S}",
+            alert.kind,
+            alert.stream,
+            f"[{_COLORS[alert.severity]}]{escape(alert.subject)}[/]",
+        )
+    return table
+
+
+def _incidents(incidents: Sequence[Incident]) -> Table:
+    table = Table("since (UTC)", "incident", "to be mended", title="Open", title_justify="left")
+    for incident in incidents:
+        left = "\n".join(
+            f"{thing} {describe_partitions(partitions)}".strip()
+            for thing, partitions in incident.affected.items()
+        )
+        table.add_row(f"{incident.opened_at:%Y-%m-%d %H:%M}", escape(incident.title), escape(left))
+    return table

@@ -1,0 +1,141 @@
+"""Every setting of the platform, read from the environment once and checked."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from crypto_platform.core.streams import Stream
+
+_COIN_ID = re.compile(r"[^\s,/\\]+")
+
+
+class SettingsError(ValueError):
+    """A variable holds something the platform cannot use; the message names it and what fits."""
+
+
+class TrackedCoinsSpec(BaseModel, frozen=True):
+    """What ``TRACKED_COINS`` asks for.
+
+    Attributes:
+        top: Track this many coins by market capitalization; 0 for none.
+        named: Track these, by the API's ids.
+        removed: Stop tracking these; the only way a tracked coin is ever dropped.
+    """
+
+    top: int = 0
+    named: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """Read ``top:25``, ``bitcoin,ethereum``, ``top:25,dogecoin,-terra-luna`` and the like.
+
+        Raises:
+            ValueError: A part is none of these forms, or nothing is left to track.
+        """
+        if isinstance(text, cls):
+            return text
+        top, named, removed = 0, [], []
+        for part in (part.strip() for part in str(text).split(",")):
+            if match := re.fullmatch(r"top:(\d+)", part):
+                top = int(match[1])
+            elif part.startswith("-") and _COIN_ID.fullmatch(part[1:]):
+                removed.append(part[1:])
+            elif _COIN_ID.fullmatch(part) and not part.startswith("top:"):
+                named.append(part)
+            else:
+                raise ValueError(
+                    f"{part!r} is neither top:N, a coin's id, nor -id; "
+                    "write for example top:25 or bitcoin,ethereum,-dogecoin"
+                )
+        if not top and not named:
+            raise ValueError("it tracks no coin; write for example top:25 or bitcoin,ethereum")
+        return cls(top=top, named=tuple(dict.fromkeys(named)), removed=tuple(removed))
+
+
+def _lower_case_code(text: object) -> str:
+    code = str(text).strip().lower()
+    if not re.fullmatch(r"[a-z0-9]{2,10}", code):
+        raise ValueError("expected a currency code such as usd, eur or btc")
+    return code
+
+
+def _identifier(text: object) -> str:
+    name = str(text).strip().upper()
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_$]*", name):
+        raise ValueError("expected a name of letters, digits and _, as Snowflake takes unquoted")
+    return name
+
+
+_Identifier = Annotated[str, BeforeValidator(_identifier)]
+
+
+class Settings(BaseModel):
+    """The environment's variables, by name; an unset or empty one takes its default.
+
+    The price API's own variables (``COINGECKO_*``) are read where the API is called, in
+    ``lambda_function``, so that a key never travels through here. Neither does Snowflake's: here is
+    only the path of its file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    profile: Literal["local", "aws"] = Field("local", alias="CRYPTO_PROFILE")
+    spark: Literal["sail", "spark"] = Field("sail", alias="CRYPTO_SPARK")
+    home: Path = Field(Path(".crypto"), alias="CRYPTO_HOME")
+    tracked_coins: Annotated[TrackedCoinsSpec, BeforeValidator(TrackedCoinsSpec.parse)] = Field(
+        TrackedCoinsSpec(top=25), alias="TRACKED_COINS"
+    )
+    vs_currency: Annotated[str, BeforeValidator(_lower_case_code)] = Field(
+        "usd", alias="VS_CURRENCY"
+    )
+    history_start: date = Field(date(2025, 1, 1), alias="HISTORY_START")
+    intra_day_start: date = Field(date(2026, 1, 1), alias="INTRA_DAY_START")
+    dagster_ui_url: str = Field("http://127.0.0.1:3000", alias="DAGSTER_UI_URL")
+    aws_region: str = Field("us-east-2", alias="AWS_REGION")
+    raw_bucket: str = Field("crypto-raw-data-0704", alias="RAW_BUCKET")
+    transformed_bucket: str = Field("crypto-transformed-data-0704", alias="TRANSFORMED_BUCKET")
+    ingestion_function: str = Field("crypto-ingestion", alias="INGESTION_FUNCTION")
+    historical_glue_job: str = Field(
+        "crypto-historical-transformation", alias="HISTORICAL_GLUE_JOB"
+    )
+    intra_day_glue_job: str = Field("crypto-intra-day-transformation", alias="INTRA_DAY_GLUE_JOB")
+    alerts_topic: str = Field("crypto-alerts", alias="ALERTS_TOPIC_ARN")
+    snowflake_account: str = Field("", alias="SNOWFLAKE_ACCOUNT")
+    snowflake_user: str = Field("", alias="SNOWFLAKE_USER")
+    snowflake_private_key_path: str = Field("", alias="SNOWFLAKE_PRIVATE_KEY_PATH")
+    snowflake_role: _Identifier = Field("CRYPTO_LOADER", alias="SNOWFLAKE_ROLE")
+    snowflake_warehouse: _Identifier = Field("CRYPTO_WH", alias="SNOWFLAKE_WAREHOUSE")
+    snowflake_database: _Identifier = Field("CRYPTO_DB", alias="SNOWFLAKE_DATABASE")
+    snowflake_schema: _Identifier = Field("TRANSFORMED", alias="SNOWFLAKE_SCHEMA")
+    snowflake_load_mode: Literal["copy", "snowpipe"] = Field("copy", alias="SNOWFLAKE_LOAD_MODE")
+    snowflake_storage_role_arn: str = Field("", alias="SNOWFLAKE_STORAGE_ROLE_ARN")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read and check the settings.
+
+        Raises:
+            SettingsError: One or more variables are malformed; the message has a line for each.
+        """
+        try:
+            return cls.model_validate({name: text for name, text in environment.items() if text})
+        except ValidationError as error:
+            lines = [
+                f"{fault['loc'][0]}={fault['input']!r}: "
+                + fault["msg"].removeprefix("Value error, ")
+                for fault in error.errors()
+            ]
+            raise SettingsError(
+                "These variables cannot be used; correct them in the environment or in .env:\n  "
+                + "\n  ".join(lines)
+            ) from None
+
+    def first_window(self, stream: Stream) -> datetime:
+        """Start of a stream's first partition."""
+        first: date = getattr(self, stream.start_setting)
+        return datetime(first.year, first.month, first.day, tzinfo=UTC)

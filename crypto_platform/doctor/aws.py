@@ -1,0 +1,185 @@
+"""What the doctor looks at on AWS: is all that the stack makes there, and of this version?"""
+
+import base64
+import hashlib
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+from crypto_platform.alerts.channels import SnsTopic
+from crypto_platform.core.streams import STREAMS, Stream
+from crypto_platform.doctor.preflight import Check, CheckFailedError, CheckSkippedError, Preflight
+from crypto_platform.ingestion.aws_lambda import LambdaIngestion
+from crypto_platform.ingestion.resource import FunctionBusy
+from crypto_platform.lake.layers import Layer
+from lambda_function.plans import configured_plan
+
+# Seconds to wait for a function that is busy: a run may have it for a quarter of an hour.
+_PATIENCE = 15.0
+
+_ACCOUNT = "AWS account"
+_ALLOW = "If it is not allowed, attach the policy crypto-platform to whoever Dagster runs as."
+_DEPLOY = "Run the workflow that deploys, or the steps of it that README lists."
+_LIBRARY = "glue_jobs.zip"
+
+
+def _account(preflight: Preflight) -> str:
+    identity = _client(preflight, "sts").get_caller_identity()
+    return f"{identity['Arn']}, in {preflight.settings.aws_region}"
+
+
+def _price_api(preflight: Preflight) -> str:
+    ingestion: LambdaIngestion = preflight.resource("ingestion")
+    impatient = LambdaIngestion(**{**dict(ingestion), "patience": _PATIENCE})
+    try:
+        answer = impatient.invoke({"action": "ping"})
+    except FunctionBusy as error:
+        raise CheckSkippedError(
+            f"A run has the function {ingestion.function_name}, which does one thing at a time: "
+            "look again when the run has ended."
+        ) from error
+    here = configured_plan(preflight.environment).name
+    if answer["plan"] != here:
+        raise CheckFailedError(
+            f"The function asks on the plan {answer['plan']}, and COINGECKO_PLAN is {here} here, "
+            "by which the month's credits are counted."
+        )
+    return f"{answer['base_url']} answers on the plan {here} ({answer['source']})"
+
+
+def _bucket(layer: str, preflight: Preflight) -> str:
+    bucket: Layer = getattr(preflight.lake, layer)
+    path, content = f".doctor/{uuid4().hex}", b"A doctor's, to be removed at once."
+    bucket.put(path, content)
+    try:
+        if path not in bucket.paths(".doctor") or bucket.read(path) != content:
+            raise CheckFailedError(f"{bucket.root} does not hold what was just written to it.")
+    finally:
+        bucket.remove(path)
+    return f"{bucket.root} can be written, listed and read"
+
+
+def _function(preflight: Preflight) -> str:
+    name = preflight.settings.ingestion_function
+    function = _client(preflight, "lambda").get_function_configuration(FunctionName=name)
+    states = {key: function.get(key) for key in ("State", "LastUpdateStatus")}
+    if states != {"State": "Active", "LastUpdateStatus": "Successful"}:
+        reason = function.get("StateReason") or function.get("LastUpdateStatusReason") or ""
+        told = ", ".join(f"{key} {state}" for key, state in states.items())
+        raise CheckFailedError(f"The function {name} is not ready: {told}. {reason}".strip())
+    waits = preflight.resource("ingestion").function_timeout
+    if function["Timeout"] > waits:
+        raise CheckFailedError(
+            f"The function {name} may take {function['Timeout']} s, and the platform waits {waits}."
+        )
+    built = hashlib.sha256(preflight.artifacts["ingestion.zip"]).digest()
+    if function["CodeSha256"] != base64.b64encode(built).decode():
+        raise CheckFailedError(f"The function {name} runs another version of lambda_function/.")
+    return f"{name} is ready, and runs this version"
+
+
+def _glue_job(stream: Stream, preflight: Preflight) -> str:
+    name = preflight.resource("transform").jobs[stream.job]
+    job = _client(preflight, "glue").get_job(JobName=name)["Job"]
+    deployed = {
+        f"{stream.job}.py": job["Command"]["ScriptLocation"],
+        _LIBRARY: job.get("DefaultArguments", {}).get("--extra-py-files", ""),
+    }
+    for artifact, uri in deployed.items():
+        if _object(preflight, uri) != preflight.artifacts[artifact]:
+            raise CheckFailedError(
+                f"The job {name} runs {uri or 'nothing'}, which is not this version of {artifact}."
+            )
+    return f"{name} runs this version"
+
+
+def _object(preflight: Preflight, uri: str) -> bytes:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not key:
+        return b""
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - half a second
+
+    try:
+        answer = _client(preflight, "s3").get_object(Bucket=bucket, Key=key)
+        content: bytes = answer["Body"].read()
+    except ClientError as error:
+        raise CheckFailedError(f"{uri} cannot be read: {error}") from error
+    return content
+
+
+def _topic(preflight: Preflight) -> str:
+    sns = _client(preflight, "sns")
+    topic: SnsTopic = preflight.resource("alerts")
+    arn = topic.arn
+    attributes = sns.get_topic_attributes(TopicArn=arn)["Attributes"]
+    subscribed = int(attributes.get("SubscriptionsConfirmed", 0))
+    told = f"{subscribed} confirmed subscription(s)" if subscribed else "nobody subscribed to it"
+    if not preflight.send:
+        return f"{arn} is there, with {told}; --send really sends"
+    sns.publish(
+        TopicArn=arn,
+        Subject="crypto_platform: a test",
+        Message="crypto-platform doctor --send sent this: alerts arrive here. Nothing is wrong.",
+    )
+    return f"{arn} took a message, with {told}"
+
+
+def _client(preflight: Preflight, service: str) -> Any:
+    import boto3  # noqa: PLC0415 - half a second, which only this profile pays
+    from botocore.config import Config  # noqa: PLC0415
+
+    config = Config(
+        connect_timeout=10, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3}
+    )
+    return boto3.client(service, region_name=preflight.settings.aws_region, config=config)
+
+
+AWS_CHECKS = (
+    Check(
+        _ACCOUNT,
+        _account,
+        "Give this machine credentials, as aws configure or a role does, and correct AWS_REGION.",
+    ),
+    Check(
+        "function",
+        _function,
+        f"{_DEPLOY} If it is there under another name, correct INGESTION_FUNCTION and AWS_REGION. "
+        f"{_ALLOW}",
+        needs=_ACCOUNT,
+    ),
+    Check(
+        "price API",
+        _price_api,
+        "Correct the stack's parameter CoinGeckoPlan, the key in the secret "
+        "crypto/coingecko-api-key, and COINGECKO_PLAN where Dagster runs: they go together. "
+        f"{_ALLOW}",
+        needs=_ACCOUNT,
+    ),
+    *(
+        Check(
+            f"{layer} bucket",
+            partial(_bucket, layer),
+            f"{_DEPLOY} If it is there under another name, correct {layer.upper()}_BUCKET. "
+            f"{_ALLOW}",
+            needs=_ACCOUNT,
+        )
+        for layer in ("raw", "transformed")
+    ),
+    *(
+        Check(
+            f"{stream.name} Glue job",
+            partial(_glue_job, stream),
+            f"{_DEPLOY} If it is there under another name, correct {stream.name.upper()}_GLUE_JOB "
+            f"and AWS_REGION. {_ALLOW}",
+            needs=_ACCOUNT,
+        )
+        for stream in STREAMS
+    ),
+    Check(
+        "alerts topic",
+        _topic,
+        f"{_DEPLOY} If it is there under another name, correct ALERTS_TOPIC_ARN. {_ALLOW}",
+        needs=_ACCOUNT,
+    ),
+)
+"""What the aws profile needs on AWS."""

@@ -1,0 +1,123 @@
+"""What the doctor is made of: what there is to look at, one look at it, and what came of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, Self
+
+from crypto_platform.core.settings import Settings
+from crypto_platform.lake.layers import Lake
+from crypto_platform.profiles import PROFILES
+
+Status = Literal["passed", "failed", "skipped"]
+
+
+class CheckSkippedError(Exception):
+    """A check has nothing to look at here; the message says why."""
+
+
+class CheckFailedError(Exception):
+    """What a check looked at is not as it should be; the message says what was found."""
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What there is to look at.
+
+    Attributes:
+        settings: The platform's settings.
+        environment: The variables that they are from.
+        send: Whether a message may really be sent, to see it arrive.
+    """
+
+    settings: Settings
+    environment: Mapping[str, str]
+    send: bool = False
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str], *, send: bool = False) -> Self:
+        """What there is in an environment.
+
+        Raises:
+            SettingsError: One or more variables are malformed; the message has a line for each.
+        """
+        return cls(Settings.from_environment(environment), environment, send)
+
+    def resource(self, name: str) -> Any:
+        """What the assets reach the world through under this name.
+
+        Raises:
+            SettingsError: A setting that it needs is missing.
+        """
+        return PROFILES[self.settings.profile].builders[name](self.settings)
+
+    @property
+    def lake(self) -> Lake:
+        """The profile's lake."""
+        lake: Lake = self.resource("lake")
+        return lake
+
+    @cached_property
+    def artifacts(self) -> Mapping[str, bytes]:
+        """What a deployment of this checkout puts on AWS, by name.
+
+        Raises:
+            CheckSkippedError: This is no checkout.
+            PackagingError: What is installed here is not what is pinned.
+        """
+        try:
+            from infrastructure.package import artifacts  # noqa: PLC0415 - only a checkout has it
+        except ModuleNotFoundError as error:
+            raise CheckSkippedError(
+                "infrastructure/ is not installed here, so there is nothing to compare with: run "
+                "the doctor in a checkout."
+            ) from error
+        return artifacts()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of a check.
+
+    Attributes:
+        check: The check's name.
+        status: ``skipped`` where there was nothing to look at.
+        found: What was found, or why nothing was looked at, in a sentence.
+        what_to_do: How to mend a failure; ``None`` where nothing failed.
+    """
+
+    check: str
+    status: Status
+    found: str
+    what_to_do: str | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that has to work.
+
+    Attributes:
+        name: What it is, in a word or two.
+        look: Looks at it and says in a few words what it found; raises where it does not work.
+        what_to_do: What a person does about a failure, beside what the error says.
+        needs: Name of an earlier check without which there is nothing to look at.
+    """
+
+    name: str
+    look: Callable[[Preflight], str]
+    what_to_do: str
+    needs: str | None = None
+
+    def finding(self, preflight: Preflight) -> Finding:
+        """Look, and tell the outcome whatever it is."""
+        try:
+            return Finding(self.name, "passed", self.look(preflight))
+        except CheckSkippedError as reason:
+            return Finding(self.name, "skipped", str(reason))
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong is what was found
+            return Finding(self.name, "failed", _described(error), self.what_to_do)
+
+
+def _described(error: Exception) -> str:
+    # An error of a library may be without words, and then its kind is all there is to tell.
+    return str(error) or type(error).__name__

@@ -1,0 +1,228 @@
+"""The preflight: is all that a profile needs there, and does it work, before anything is run?"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+import dagster as dg
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from crypto_platform.core.settings import SettingsError
+from crypto_platform.doctor.aws import AWS_CHECKS
+from crypto_platform.doctor.preflight import (
+    Check,
+    CheckFailedError,
+    CheckSkippedError,
+    Finding,
+    Preflight,
+    Status,
+)
+from crypto_platform.doctor.snowflake import SNOWFLAKE_CHECKS
+from crypto_platform.lake.layers import Layer
+from crypto_platform.warehouse.duckdb import DuckDBWarehouse
+from crypto_platform.warehouse.resource import Warehouse
+from crypto_platform.warehouse.sql import statement
+
+_COLORS: Mapping[Status, str] = {"passed": "green", "failed": "red", "skipped": "yellow"}
+
+_SETTINGS = "settings"
+
+# No error of ours holds one of these; a library's might.
+_SECRETS = {
+    "COINGECKO_API_KEY": "[key]",
+    "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE": "[passphrase]",
+    "AWS_SECRET_ACCESS_KEY": "[secret access key]",
+    "AWS_SESSION_TOKEN": "[session token]",
+}
+
+
+def _price_api(preflight: Preflight) -> str:
+    answer = preflight.resource("ingestion").invoke({"action": "ping"})
+    return f"{answer['base_url']} answers on the plan {answer['plan']} ({answer['source']})"
+
+
+def _read_and_write(layer: Layer) -> str:
+    path, content = f".doctor-{uuid4().hex}", b"A doctor's, to be removed at once."
+    layer.put(path, content)
+    try:
+        if layer.read(path) != content:
+            raise CheckFailedError(f"{layer.root} does not hold what was just written to it.")
+    finally:
+        layer.remove(path)
+    return f"{layer.root} can be written and read"
+
+
+def _spark(preflight: Preflight) -> str:
+    return f"{preflight.resource('transform').try_engine()} runs"
+
+
+def _relations(warehouse: Warehouse) -> dict[str, str]:
+    """The type of each column, and the query of each view, by their names."""
+    columns = warehouse.query(statement("columns"))
+    views = warehouse.query(statement("views"))
+    return {
+        **{f"column {row['relation']}.{row['name']}": row["type"] for row in columns},
+        **{f"view {row['relation']}": row["definition"] for row in views},
+    }
+
+
+def _duckdb(preflight: Preflight) -> str:
+    warehouse: DuckDBWarehouse = preflight.resource("warehouse")
+    there = _relations(warehouse)
+    with TemporaryDirectory() as folder:
+        expected = _relations(DuckDBWarehouse(path=str(Path(folder) / "crypto_db.duckdb")))
+    missing = expected.keys() - there.keys()
+    different = {name for name in expected.keys() & there.keys() if expected[name] != there[name]}
+    if missing or different:
+        faults = [f"no {name}" for name in missing] + [f"another {name}" for name in different]
+        raise CheckFailedError(
+            f"{warehouse.path} is not what the scripts 1 and 5 of snowflake_scripts make: it has "
+            f"{', '.join(sorted(faults))}."
+        )
+    return f"{warehouse.path} is as the scripts define it"
+
+
+def _dagster_instance(preflight: Preflight) -> str:
+    home = preflight.environment.get("DAGSTER_HOME")
+    folder = Path(home) if home else preflight.settings.home.absolute() / "dagster"
+    if not folder.is_absolute():
+        raise CheckFailedError(f"DAGSTER_HOME={home} is not an absolute path.")
+    if not folder.exists():
+        raise CheckSkippedError(f"{folder} is not there yet: make dev makes it.")
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        runs = instance.get_runs_count()
+        limit = instance.get_concurrency_config().pool_config.default_pool_limit
+    if limit != 1:
+        raise CheckFailedError(
+            f"{folder} has no dagster.yaml that lets one asset at a time ask the price API "
+            f"(concurrency.pools.default_limit is {limit}, not 1)."
+        )
+    return f"{folder} opens, with {runs} runs"
+
+
+_DAGSTER_INSTANCE = Check(
+    "Dagster instance",
+    _dagster_instance,
+    "Start Dagster with make dev, which puts dagster.yaml there, or set DAGSTER_HOME to the "
+    "absolute path of a folder that has it.",
+)
+
+LOCAL_CHECKS = (
+    Check(
+        "price API",
+        _price_api,
+        "Correct COINGECKO_PLAN, COINGECKO_API_KEY or COINGECKO_BASE_URL in .env, or mend this "
+        "machine's way to the internet.",
+    ),
+    Check(
+        "raw lake",
+        lambda preflight: _read_and_write(preflight.lake.raw),
+        "Set CRYPTO_HOME to a folder that this user may write.",
+    ),
+    Check(
+        "transformed lake",
+        lambda preflight: _read_and_write(preflight.lake.transformed),
+        "Set CRYPTO_HOME to a folder that this user may write.",
+    ),
+    Check(
+        "Spark",
+        _spark,
+        "Set CRYPTO_SPARK=sail, which needs no Java, and install the requirements anew.",
+    ),
+    Check(
+        "warehouse",
+        _duckdb,
+        "If another program has the file open, close it. Else move the file away and materialize "
+        "snowflake_prices for all partitions: that loads the lake again and asks no API.",
+    ),
+    _DAGSTER_INSTANCE,
+)
+"""What the local profile needs."""
+
+CHECKS: Mapping[str, Sequence[Check]] = {
+    "local": LOCAL_CHECKS,
+    "aws": (*AWS_CHECKS, *SNOWFLAKE_CHECKS, _DAGSTER_INSTANCE),
+}
+"""What each profile needs, in the order in which it is looked at."""
+
+
+def examine(environment: Mapping[str, str], *, send: bool = False) -> list[Finding]:
+    """Run all checks of the profile that an environment chooses.
+
+    Args:
+        environment: The variables.
+        send: Whether a message may really be sent.
+
+    Returns:
+        A finding for each check; none holds a secret of the environment.
+    """
+    checks = CHECKS.get(environment.get("CRYPTO_PROFILE") or "local", LOCAL_CHECKS)
+    try:
+        preflight = Preflight.of(environment, send=send)
+    except SettingsError as error:
+        what_to_do = "Correct these variables in the environment or in .env."
+        findings = [Finding(_SETTINGS, "failed", str(error), what_to_do)]
+        reason = "Not looked at while the settings cannot be used."
+        findings += [Finding(check.name, "skipped", reason) for check in checks]
+    else:
+        found = f"well-formed, for the profile {preflight.settings.profile}"
+        findings = [Finding(_SETTINGS, "passed", found)]
+        for check in checks:
+            findings.append(_finding(check, preflight, findings))
+    return [_without_secrets(finding, environment) for finding in findings]
+
+
+def _finding(check: Check, preflight: Preflight, before: Sequence[Finding]) -> Finding:
+    for earlier in before:
+        if earlier.check == check.needs and earlier.status != "passed":
+            reason = f"Not looked at: {earlier.check} {earlier.status}."
+            return Finding(check.name, "skipped", reason)
+    return check.finding(preflight)
+
+
+def _without_secrets(finding: Finding, environment: Mapping[str, str]) -> Finding:
+    found = finding.found
+    for variable, place in _SECRETS.items():
+        if secret := environment.get(variable, "").strip():
+            found = found.replace(secret, place)
+    return replace(finding, found=found)
+
+
+def report(*, as_json: bool, send: bool = False) -> int:
+    """Examine this environment and print the findings.
+
+    Args:
+        as_json: As JSON, not as a table.
+        send: Whether a message may really be sent.
+
+    Returns:
+        The exit code: 0 where nothing failed.
+    """
+    findings = examine(os.environ, send=send)
+    healthy = all(finding.status != "failed" for finding in findings)
+    if as_json:
+        checks = [asdict(finding) for finding in findings]
+        print(json.dumps({"healthy": healthy, "checks": checks}, indent=2))  # noqa: T201
+    else:
+        Console().print(_table(findings))
+    return 0 if healthy else 1
+
+
+def _table(findings: Sequence[Finding]) -> Table:
+    table = Table("check", "", "found", show_lines=True)
+    for finding in findings:
+        advice = (
+            f"\n[bold]What to do:[/] {escape(finding.what_to_do)}" if finding.what_to_do else ""
+        )
+        table.add_row(
+            finding.check,
+            f"[{_COLORS[finding.status]}]{finding.status}[/]",
+            escape(finding.found) + advice,
+        )
+    return table

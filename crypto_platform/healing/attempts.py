@@ -1,0 +1,100 @@
+"""The runs that heal, as Dagster keeps them: what each was about, and how often it was tried."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+    SCHEDULE_NAME_TAG,
+)
+
+from crypto_platform.core.run_tags import HEAL_TAG
+from crypto_platform.core.streams import Stream, Window
+
+MOST_TRIES = 5
+
+
+@dataclass(frozen=True)
+class Try:
+    """A healing run that has ended.
+
+    Attributes:
+        coins: What it asked for.
+        first: Start of its first window.
+        last: Start of its last window.
+        at: When it ended.
+    """
+
+    coins: frozenset[str]
+    first: datetime
+    last: datetime
+    at: datetime
+
+
+def raw_prices_config(stream: Stream, coins: Sequence[str]) -> dict[str, Any]:
+    """The run configuration that restricts a stream's run to some coins."""
+    return {"ops": {f"{stream.name}__raw_prices": {"config": {"coins": list(coins)}}}}
+
+
+def coins_of_run(stream: Stream, run: dg.DagsterRun) -> list[str]:
+    """The coins that a run is restricted to; none where it is about all."""
+    config: Any = run.run_config
+    for part in ("ops", f"{stream.name}__raw_prices", "config"):
+        config = config.get(part, {})
+    coins: list[str] = config.get("coins", [])
+    return coins
+
+
+def range_of_run(stream: Stream, tags: Mapping[str, str]) -> Window | None:
+    """The stretch of time that a run with these tags is about; ``None`` for no partition."""
+    first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags.get(PARTITION_NAME_TAG)
+    last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
+    if first is None or last is None:
+        return None
+    return Window(start=stream.window(first).start, end=stream.window(last).end)
+
+
+def past_tries(stream: Stream, instance: dg.DagsterInstance) -> list[Try]:
+    """The healing runs of a stream that have ended."""
+    records = instance.get_run_records(
+        dg.RunsFilter(
+            job_name=stream.name,
+            statuses=[
+                dg.DagsterRunStatus.SUCCESS,
+                dg.DagsterRunStatus.FAILURE,
+                dg.DagsterRunStatus.CANCELED,
+            ],
+            tags={HEAL_TAG: [str(number + 1) for number in range(MOST_TRIES)]},
+        )
+    )
+    tries = []
+    for record in records:
+        run = record.dagster_run
+        about = range_of_run(stream, run.tags)
+        if about:
+            ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else None
+            tries.append(
+                Try(
+                    coins=frozenset(coins_of_run(stream, run)),
+                    first=about.start,
+                    last=about.end - stream.window_length,
+                    at=ended or record.update_timestamp.replace(tzinfo=UTC),
+                )
+            )
+    return tries
+
+
+def first_scheduled(stream: Stream, instance: dg.DagsterInstance) -> datetime | None:
+    """The first window that the schedule launched a run for, whatever became of it."""
+    runs = instance.get_run_records(
+        dg.RunsFilter(job_name=stream.name, tags={SCHEDULE_NAME_TAG: stream.schedule_name}),
+        limit=1,
+        ascending=True,
+    )
+    about = range_of_run(stream, runs[0].dagster_run.tags) if runs else None
+    return about.start if about else None

@@ -1,0 +1,221 @@
+"""The ledger as people see it: every tracked coin in every closed window, and what became of it.
+
+Loads write the ledger; here the expected grid is kept beside it, so that a window that no load has
+ever told of shows as pending.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from crypto_platform.checks.definitions import COINS_AT_FAULT, FAULTS, fault_names
+from crypto_platform.core.errors import RETRIES
+from crypto_platform.core.markdown import markdown_table
+from crypto_platform.core.settings import Settings
+from crypto_platform.core.streams import Stream, Window
+from crypto_platform.healing.attempts import MOST_TRIES
+from crypto_platform.healing.planner import SickWindows, sick_windows
+from crypto_platform.ingestion.tracked_coins import TrackedCoins, kept_coins
+from crypto_platform.lake.layers import Lake
+from crypto_platform.report.ledger_heatmap import picture
+from crypto_platform.warehouse.resource import Row, Warehouse
+from crypto_platform.warehouse.sql import ledger_statement
+
+# What fits into a message, and what into a table in the UI.
+_SHOWN, _SHOWN_COINS = 3, 50
+
+STATUSES = ("present", "missing_at_source", "out_of_plan", "quarantined", "failed", "pending")
+
+
+def keep_grid(
+    warehouse: Warehouse, settings: Settings, streams: Sequence[Stream], coins: TrackedCoins
+) -> None:
+    """Have the warehouse know which windows and coins are expected; writes only what changed.
+
+    Args:
+        warehouse: The warehouse.
+        settings: Where the streams begin, and their currency.
+        streams: The streams.
+        coins: The tracked coins, as the raw lake has them.
+
+    Raises:
+        WarehouseBusyError: Another process holds the warehouse.
+    """
+    wanted = [
+        {
+            "stream": stream.name,
+            "vs_currency": settings.vs_currency,
+            "first_window": settings.first_window(stream),
+            "window_minutes": int(stream.window_length.total_seconds() // 60),
+        }
+        for stream in sorted(streams, key=lambda stream: stream.name)
+    ]
+    with warehouse.session(read_only=True) as session:
+        known_streams = session.execute(ledger_statement("known_streams"))
+        known_coins = {row["coin_id"] for row in session.execute(ledger_statement("known_coins"))}
+    if known_coins != set(coins.ids):
+        warehouse.upsert_coins(coins.coins)
+    if any(row not in known_streams for row in wanted):
+        with warehouse.session(read_only=False) as session:
+            session.execute(ledger_statement("stage_streams"))
+            session.stage_rows("staged_streams", wanted)
+            session.execute(ledger_statement("merge_streams"))
+
+
+def status_counts(warehouse: Warehouse) -> Mapping[str, Mapping[str, int]]:
+    """Coins times closed windows by their status, a stream; every status is there."""
+    counts: dict[str, dict[str, int]] = {}
+    for row in warehouse.query(ledger_statement("statuses")):
+        of_stream = counts.setdefault(row["stream"], dict.fromkeys(STATUSES, 0))
+        of_stream[row["status"]] = row["coin_windows"]
+    return counts
+
+
+def cells(warehouse: Warehouse, stream: Stream, now: datetime) -> list[Row]:
+    """How many windows of each coin have each status, a cell of the stream's heat map."""
+    cell = stream.ledger_cell
+    return warehouse.query(
+        ledger_statement(f"cells_by_{cell.unit}"), [stream.name, cell.first(now)]
+    )
+
+
+def ledger_metadata(
+    warehouse: Warehouse, streams: Sequence[Stream], now: datetime
+) -> dict[str, Any]:
+    """The ledger in numbers, and as a heat map a stream."""
+    counts = status_counts(warehouse)
+    totals = {
+        f"{stream.name}_{status}": counts.get(stream.name, {}).get(status, 0)
+        for stream in streams
+        for status in STATUSES
+    }
+    pictures = {
+        f"{stream.name}_heat_map": picture(stream, cells(warehouse, stream, now), now)
+        for stream in streams
+    }
+    rows = [
+        {
+            "windows": status,
+            **{stream.name: totals[f"{stream.name}_{status}"] for stream in streams},
+        }
+        for status in STATUSES
+    ]
+    return {**pictures, "windows": markdown_table(rows), **totals}
+
+
+def healing_check(sick: Mapping[Stream, Sequence[SickWindows]]) -> dg.AssetCheckResult:
+    """Whether healing has given anything up: which coins, which partitions, and the last reason."""
+    given_up = [
+        (stream, windows) for stream, found in sick.items() for windows in found if windows.given_up
+    ]
+    rows = [
+        {
+            "stream": stream.name,
+            "coin": windows.coin_id,
+            "partitions": _partitions(stream, windows),
+            "status": windows.status,
+            "reason": windows.reason or "no run has told: see the failed runs of these partitions",
+        }
+        for stream, windows in given_up
+    ]
+    coins = sorted({windows.coin_id for _, windows in given_up})
+    count = sum(
+        (windows.last - windows.first) // stream.window_length + 1 for stream, windows in given_up
+    )
+    described = "; ".join(
+        f"{row['stream']} {row['partitions']}: {row['coin']} is {row['status']} ({row['reason']})"
+        for row in rows[:_SHOWN]
+    )
+    return dg.AssetCheckResult(
+        check_name="healing",
+        passed=not given_up,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=(
+            f"Healing gave up on {count} windows of {len(coins)} coins after {MOST_TRIES} tries. "
+            f"{described}. Mend the reason, then materialize these partitions."
+            if given_up
+            else "Healing has given nothing up."
+        ),
+        metadata={
+            "given_up_windows": count,
+            COINS_AT_FAULT: coins[:_SHOWN_COINS],
+            FAULTS: dg.MetadataValue.json(
+                fault_names(
+                    fault for stream, windows in given_up for fault in _names(stream, windows)
+                )
+            ),
+            "given_up": markdown_table(rows[:_SHOWN_COINS]),
+        },
+    )
+
+
+def _names(stream: Stream, windows: SickWindows) -> list[tuple[str, str]]:
+    """What was given up, by names that stay the same while it is: a coin and each of its windows.
+
+    A coin without any later price has one name: each new window makes its gap longer, and is no
+    news.
+    """
+    if windows.alive_since is None:
+        return [(windows.coin_id, stream.name)]
+    count = (windows.last - windows.first) // stream.window_length + 1
+    starts = [windows.first + number * stream.window_length for number in range(count)]
+    return [(windows.coin_id, _key(stream, start)) for start in starts]
+
+
+def _partitions(stream: Stream, windows: SickWindows) -> str:
+    first, last = (_key(stream, start) for start in (windows.first, windows.last))
+    return first if first == last else f"{first}...{last}"
+
+
+def _key(stream: Stream, start: datetime) -> str:
+    return stream.partition_key(Window(start=start, end=start + stream.window_length))
+
+
+def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefinition:
+    """The asset that shows the ledger; what it shows is made by the loads."""
+
+    @dg.asset(
+        deps=[dg.AssetKey([stream.name, "snowflake_prices"]) for stream in streams],
+        description=(
+            "Every tracked coin in every closed window: present, or why not. What no load has told "
+            "of yet is pending. A materialization is a look at it, and shows gaps as a heat map."
+        ),
+        group_name="health",
+        kinds={"table"},
+        owners=["team:data-platform"],
+        metadata={"dagster/table_name": "ingestion_ledger"},
+        retry_policy=RETRIES,
+        check_specs=[
+            dg.AssetCheckSpec(
+                "healing",
+                asset="ingestion_ledger",
+                description=(
+                    f"Fails where healing has tried {MOST_TRIES} times in vain: these windows "
+                    "need a person. It passes again once they have a price, or a reason for good."
+                ),
+            )
+        ],
+    )
+    def ingestion_ledger(
+        context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg] # Dagster takes no parameter beside checks
+        now = datetime.now(UTC)
+        keep_grid(warehouse, settings, streams, kept_coins(lake.raw))
+        return dg.MaterializeResult(
+            metadata={
+                **ledger_metadata(warehouse, streams, now),
+                "dagster/uri": warehouse.table_uri("ingestion_ledger"),
+            },
+            check_results=[
+                healing_check(
+                    {
+                        stream: sick_windows(warehouse, stream, context.instance, now)
+                        for stream in streams
+                    }
+                )
+            ],
+        )
+
+    return ingestion_ledger

@@ -1,0 +1,250 @@
+"""The sensor that heals: what the ledger lacks is asked for again, without a person.
+
+A look at the ledger wakes the warehouse, so it is taken only when its answer may have changed:
+a run on a stream has ended, a window became overdue, or a pause between two tries is over.
+"""
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_STATUSES
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+)
+from pydantic import AwareDatetime, BaseModel
+
+from crypto_platform.core.run_tags import HEAL_TAG
+from crypto_platform.core.settings import Settings
+from crypto_platform.core.streams import Stream, Window
+from crypto_platform.healing.attempts import coins_of_run, range_of_run, raw_prices_config
+from crypto_platform.healing.ledger import keep_grid
+from crypto_platform.healing.planner import (
+    HealRequest,
+    newest_overdue,
+    plan_requests,
+    select_requests,
+    sick_windows,
+)
+from crypto_platform.ingestion.quota import MonthBudget, present_budget
+from crypto_platform.ingestion.tracked_coins import TrackedCoins, kept_coins
+from crypto_platform.lake.layers import Lake
+from crypto_platform.warehouse.resource import Warehouse, WarehouseBusyError
+from lambda_function.plans import Plan, configured_plan
+
+if TYPE_CHECKING:
+    from dagster._core.execution.backfill import PartitionBackfill
+
+STAGES = ("raw_prices", "transformed_prices", "snowflake_prices")
+
+# Healing leaves the API to the schedule again after so many minutes of calls.
+_MINUTES_OF_CALLS = 30
+# What was short (credits, or a stream that a backfill holds) is looked at again after so long.
+_LOOK_AGAIN = timedelta(minutes=15)
+
+
+class Look(BaseModel, frozen=True):
+    """What the sensor remembers of its last look at the ledger.
+
+    Attributes:
+        at: When it was.
+        newest: Key of the newest overdue window of each stream then.
+        again_at: When to look again though nothing happens; ``None`` for no such time.
+    """
+
+    at: AwareDatetime
+    newest: dict[str, str]
+    again_at: AwareDatetime | None = None
+
+
+def build_healing_sensor(
+    settings: Settings, streams: Sequence[Stream], jobs: Sequence[Any]
+) -> dg.SensorDefinition:
+    """The sensor over all streams.
+
+    Args:
+        settings: The platform's settings.
+        streams: The streams to heal.
+        jobs: The streams' jobs, by their names.
+    """
+
+    @dg.sensor(
+        name="healing",
+        jobs=jobs,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=60,
+        description=(
+            "Asks again for what the ledger says is pending or failed, or missing so lately that "
+            "the source may yet have it: in few runs, within the plan, a few times."
+        ),
+    )
+    def healing(
+        context: dg.SensorEvaluationContext, lake: Lake, warehouse: Warehouse
+    ) -> dg.SensorResult | dg.SkipReason:
+        now = datetime.now(UTC)
+        newest = {
+            stream.name: stream.partition_key(newest_overdue(stream, now)) for stream in streams
+        }
+        last = Look.model_validate_json(context.cursor) if context.cursor else None
+        if last and not _has_news(context.instance, streams, last, newest, now):
+            return dg.SkipReason(
+                f"Nothing that could have changed the ledger happened since {last.at:%F %H:%M} UTC."
+            )
+        coins = kept_coins(lake.raw)
+        if not coins.ids:
+            return dg.SkipReason("No coin is tracked yet: nothing was ever loaded.")
+        try:
+            requests, reasons, again_at = _look(
+                context.instance, settings, streams, lake, warehouse.impatient(), coins, now
+            )
+        except WarehouseBusyError as error:
+            return dg.SkipReason(f"Will look again in a minute. {error}")
+        cursor = Look(at=now, newest=newest, again_at=again_at).model_dump_json()
+        return dg.SensorResult(
+            run_requests=[_run_request(request) for request in requests] or None,
+            skip_reason=None if requests else " ".join(reasons),
+            cursor=cursor,
+        )
+
+    return healing
+
+
+def _has_news(
+    instance: dg.DagsterInstance,
+    streams: Sequence[Stream],
+    last: Look,
+    newest: dict[str, str],
+    now: datetime,
+) -> bool:
+    if newest != last.newest or (last.again_at is not None and now >= last.again_at):
+        return True
+    ended = instance.get_run_records(
+        # A run that ends while the ledger is being read is news.
+        dg.RunsFilter(statuses=FINISHED_STATUSES, updated_after=last.at)
+    )
+    return any(_is_on(stream, record.dagster_run) for record in ended for stream in streams)
+
+
+def _look(  # noqa: PLR0913, PLR0917 - all that a look takes in
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    streams: Sequence[Stream],
+    lake: Lake,
+    warehouse: Warehouse,
+    coins: TrackedCoins,
+    now: datetime,
+) -> tuple[list[HealRequest], list[str], datetime | None]:
+    """What to launch, why the rest has to wait, and until when."""
+    unfinished = [
+        record.dagster_run
+        for record in instance.get_run_records(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
+    ]
+    calls = calls_left(
+        configured_plan(os.environ),
+        present_budget(settings, os.environ, lake, instance, streams),
+    )
+    calls -= sum(
+        len(coins_of_run(stream, run))
+        for stream in streams
+        for run in unfinished
+        if HEAL_TAG in run.tags
+    )
+    if calls <= 0:
+        # Before the warehouse is woken for nothing.
+        return [], ["The budget leaves healing no call now."], now + _LOOK_AGAIN
+    keep_grid(warehouse, settings, streams, coins)
+    backfills = _unfinished_backfills(instance)
+    launched: list[HealRequest] = []
+    reasons: list[str] = []
+    waits: list[datetime] = []
+    for stream in streams:
+        sick = sick_windows(warehouse, stream, instance, now)
+        due = []
+        for windows in sick:
+            at = windows.may_be_tried_at
+            if at is not None and at <= now:
+                due.append(windows)
+            elif at is not None:
+                waits.append(at)
+        if due and any(_is_about(stream, backfill) for backfill in backfills):
+            reasons.append(f"A backfill of {stream.name} is under way.")
+            waits.append(now + _LOOK_AGAIN)
+            continue
+        busy = _busy(stream, unfinished)
+        chosen, lacking = select_requests(plan_requests(stream, due, now), busy, calls)
+        launched += chosen
+        calls -= sum(request.calls for request in chosen)
+        if lacking:
+            reasons.append(f"{lacking} calls of {stream.name} do not fit into the budget now.")
+            waits.append(now + _LOOK_AGAIN)
+        elif due and not chosen:
+            reasons.append(f"Runs on the same windows of {stream.name} are under way.")
+    again_at = min(waits, default=None)
+    if not reasons:
+        reasons.append(
+            f"What lacks a price is tried again from {again_at:%Y-%m-%d %H:%M} UTC on."
+            if again_at
+            else "Nothing lacks a price that may yet be had."
+        )
+    return launched, reasons, again_at
+
+
+def calls_left(plan: Plan, budget: MonthBudget) -> int:
+    """How many calls healing may take now.
+
+    Those of half an hour, and of the month's credits what the schedules leave.
+
+    Args:
+        plan: The price API's plan.
+        budget: The month's budget, with what the schedules will need of it.
+    """
+    at_once = plan.calls_a_minute * _MINUTES_OF_CALLS
+    if budget.monthly_credits is None:
+        return at_once
+    return max(0, min(at_once, budget.monthly_credits - budget.forecast))
+
+
+def _run_request(request: HealRequest) -> dg.RunRequest:
+    stream = request.stream
+    first, last = request.partition_range
+    return dg.RunRequest(
+        job_name=stream.name,
+        asset_selection=[dg.AssetKey([stream.name, stage]) for stage in STAGES],
+        run_config=raw_prices_config(stream, request.coins),
+        tags={
+            ASSET_PARTITION_RANGE_START_TAG: first,
+            ASSET_PARTITION_RANGE_END_TAG: last,
+            HEAL_TAG: str(request.number),
+        },
+    )
+
+
+def _is_on(stream: Stream, run: dg.DagsterRun) -> bool:
+    """Whether a run materializes assets of a stream, from whatever job."""
+    keys = run.asset_selection or ()
+    return run.job_name == stream.name or any(key.path[0] == stream.name for key in keys)
+
+
+def _unfinished_backfills(instance: dg.DagsterInstance) -> Sequence["PartitionBackfill"]:
+    # Imports SQLAlchemy, which loading the definitions must not pay.
+    from dagster._core.execution.backfill import (  # noqa: PLC0415
+        BulkActionsFilter,
+        BulkActionStatus,
+    )
+
+    return instance.get_backfills(filters=BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED]))
+
+
+def _is_about(stream: Stream, backfill: "PartitionBackfill") -> bool:
+    keys = backfill.asset_selection or ()
+    return backfill.job_name == stream.name or any(key.path[0] == stream.name for key in keys)
+
+
+def _busy(stream: Stream, runs: Sequence[dg.DagsterRun]) -> list[Window]:
+    """The stretches of time that runs on a stream are about."""
+    return [
+        about for run in runs if _is_on(stream, run) and (about := range_of_run(stream, run.tags))
+    ]

@@ -1,0 +1,131 @@
+"""Ingestion on AWS Lambda."""
+
+import base64
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+
+from crypto_platform.core.errors import PermanentFailure
+from crypto_platform.ingestion.resource import FunctionBusy, Ingestion, IngestionFailure
+
+
+class LambdaIngestion(Ingestion):
+    """The function on AWS Lambda, which answers an invocation with its payload.
+
+    Invoked by boto3 and not through Dagster Pipes: the assets need the answer itself, which Pipes
+    discards, while what Pipes adds, messages in the log's last 4 KB, loses most of them. An
+    invocation that Dagster terminates runs on to its end; the files it still writes are of a run
+    that never commits, so they do not count.
+
+    Attributes:
+        function_name: Name or ARN of the function.
+        region: Where it is.
+        function_timeout: Seconds after which Lambda ends an invocation, which is how long an
+            answer may take.
+        patience: Seconds to wait for a function that is busy; one runs at a time, so another
+            run's invocation may take all of its time first.
+    """
+
+    function_name: str
+    region: str
+    function_timeout: int = 900
+    patience: float = 1200
+
+    def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """See ``Ingestion.invoke``."""
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - half a second
+        from tenacity import (  # noqa: PLC0415
+            Retrying,
+            retry_if_exception,
+            stop_after_delay,
+            wait_random_exponential,
+        )
+
+        patiently = Retrying(
+            retry=retry_if_exception(_is_throttled),
+            wait=wait_random_exponential(max=30),
+            stop=stop_after_delay(self.patience),
+            reraise=True,
+        )
+        try:
+            response = patiently(
+                self._client.invoke,
+                FunctionName=self.function_name,
+                LogType="Tail",
+                Payload=json.dumps(event).encode(),
+            )
+            answer: dict[str, Any] = json.loads(response["Payload"].read())
+        except ClientError as error:
+            raise self._refusal(error) from error
+        except BotoCoreError as error:
+            raise IngestionFailure(
+                description=f"The function {self.function_name} in {self.region} gave no answer. "
+                f"{error} What it wrote does not count; the next try starts anew."
+            ) from error
+        if "FunctionError" in response:
+            raise self._function_error(answer, response.get("LogResult", ""))
+        return answer
+
+    @cached_property
+    def _client(self) -> Any:
+        import boto3  # noqa: PLC0415 - half a second, which loading the definitions must not pay
+        from botocore.config import Config  # noqa: PLC0415
+
+        config = Config(
+            read_timeout=self.function_timeout + 60,
+            # boto3's own retries would run the function again while it still runs.
+            retries={"total_max_attempts": 1},
+            # A gateway on the way forgets a connection that is silent for minutes.
+            tcp_keepalive=True,
+        )
+        return boto3.client("lambda", region_name=self.region, config=config)
+
+    def _refusal(self, error: Any) -> dg.Failure:
+        """What it means that Lambda did not run the function."""
+        refused = (
+            f"AWS Lambda did not run the function {self.function_name} in {self.region}: "
+            f"{error.response['Error']['Message']}"
+        )
+        if _is_throttled(error):
+            return FunctionBusy(
+                description=f"{refused} It was busy for {self.patience:g} s; try again when the "
+                "runs that use it have ended."
+            )
+        remedy = _REMEDIES.get(error.response["Error"]["Code"])
+        if remedy is None:
+            return IngestionFailure(description=refused)
+        return PermanentFailure(f"{refused} {remedy}")
+
+    def _function_error(self, answer: Mapping[str, Any], log_tail: str) -> dg.Failure:
+        """What it means that the function raised, or that Lambda ended it."""
+        from lambda_function import errors  # noqa: PLC0415 - as in LocalIngestion
+
+        # Lambda's own errors, such as a timeout, may come without a type.
+        name = str(answer.get("errorType", "no type"))
+        message = str(answer.get("errorMessage", ""))
+        log = base64.b64decode(log_tail).decode(errors="replace")
+        metadata = {"log_tail": dg.MetadataValue.md(f"```\n{log}\n```")}
+        kind = getattr(errors, name, None)
+        if not (isinstance(kind, type) and issubclass(kind, errors.IngestionError)):
+            return IngestionFailure(
+                description=f"The function {self.function_name} ended with {name}: {message}",
+                metadata=metadata,
+            )
+        if kind.retryable:
+            return IngestionFailure(description=message, metadata=metadata)
+        return PermanentFailure(message, metadata)
+
+
+_REMEDIES = {
+    "AccessDeniedException": "Allow lambda:InvokeFunction to the role that Dagster runs in.",
+    "RequestTooLargeException": "Materialize fewer partitions in one run.",
+    "ResourceNotFoundException": "Deploy it, or correct INGESTION_FUNCTION and AWS_REGION.",
+}
+
+
+def _is_throttled(error: BaseException) -> bool:
+    response = getattr(error, "response", {})
+    return bool(response.get("Error", {}).get("Code") == "TooManyRequestsException")

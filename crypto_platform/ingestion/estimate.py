@@ -1,0 +1,300 @@
+"""What loading a range will take, known before it is launched: calls, time, bytes and money.
+
+API calls come from the planner that ingestion itself uses, so they are exact. All else is a model,
+and every figure of it stands in ``Prices`` and ``Model``, with where it comes from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from crypto_platform.core.streams import Stream, Window
+from lambda_function.plans import MARKETS_A_PAGE, Plan
+from lambda_function.rate_limiter import Pace
+from lambda_function.request_planner import SpanPlan, plan_spans
+from lambda_function.windows import Window as AskedWindow
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What is paid for, in dollars: list prices of 2026-07, on demand, in AWS's us-east-2.
+
+    Attributes:
+        dpu_hour: An hour of a data processing unit of Glue (aws.amazon.com/glue/pricing).
+        snowflake_credit: A credit of Snowflake's Standard edition (the credit consumption table on
+            snowflake.com/legal).
+    """
+
+    dpu_hour: float = 0.44
+    snowflake_credit: float = 2.00
+
+
+@dataclass(frozen=True)
+class Model:
+    """How work becomes seconds and bytes.
+
+    Attributes:
+        raw_bytes: Of a window's raw file, of each coin and of each point in it, a point being a
+            price, a market cap and a volume with their stamps. Fitted to files of the simulated
+            market with 10, 25 and 100 coins, daily, hourly and 5-minute; 9 % off on average.
+        parquet_bytes: The same of its Parquet file; 2 % off on average.
+        dpus: Two G.1X workers of one unit each, as the stack's jobs have.
+        glue_least_seconds: What Glue bills at least for a job run.
+        glue_base_seconds: Of a job run that has next to nothing to do; assumed.
+        glue_points_a_second: Of a job run; assumed, no account was at hand.
+        glue_windows_a_second: As each window is a file to write; assumed.
+        snowflake_credits_an_hour: Of a warehouse of the size X-Small (docs.snowflake.com).
+        snowflake_least_seconds: What Snowflake bills at least once a warehouse resumes.
+        snowflake_idle_seconds: Until the warehouse suspends: AUTO_SUSPEND of the scripts.
+        snowflake_base_seconds: Of a load that has next to nothing to do; assumed.
+        snowflake_windows_a_second: As each window is a file to copy; assumed.
+    """
+
+    raw_bytes: tuple[float, float, float] = (250, 19, 43)
+    parquet_bytes: tuple[float, float, float] = (3900, 8, 33)
+    dpus: int = 2
+    glue_least_seconds: float = 60
+    glue_base_seconds: float = 45
+    glue_points_a_second: float = 20_000
+    glue_windows_a_second: float = 20
+    snowflake_credits_an_hour: float = 1
+    snowflake_least_seconds: float = 60
+    snowflake_idle_seconds: float = 60
+    snowflake_base_seconds: float = 10
+    snowflake_windows_a_second: float = 50
+
+
+PRICES = Prices()
+MODEL = Model()
+
+_POINTS_AN_HOUR = {"daily": 1 / 24, "hourly": 1, "5-minute": 12}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What some runs take together.
+
+    Attributes:
+        runs: How many runs they are.
+        api_calls: Requests to the price API.
+        api_credits: Of the month's credits, as only answered requests cost them.
+        api_minutes: How long the plan's calls a minute make them take, at least.
+        glue_dpu_hours: Of the transformation on Glue.
+        glue_dollars: What these cost.
+        snowflake_credits: Of the load into Snowflake.
+        snowflake_dollars: What these cost.
+    """
+
+    runs: int
+    api_calls: int
+    api_credits: int
+    api_minutes: float
+    glue_dpu_hours: float
+    glue_dollars: float
+    snowflake_credits: float
+    snowflake_dollars: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a range of windows takes in one run, and what it would take one run a window.
+
+    Attributes:
+        stream: The stream's name.
+        windows: How many windows were asked for.
+        out_of_plan: How many of them begin before the plan's history, so that nothing is asked.
+        coins: How many coins.
+        plan: The plan of the price API.
+        monthly_credits: The plan's credits a month; ``None`` where no limit is known.
+        points: Prices to be had, if every coin has all of them.
+        raw_bytes: Of the raw lake, compressed.
+        parquet_bytes: Of the transformed lake.
+        one_run: The range as one run, as a backfill does it.
+        run_a_window: The same, window by window.
+    """
+
+    stream: str
+    windows: int
+    out_of_plan: int
+    coins: int
+    plan: str
+    monthly_credits: int | None
+    points: int
+    raw_bytes: int
+    parquet_bytes: int
+    one_run: Cost
+    run_a_window: Cost
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as JSON has it."""
+        return asdict(self)
+
+    def as_rows(self) -> list[tuple[str, str, str]]:
+        """What people want to know, then the figure for one run and for one run a window."""
+        one, many = self.one_run, self.run_a_window
+        return [
+            ("runs", f"{one.runs:,}", f"{many.runs:,}"),
+            ("API calls", f"{one.api_calls:,}", f"{many.api_calls:,}"),
+            ("API credits", f"{one.api_credits:,}", f"{many.api_credits:,}"),
+            ("minutes at the plan's rate", f"{one.api_minutes:,.1f}", f"{many.api_minutes:,.1f}"),
+            ("Glue DPU-hours", f"{one.glue_dpu_hours:,.2f}", f"{many.glue_dpu_hours:,.2f}"),
+            ("Glue, dollars", f"{one.glue_dollars:,.2f}", f"{many.glue_dollars:,.2f}"),
+            (
+                "Snowflake credits",
+                f"{one.snowflake_credits:,.2f}",
+                f"{many.snowflake_credits:,.2f}",
+            ),
+            (
+                "Snowflake, dollars",
+                f"{one.snowflake_dollars:,.2f}",
+                f"{many.snowflake_dollars:,.2f}",
+            ),
+        ]
+
+    def remarks(self) -> list[str]:
+        """What has to be known before it is launched, in sentences."""
+        remarks = []
+        if self.out_of_plan:
+            remarks.append(
+                f"{self.out_of_plan:,} of the windows begin before the history that the plan "
+                f"{self.plan} has: nothing is asked for them, and the ledger will say so."
+            )
+        if self.monthly_credits is not None and self.one_run.api_credits > self.monthly_credits:
+            remarks.append(
+                f"The plan {self.plan} has {self.monthly_credits:,} credits a month: a run that "
+                "would take more asks nothing. Load fewer coins, or a shorter range."
+            )
+        return remarks
+
+    def as_metadata(self) -> dict[str, Any]:
+        """The few numbers that a run shows beside what it then used."""
+        return {
+            "api_calls": self.one_run.api_calls,
+            "api_credits": self.one_run.api_credits,
+            "api_minutes": round(self.one_run.api_minutes, 1),
+            "points": self.points,
+            "raw_bytes": self.raw_bytes,
+            "glue_dollars": round(self.one_run.glue_dollars, 2),
+            "snowflake_credits": round(self.one_run.snowflake_credits, 3),
+            "api_calls_one_run_a_partition": self.run_a_window.api_calls,
+        }
+
+
+def windows_of(stream: Stream, text: str, now: datetime) -> list[Window]:
+    """The windows that a partition key, or a range such as ``first...last``, names.
+
+    Raises:
+        ValueError: It names none, or one that is not closed; the message says what does.
+    """
+    first, _, last = text.partition("...")
+    try:
+        start, end = (stream.window(key) for key in (first, last or first))
+    except ValueError:
+        example = datetime(now.year, 1, 1, tzinfo=UTC).strftime(stream.key_format)
+        raise ValueError(
+            f"{text!r} is neither a partition of {stream.name} nor a range of them, such as "
+            f"{example}...{example}."
+        ) from None
+    if end.start < start.start:
+        raise ValueError(f"The range {text} ends before it begins.")
+    if end.end > now:
+        raise ValueError(f"The window {last or first} is not closed yet: end the range before it.")
+    count = (end.end - start.start) // stream.window_length
+    return [
+        Window(start=begin, end=begin + stream.window_length)
+        for begin in (start.start + number * stream.window_length for number in range(count))
+    ]
+
+
+def estimate(
+    stream: Stream, windows: Sequence[Window], coins: int, plan: Plan, now: datetime
+) -> Estimate:
+    """Say what loading windows takes.
+
+    Args:
+        stream: The stream of the windows.
+        windows: Closed windows, each once.
+        coins: How many coins.
+        plan: The plan of the price API.
+        now: The time at which the run asks: it decides what the plan has, and how finely.
+    """
+    asked = [AskedWindow(n, window.start, window.end, "") for n, window in enumerate(windows)]
+    edge = plan.edge(now)
+    together = plan_spans(asked, stream.granularity, now, edge)
+    alone = [plan_spans([window], stream.granularity, now, edge) for window in asked]
+    points = coins * round(sum(map(_points, alone)))
+    files = len(windows) - len(together.out_of_plan)
+    newest = max(windows, key=lambda window: window.end)
+    snapshot_calls = -(-coins // MARKETS_A_PAGE) if stream.takes_snapshot(newest, now) else 0
+    return Estimate(
+        stream=stream.name,
+        windows=len(windows),
+        out_of_plan=len(together.out_of_plan),
+        coins=coins,
+        plan=plan.name,
+        monthly_credits=plan.monthly_credits,
+        points=points,
+        raw_bytes=_bytes(MODEL.raw_bytes, files, coins, points),
+        parquet_bytes=_bytes(MODEL.parquet_bytes, files, coins, points),
+        one_run=_cost(
+            plan,
+            calls=coins * len(together.spans) + snapshot_calls,
+            points_a_run=[points],
+            windows_a_run=[files],
+        ),
+        run_a_window=_cost(
+            plan,
+            calls=coins * sum(len(one.spans) for one in alone) + snapshot_calls,
+            points_a_run=[coins * _points(one) for one in alone],
+            windows_a_run=[len(one.spans) for one in alone],
+        ),
+    )
+
+
+def _bytes(model: tuple[float, float, float], files: int, coins: int, points: int) -> int:
+    a_file, a_coin, a_point = model
+    return round(files * (a_file + coins * a_coin) + points * a_point)
+
+
+def _points(plan: SpanPlan) -> float:
+    """Prices of one coin that the spans of a plan have in their windows."""
+    return sum(
+        (window.end - window.start) / timedelta(hours=1) * _POINTS_AN_HOUR[span.granularity]
+        for span in plan.spans
+        for window in span.windows
+    )
+
+
+def _cost(
+    plan: Plan, *, calls: int, points_a_run: Sequence[float], windows_a_run: Sequence[int]
+) -> Cost:
+    dpu_hours = sum(map(_glue_dpu_hours, points_a_run, windows_a_run))
+    snowflake_credits = sum(map(_snowflake_credits, windows_a_run))
+    # The first calls of a minute go out at once; each further batch waits for a minute to pass.
+    waits = max(0, -(-calls // plan.calls_a_minute) - 1)
+    return Cost(
+        runs=len(points_a_run),
+        api_calls=calls,
+        api_credits=calls,
+        api_minutes=waits * Pace.PERIOD / 60,
+        glue_dpu_hours=dpu_hours,
+        glue_dollars=dpu_hours * PRICES.dpu_hour,
+        snowflake_credits=snowflake_credits,
+        snowflake_dollars=snowflake_credits * PRICES.snowflake_credit,
+    )
+
+
+def _glue_dpu_hours(points: float, windows: int) -> float:
+    seconds = (
+        MODEL.glue_base_seconds
+        + points / MODEL.glue_points_a_second
+        + windows / MODEL.glue_windows_a_second
+    )
+    return MODEL.dpus * max(MODEL.glue_least_seconds, seconds) / 3600
+
+
+def _snowflake_credits(windows: int) -> float:
+    loading = MODEL.snowflake_base_seconds + windows / MODEL.snowflake_windows_a_second
+    seconds = max(MODEL.snowflake_least_seconds, loading + MODEL.snowflake_idle_seconds)
+    return MODEL.snowflake_credits_an_hour * seconds / 3600

@@ -1,0 +1,169 @@
+"""The price API on behalf of one run: within the month's credits, and with a record of each use.
+
+Each run that asks adds one small file of its own to the raw lake: there is nothing to lock, and
+a month is a folder to add up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import AwareDatetime, BaseModel
+
+from crypto_platform.core.errors import PermanentFailure
+from crypto_platform.core.streams import SIMULATED, Stream, Window
+from crypto_platform.ingestion.resource import Ingestion
+from crypto_platform.ingestion.responses import MarketsAnswer, PricesAnswer
+from crypto_platform.lake.layers import Layer
+
+_SOURCE = "source.txt"
+
+
+class MixedSourcesError(PermanentFailure):
+    """A lake would hold simulated prices beside real ones; nothing was committed."""
+
+
+class ApiUsage(BaseModel, frozen=True):
+    """What one run asked.
+
+    Attributes:
+        asset: Key of the asset that asked.
+        run_id: Its run.
+        calls: Requests made; every answer counts against the minute.
+        credits: Requests that were answered; only these count against the month.
+        at: When they were made.
+    """
+
+    asset: str
+    run_id: str
+    calls: int
+    credits: int
+    at: AwareDatetime
+
+
+@dataclass(frozen=True)
+class PriceApi:
+    """The API as one asset of one run asks it.
+
+    Attributes:
+        ingestion: The function that asks.
+        layer: The raw lake, which the answers go to.
+        vs_currency: The currency of all prices.
+        monthly_credits: The plan's budget for a calendar month; ``None`` where it has none.
+        asset: Key of the asset that asks.
+        run_id: Its run.
+    """
+
+    ingestion: Ingestion
+    layer: Layer
+    vs_currency: str
+    monthly_credits: int | None
+    asset: str
+    run_id: str
+
+    def prices(
+        self, stream: Stream, windows: Sequence[Window], coins: Sequence[str]
+    ) -> PricesAnswer:
+        """Have the prices of closed windows written to the raw lake.
+
+        Raises:
+            PermanentFailure: The month's credits do not suffice, or asking again cannot help.
+            IngestionFailure: A later try may succeed.
+            MixedSourcesError: The lake holds prices of another source.
+        """
+        answer = self.ingestion.prices(
+            stream,
+            windows,
+            coins=coins,
+            vs_currency=self.vs_currency,
+            window_uris=[self._run_folder(stream, window) for window in windows],
+            rejected_uri=self.layer.uri(f"rejected/{stream.folder}/run={self.run_id}"),
+            run_id=self.run_id,
+            credits_left=self._credits_left(),
+        )
+        self._record(answer)
+        self._check_source(answer)
+        return answer
+
+    def markets(
+        self,
+        *,
+        top: int = 0,
+        ids: Sequence[str] = (),
+        snapshot: tuple[Stream, Window] | None = None,
+    ) -> MarketsAnswer:
+        """Ask which coins there are, and keep a snapshot of them where a window wants one."""
+        answer = self.ingestion.markets(
+            vs_currency=self.vs_currency,
+            run_id=self.run_id,
+            credits_left=self._credits_left(),
+            top=top,
+            ids=ids,
+            snapshot=(snapshot[1], self._run_folder(*snapshot)) if snapshot else None,
+        )
+        self._record(answer)
+        self._check_source(answer)
+        return answer
+
+    def _run_folder(self, stream: Stream, window: Window) -> str:
+        return self.layer.uri(f"{stream.window_folder(window)}/run={self.run_id}")
+
+    def _credits_left(self) -> int | None:
+        if self.monthly_credits is None:
+            return None
+        used = sum(usage.credits for usage in usage_of_month(self.layer, datetime.now(UTC)))
+        return max(0, self.monthly_credits - used)
+
+    def _check_source(self, answer: PricesAnswer | MarketsAnswer) -> None:
+        if not answer.credits:
+            # Nobody answered, so nobody said who they are.
+            return
+        refuse_other_source(self.layer, answer.source, "COINGECKO_BASE_URL")
+
+    def _record(self, answer: PricesAnswer | MarketsAnswer) -> None:
+        usage = ApiUsage(
+            asset=self.asset,
+            run_id=self.run_id,
+            calls=answer.calls,
+            credits=answer.credits,
+            at=datetime.now(UTC),
+        )
+        name = f"{self.asset.replace('/', '.')}-{self.run_id}-{usage.at:%d%H%M%S%f}.json"
+        self.layer.put(f"{_month_folder(usage.at)}/{name}", usage.model_dump_json().encode())
+
+
+def refuse_other_source(
+    layer: Layer, source: str, variable: str, unless_kept: str | None = None
+) -> None:
+    """Refuse what is simulated in a lake that holds real data, and the reverse.
+
+    Args:
+        layer: The raw lake; the first source that it is given decides.
+        source: Where new data is from.
+        variable: The variable that holds the address which was asked.
+        unless_kept: A file of the new data that counts by being there: it is deleted.
+
+    Raises:
+        MixedSourcesError: The lake holds the other kind.
+    """
+    held = (layer.read(_SOURCE) or b"").decode()
+    if not held:
+        layer.put(_SOURCE, source.encode())
+    elif (held == SIMULATED) != (source == SIMULATED):
+        if unless_kept:
+            layer.remove(unless_kept)
+        raise MixedSourcesError(
+            f"The API at {variable} is {source}, and {layer.root} holds prices from {held}: "
+            "simulated prices and real ones are never mixed. Nothing was committed; set "
+            "CRYPTO_HOME to another folder for one of them."
+        )
+
+
+def usage_of_month(layer: Layer, day: datetime) -> list[ApiUsage]:
+    """What was asked in the calendar month (UTC) that a day belongs to."""
+    contents = layer.each(layer.read, layer.paths(_month_folder(day)))
+    return [ApiUsage.model_validate_json(content) for content in contents if content]
+
+
+def _month_folder(day: datetime) -> str:
+    return f"api_usage/month={day.astimezone(UTC):%Y-%m}"

@@ -1,0 +1,236 @@
+"""How a window's new answer and what it already holds become one: nothing is ever lost.
+
+Asking again must not make a window poorer. A coin that fails today, or has slid out of the
+plan's history, keeps the record of yesterday; five-minute points are not replaced by the hourly
+ones that a later answer has, nor a whole window by a part of it; and an answer that says the same
+again leaves the window as it is, so that repeating a run changes nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from crypto_platform.core.streams import Dataset, Stream, Window
+from crypto_platform.ingestion.responses import PricesAnswer, WrittenObject
+from crypto_platform.lake.layers import (
+    Layer,
+    from_json_lines,
+    sha256,
+    to_json_lines,
+)
+from crypto_platform.lake.manifests import Absence, LakeFile, Manifest
+
+Record = Mapping[str, Any]
+Coin = tuple[str, str]
+
+_FINENESS = {"daily": 0, "hourly": 1, "5-minute": 2}
+# That the source has nothing stays true when it can no longer be asked.
+_CERTAINTY = {"failed": 0, "out_of_plan": 1, "quarantined": 2, "missing_at_source": 2}
+_SERIES = ("prices", "market_caps", "total_volumes")
+
+
+@dataclass(frozen=True)
+class SettledRecords:
+    """The records that count in a window from now on.
+
+    Attributes:
+        records: One a coin.
+        all_old: Whether each of them was there before.
+        all_new: Whether each of them comes from the new answer.
+    """
+
+    records: list[Record]
+    all_old: bool
+    all_new: bool
+
+
+def settle(old: Iterable[Record], new: Iterable[Record]) -> SettledRecords:
+    """Choose, coin by coin, between what a window holds and what a new answer says."""
+    held = {_coin(record): record for record in old}
+    answered = {_coin(record): record for record in new}
+    chosen = {
+        coin: _better(held.get(coin), answered.get(coin)) for coin in held.keys() | answered.keys()
+    }
+    return SettledRecords(
+        records=[chosen[coin] for coin in sorted(chosen)],
+        all_old=all(record is held.get(coin) for coin, record in chosen.items()),
+        all_new=all(record is answered.get(coin) for coin, record in chosen.items()),
+    )
+
+
+def settle_absences(
+    old: Iterable[Absence], new: Iterable[Absence], present: set[Coin]
+) -> tuple[Absence, ...]:
+    """Which coins are absent from a window, and since when that is known.
+
+    Args:
+        old: What the window's manifest says.
+        new: What the new answer says.
+        present: Coins that have a record; they are not absent.
+    """
+    held = {(absence.coin_id, absence.vs_currency): absence for absence in old}
+    told = {(absence.coin_id, absence.vs_currency): absence for absence in new}
+    absent = sorted((held.keys() | told.keys()) - present)
+    return tuple(_more_telling(held.get(coin), told.get(coin)) for coin in absent)
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What became of the windows of a run.
+
+    Attributes:
+        manifests: One a window, in the order of the windows.
+        unchanged: How many windows the answer left as they were.
+    """
+
+    manifests: list[Manifest]
+    unchanged: int
+
+
+def commit_answer(  # noqa: PLR0913 - what was asked, what came, and where it goes
+    layer: Layer,
+    stream: Stream,
+    windows: Sequence[Window],
+    answer: PricesAnswer,
+    *,
+    snapshots: Mapping[Window, Sequence[WrittenObject]],
+    vs_currency: str,
+    run_id: str,
+) -> Committed:
+    """Make an answer count, window by window, together with what the windows held before.
+
+    Args:
+        layer: The raw lake.
+        stream: The stream of the windows.
+        windows: The windows that were asked for, in the order of the request.
+        answer: What ingestion wrote and missed.
+        snapshots: The market snapshot of a window, where one was taken.
+        vs_currency: The currency that was asked for.
+        run_id: The run that asked.
+    """
+    objects: dict[int, list[WrittenObject]] = {}
+    for written in answer.objects:
+        objects.setdefault(written.window, []).append(written)
+    absences = _absences_by_window(answer, vs_currency, run_id)
+
+    def settle_window(index: int) -> tuple[Manifest, bool]:
+        window = windows[index]
+        written = objects.get(index, [])
+        new = Manifest(
+            stream=stream.name,
+            window=window,
+            run_id=run_id,
+            written_at=datetime.now(UTC),
+            coins=sum(one.rows for one in written),
+            points=sum(one.points for one in written),
+            files=(
+                *(_as_file(layer, "prices", one) for one in written),
+                *(_as_file(layer, "snapshots", one) for one in snapshots.get(window, ())),
+            ),
+            absent=tuple(sorted(absences.get(index, ()), key=lambda absence: absence.coin_id)),
+        )
+        held = layer.manifest(stream, window)
+        settled = _settled(layer, stream, held, new) if held else new
+        return settled, settled is held
+
+    settled = layer.each(settle_window, range(len(windows)))
+    layer.commit(stream, [manifest for manifest, _ in settled])
+    return Committed(
+        manifests=[manifest for manifest, _ in settled],
+        unchanged=sum(unchanged for _, unchanged in settled),
+    )
+
+
+def _settled(layer: Layer, stream: Stream, held: Manifest, new: Manifest) -> Manifest:
+    """The window as it is from now on: ``held`` itself where ``new`` adds nothing to it."""
+    old = _records(layer, held.files_of("prices"))
+    settled = settle(old, _records(layer, new.files_of("prices")))
+    present = {_coin(record) for record in settled.records if record["prices"]}
+    absent = settle_absences(held.absent, new.absent, present)
+    # A snapshot is of its moment: the first one of a window stays.
+    snapshots = held.files_of("snapshots") or new.files_of("snapshots")
+    # A file that was damaged has nothing to keep; what the new answer has takes its place.
+    if settled.all_old and len(old) == held.coins:
+        if snapshots == held.files_of("snapshots") and absent == held.absent:
+            return held
+        prices = held.files_of("prices")
+    elif settled.all_new:
+        prices = new.files_of("prices")
+    else:
+        folder = f"{stream.window_folder(new.window)}/run={new.run_id}"
+        content = to_json_lines(settled.records)
+        path = f"{folder}/prices-settled.json.gz"
+        layer.put(path, content)
+        prices = (layer.describe_file("prices", path, len(settled.records), content),)
+    return new.model_copy(
+        update={
+            "coins": len(settled.records),
+            "points": sum(len(record["prices"]) for record in settled.records),
+            "files": (*prices, *snapshots),
+            "absent": absent,
+        }
+    )
+
+
+def _records(layer: Layer, files: Sequence[LakeFile]) -> list[Record]:
+    """The records of the files that are as they were written."""
+    contents = [(file, layer.read(file.path)) for file in files]
+    intact = [content for file, content in contents if content and sha256(content) == file.sha256]
+    return [record for content in intact for record in from_json_lines(content)]
+
+
+def _as_file(layer: Layer, dataset: Dataset, written: WrittenObject) -> LakeFile:
+    return LakeFile(
+        dataset=dataset,
+        path=layer.path(written.uri),
+        rows=written.rows,
+        bytes=written.bytes,
+        sha256=written.sha256,
+    )
+
+
+def _absences_by_window(
+    answer: PricesAnswer, vs_currency: str, run_id: str
+) -> dict[int, list[Absence]]:
+    by_window: dict[int, list[Absence]] = {}
+    for entry in answer.absent:
+        absence = Absence(
+            coin_id=entry.coin_id,
+            vs_currency=vs_currency,
+            status=entry.status,
+            reason=entry.reason,
+            run_id=run_id,
+            seen_at=answer.fetched_at,
+        )
+        for first, last in entry.windows:
+            for index in range(first, last + 1):
+                by_window.setdefault(index, []).append(absence)
+    return by_window
+
+
+def _more_telling(old: Absence | None, new: Absence | None) -> Absence:
+    if old is None or new is None:
+        return cast(Absence, old or new)
+    if _CERTAINTY[new.status] < _CERTAINTY[old.status]:
+        return old
+    return old if (old.status, old.reason) == (new.status, new.reason) else new
+
+
+def _coin(record: Record) -> Coin:
+    return record["coin_id"], record["vs_currency"]
+
+
+def _better(old: Record | None, new: Record | None) -> Record:
+    if old is None or new is None:
+        return old or new or {}
+    if _richness(new) < _richness(old):
+        return old
+    same = all(new[field] == old[field] for field in ("granularity", *_SERIES))
+    return old if same else new
+
+
+def _richness(record: Record) -> tuple[int, ...]:
+    # By stamps: a point that came twice is not two.
+    stamps = ({stamp for stamp, value in record[series] if value is not None} for series in _SERIES)
+    return (_FINENESS[record["granularity"]], *map(len, stamps))

@@ -1,0 +1,162 @@
+"""The seam to ingestion: asking the price API through the function, here in this process."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from crypto_platform.core.errors import PermanentFailure
+from crypto_platform.core.streams import Stream, Window
+from crypto_platform.ingestion.responses import (
+    FearAndGreedAnswer,
+    MarketsAnswer,
+    PricesAnswer,
+)
+
+
+class IngestionFailure(dg.Failure):
+    """The price API could not be asked now; a later try may succeed."""
+
+
+class FunctionBusy(IngestionFailure):
+    """The function was doing other work all the while that was waited for it."""
+
+
+class Ingestion(dg.ConfigurableResource[None], ABC):
+    """The function that asks the price API, wherever it runs."""
+
+    @abstractmethod
+    def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Run the function once on an event and return its answer.
+
+        Raises:
+            IngestionFailure: A later try may succeed.
+            PermanentFailure: It cannot.
+        """
+
+    def prices(  # noqa: PLR0913 - the request's facts, each by name
+        self,
+        stream: Stream,
+        windows: Sequence[Window],
+        *,
+        coins: Sequence[str],
+        vs_currency: str,
+        window_uris: Sequence[str],
+        rejected_uri: str,
+        run_id: str,
+        credits_left: int | None,
+    ) -> PricesAnswer:
+        """Have the prices of all windows written to the lake, however many invocations it takes.
+
+        Args:
+            stream: Says which granularity to ask for.
+            windows: Closed windows.
+            coins: Ids of the coins.
+            vs_currency: The currency of the prices.
+            window_uris: The folder that each window's file goes to.
+            rejected_uri: The folder for answers that make no sense.
+            run_id: The run that asks.
+            credits_left: What the month's budget still allows; ``None`` where there is none.
+        """
+        # Loading the definitions must not pay for the function's modules.
+        from lambda_function.events import MOST_WINDOWS  # noqa: PLC0415
+
+        whole: dict[str, Any] = {
+            "action": "prices",
+            "run_id": run_id,
+            "granularity": stream.granularity,
+            "vs_currency": vs_currency,
+            "coins": list(coins),
+            "rejected_uri": rejected_uri,
+        }
+        targets = [
+            {**window.model_dump(mode="json"), "uri": uri}
+            for window, uri in zip(windows, window_uris, strict=True)
+        ]
+        total: PricesAnswer | None = None
+        part = 0
+        for first in range(0, len(targets), MOST_WINDOWS):
+            left = credits_left
+            if left is not None and total:
+                left = max(0, left - total.credits)
+            event: dict[str, Any] | None = {
+                **whole,
+                "windows": targets[first : first + MOST_WINDOWS],
+                # Every invocation's files have a name of their own.
+                "part": part,
+                "credits_left": left,
+            }
+            while event:
+                answer = self.invoke(event)
+                told = PricesAnswer.model_validate(answer).of_windows_from(first)
+                total = total.and_then(told) if total else told
+                part += 1
+                event = {**event, **answer["continuation"]} if answer["continuation"] else None
+        assert total is not None  # noqa: S101 - there is at least one window
+        return total
+
+    def markets(  # noqa: PLR0913 - the request's facts, each by name
+        self,
+        *,
+        vs_currency: str,
+        run_id: str,
+        credits_left: int | None,
+        top: int = 0,
+        ids: Sequence[str] = (),
+        snapshot: tuple[Window, str] | None = None,
+    ) -> MarketsAnswer:
+        """Ask for the market's present state, and keep it where a snapshot is wanted.
+
+        Args:
+            vs_currency: The currency of the prices.
+            run_id: The run that asks.
+            credits_left: What the month's budget still allows; ``None`` where there is none.
+            top: This many coins by market capitalization.
+            ids: These coins too.
+            snapshot: The window that the snapshot belongs to, and the folder it goes to.
+        """
+        window = snapshot and {"window": snapshot[0].model_dump(mode="json"), "uri": snapshot[1]}
+        return MarketsAnswer.model_validate(
+            self.invoke(
+                {
+                    "action": "markets",
+                    "run_id": run_id,
+                    "vs_currency": vs_currency,
+                    "top": top or None,
+                    "ids": list(ids),
+                    "credits_left": credits_left,
+                    "snapshot": window,
+                }
+            )
+        )
+
+    def fear_and_greed(self, *, run_id: str, uri: str) -> FearAndGreedAnswer:
+        """Have all days of the Fear & Greed index written to a file.
+
+        Args:
+            run_id: The run that asks.
+            uri: The file.
+        """
+        event = {"action": "fear_and_greed", "run_id": run_id, "uri": uri}
+        return FearAndGreedAnswer.model_validate(self.invoke(event))
+
+
+class LocalIngestion(Ingestion):
+    """The function in this process, its event and answer passed as JSON as Lambda would."""
+
+    def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """See ``Ingestion.invoke``."""
+        # requests takes a while to import, which loading the definitions must not pay.
+        from lambda_function.errors import IngestionError  # noqa: PLC0415
+        from lambda_function.handler import lambda_handler  # noqa: PLC0415
+
+        try:
+            answer = lambda_handler(json.loads(json.dumps(event)), None)
+        except IngestionError as error:
+            if error.retryable:
+                raise IngestionFailure(description=str(error)) from error
+            raise PermanentFailure(str(error)) from error
+        passed: dict[str, Any] = json.loads(json.dumps(answer))
+        return passed

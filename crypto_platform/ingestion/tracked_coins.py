@@ -1,0 +1,169 @@
+"""The tracked coins: a sticky list, so that history has no survivor bias.
+
+A coin that was tracked once stays tracked, also when it falls out of the top, until
+``TRACKED_COINS`` takes it out by name.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Self
+
+from pydantic import AwareDatetime, BaseModel
+
+from crypto_platform.core.errors import PermanentFailure
+from crypto_platform.core.settings import TrackedCoinsSpec
+from crypto_platform.ingestion.metered_api import PriceApi
+from crypto_platform.ingestion.responses import Listing
+from crypto_platform.lake.layers import Layer
+
+DOCUMENT = "tracked_coins.json"
+"""Where the list is kept, relative to the root of the raw lake."""
+
+
+class UnknownCoinError(PermanentFailure):
+    """``TRACKED_COINS`` names coins that the API does not have.
+
+    Args:
+        unknown: What it names.
+        known: Ids that the API has, among which what was meant may be.
+    """
+
+    def __init__(self, unknown: Sequence[str], known: Sequence[str]) -> None:
+        """See the class."""
+
+        def described(coin: str) -> str:
+            near = get_close_matches(coin, known, n=1)
+            return f"{coin!r} (did you mean {near[0]!r}?)" if near else repr(coin)
+
+        super().__init__(
+            "TRACKED_COINS names what the price API does not have: "
+            f"{', '.join(described(coin) for coin in unknown)}. "
+            "Use a coin's API id, as in its page's address on coingecko.com, or take it out."
+        )
+
+
+class UntrackedCoinError(PermanentFailure):
+    """A run is restricted to coins that are not tracked."""
+
+
+class TrackedCoin(BaseModel, frozen=True):
+    """A coin of the list.
+
+    Attributes:
+        coin_id: The API's id.
+        symbol: Its ticker; ``None`` until the API was asked.
+        name: Its name; ``None`` until the API was asked.
+        image: Address of its logo.
+        first_tracked_at: Since when it has been tracked.
+        tracked: False once it was taken out by name; its history stays.
+    """
+
+    coin_id: str
+    symbol: str | None = None
+    name: str | None = None
+    image: str | None = None
+    first_tracked_at: AwareDatetime
+    tracked: bool = True
+
+
+class TrackedCoins(BaseModel, frozen=True):
+    """The list as it is kept in the lake.
+
+    Attributes:
+        coins: Every coin that was ever tracked, in the order in which they came.
+        resolved_top: The ``top:N`` that the list has been filled for.
+    """
+
+    coins: tuple[TrackedCoin, ...] = ()
+    resolved_top: int = 0
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of the coins tracked now."""
+        return tuple(coin.coin_id for coin in self.coins if coin.tracked)
+
+    def satisfies(self, spec: TrackedCoinsSpec) -> bool:
+        """Whether the list holds all that ``spec`` asks for without asking the API."""
+        tracked = set(self.ids)
+        return (
+            spec.top <= self.resolved_top
+            and tracked.issuperset(set(spec.named) - set(spec.removed))
+            and tracked.isdisjoint(spec.removed)
+        )
+
+    def updated(self, spec: TrackedCoinsSpec, listings: Sequence[Listing], now: datetime) -> Self:
+        """The list with new coins added, names brought up to date and removed coins taken out.
+
+        Args:
+            spec: What is to be tracked.
+            listings: What the API said of coins; none where it was not asked.
+            now: Since when new coins count as tracked.
+        """
+        listed = {listing.coin_id: listing.model_dump() for listing in listings}
+        known = {coin.coin_id: coin for coin in self.coins}
+        wanted = {*listed, *spec.named}
+        coins = []
+        for coin_id in dict.fromkeys([*known, *listed, *spec.named]):
+            coin = known.get(coin_id) or TrackedCoin(coin_id=coin_id, first_tracked_at=now)
+            tracked = coin_id not in spec.removed and (coin.tracked or coin_id in wanted)
+            coins.append(coin.model_copy(update={**listed.get(coin_id, {}), "tracked": tracked}))
+        return type(self)(
+            coins=tuple(coins),
+            resolved_top=max(spec.top if listings else 0, self.resolved_top),
+        )
+
+
+def refresh_tracked_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins:
+    """Ask the API for the top coins and the names of all, and keep the list that results.
+
+    Raises:
+        UnknownCoinError: ``spec`` names a new coin that the API does not have.
+    """
+    before = kept_coins(api.layer)
+    ids = dict.fromkeys([*before.ids, *spec.named])
+    listings = api.markets(top=spec.top, ids=list(ids)).coins
+    known = {listing.coin_id for listing in listings}.union(coin.coin_id for coin in before.coins)
+    # A coin tracked before may be gone from the API: one that died must not stop the others.
+    if unknown := [coin for coin in spec.named if coin not in known]:
+        raise UnknownCoinError(unknown, [coin.coin_id for coin in api.markets(top=250).coins])
+    return _keep(api.layer, before.updated(spec, listings, datetime.now(UTC)))
+
+
+def current_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins:
+    """The list as it stands, with the API asked only where ``spec`` wants a top not yet known.
+
+    Coins that are named join the list as they are; one that the API does not have shows as failed
+    in the ledger, and does not stop the others.
+    """
+    before = kept_coins(api.layer)
+    if before.satisfies(spec):
+        return before
+    listings = api.markets(top=spec.top).coins if spec.top > before.resolved_top else ()
+    return _keep(api.layer, before.updated(spec, listings, datetime.now(UTC)))
+
+
+def chosen_coins(tracked: Sequence[str], only: Sequence[str]) -> Sequence[str]:
+    """The coins that a run asks for: those it names, or all.
+
+    Raises:
+        UntrackedCoinError: It names a coin that is not tracked.
+    """
+    untracked = sorted(set(only) - set(tracked))
+    if untracked:
+        raise UntrackedCoinError(
+            f"The run names coins that are not tracked: {', '.join(untracked)}. Nothing was asked; "
+            "add them to TRACKED_COINS, or take them out of the run's configuration."
+        )
+    return only or tracked
+
+
+def kept_coins(layer: Layer) -> TrackedCoins:
+    """The list as the raw lake has it, without asking the API; empty where none was ever made."""
+    content = layer.read(DOCUMENT)
+    return TrackedCoins.model_validate_json(content) if content else TrackedCoins()
+
+
+def _keep(layer: Layer, coins: TrackedCoins) -> TrackedCoins:
+    layer.put(DOCUMENT, coins.model_dump_json().encode())
+    return coins

@@ -1,0 +1,180 @@
+"""The demo: both streams end to end on one machine, from a simulated market.
+
+Everything goes to a folder of its own and every row says ``source = 'simulated'``, so that none
+of it can be taken for a real price.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import click
+import dagster as dg
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from crypto_platform.core.settings import Settings
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
+from crypto_platform.definitions import build_definitions
+from crypto_platform.ingestion.metered_api import usage_of_month
+from crypto_platform.local.instance import instance_environment, run_dagster
+from crypto_platform.models.fear_and_greed import GROUP as SENTIMENT
+from crypto_platform.report.asset import LATEST
+from crypto_platform.simulated_market import SimulatedMarket
+
+_COINS = 10
+_DAYS = 90
+_SIX_HOURLY_WINDOWS = 4
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_RANGE_START_TAG = "dagster/asset_partition_range_start"
+_RANGE_END_TAG = "dagster/asset_partition_range_end"
+
+
+@dataclass(frozen=True)
+class _Backfill:
+    job: str
+    windows: int
+    text: str
+
+
+_BACKFILLS = (
+    _Backfill(SENTIMENT, 0, "the Fear & Greed index"),
+    _Backfill(
+        HISTORICAL.name, _DAYS, f"{_DAYS} days of history, {_COINS} coins, one range backfill"
+    ),
+    _Backfill(
+        INTRA_DAY.name, _SIX_HOURLY_WINDOWS, f"the last {_SIX_HOURLY_WINDOWS} six-hourly windows"
+    ),
+)
+
+
+def run_demo(home: Path) -> int:
+    """Backfill both streams from a simulated market into ``home``, and print what stands there.
+
+    Returns:
+        The exit code: 0 where everything was loaded.
+    """
+    console = Console(soft_wrap=True)
+    with _simulated_platform(home) as (market, environment):
+        console.print(
+            f"[bold]A simulated market[/] answers at {market.base_url}: "
+            "[bold]no price below is real[/]."
+        )
+        definitions = build_definitions(Settings.from_environment(environment))
+        with dg.DagsterInstance.get() as instance:
+            for backfill in _BACKFILLS:
+                if not _run(console, definitions, instance, backfill):
+                    console.print(
+                        "[red]That failed.[/] [bold]make demo-ui[/] opens the run in the UI."
+                    )
+                    return 1
+        _print_warehouse(console, definitions, home)
+    return 0
+
+
+def open_demo(home: Path, port: int) -> int:
+    """Run the Dagster UI and daemon on the demo's data until interrupted.
+
+    Returns:
+        The exit code of ``dagster dev``.
+    """
+    with _simulated_platform(home) as (market, environment):
+        click.echo(f"A simulated market answers at {market.base_url}: no price is real.")
+        return run_dagster(environment, port)
+
+
+@contextmanager
+def _simulated_platform(home: Path) -> Iterator[tuple[SimulatedMarket, Mapping[str, str]]]:
+    """A simulated market, and the environment in which the platform knows nothing else."""
+    today = datetime.now(UTC).date()
+    with SimulatedMarket() as market:
+        environment = {
+            **instance_environment(home),
+            "CRYPTO_PROFILE": "local",
+            "COINGECKO_BASE_URL": market.base_url,
+            "FEAR_AND_GREED_BASE_URL": market.base_url,
+            "COINGECKO_API_KEY": "",
+            "COINGECKO_PLAN": "pro",
+            "COINGECKO_CALLS_A_MINUTE": "",
+            "COINGECKO_MONTHLY_CREDITS": "",
+            "COINGECKO_HISTORY_DAYS": "",
+            "TRACKED_COINS": f"top:{_COINS}",
+            "VS_CURRENCY": "usd",
+            "HISTORY_START": str(today - timedelta(days=_DAYS)),
+            "INTRA_DAY_START": str(today - timedelta(days=7)),
+        }
+        os.environ.update(environment)
+        yield market, environment
+
+
+def _run(
+    console: Console, definitions: dg.Definitions, instance: dg.DagsterInstance, backfill: _Backfill
+) -> bool:
+    job = definitions.resolve_job_def(backfill.job)
+    tags = {}
+    if job.partitions_def is not None:
+        keys = job.partitions_def.get_partition_keys()[-backfill.windows :]
+        tags = {_RANGE_START_TAG: keys[0], _RANGE_END_TAG: keys[-1]}
+    run_id = str(uuid4())
+    spinner = Progress(
+        SpinnerColumn(finished_text="[green]✓[/]"),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=console,
+    )
+    with ThreadPoolExecutor(1) as pool, spinner as progress:
+        task = progress.add_task(backfill.text, total=1)
+        running = pool.submit(
+            job.execute_in_process,
+            run_config=_QUIET,
+            instance=instance,
+            run_id=run_id,
+            raise_on_error=False,
+            tags=tags,
+        )
+        while not running.done():
+            time.sleep(0.2)
+            step = _current_step(instance, run_id)
+            progress.update(task, description=f"{backfill.text}: {step}")
+        succeeded = running.result().success
+        progress.update(task, description=backfill.text, completed=1 if succeeded else 0)
+    return succeeded
+
+
+def _current_step(instance: dg.DagsterInstance, run_id: str) -> str:
+    started = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START)
+    return (started[-1].step_key or "").replace("__", "/") if started else "starting"
+
+
+def _print_warehouse(console: Console, definitions: dg.Definitions, home: Path) -> None:
+    resources = definitions.resources or {}
+    usage = usage_of_month(resources["lake"].raw, datetime.now(UTC))
+    table = Table(title="In the warehouse (simulated)", title_justify="left")
+    for name in ("table", "coins", "rows", "newest price (UTC)", "gaps"):
+        table.add_column(name, justify="left" if name == "table" else "right")
+    for stream in resources["warehouse"].summary():
+        table.add_row(
+            stream.table,
+            str(stream.coins),
+            f"{stream.rows:,}",
+            f"{stream.newest:%Y-%m-%d %H:%M}" if stream.newest else "none",
+            str(stream.gaps),
+        )
+    console.print(table)
+    report = resources["lake"].transformed.uri(LATEST)
+    console.print(f"API calls used, all simulated: {sum(used.calls for used in usage)}")
+    console.print(
+        f"\nAll of it stands in {home}: prices in crypto_db.duckdb, files in raw and transformed.\n"
+        "How to go on:\n"
+        "  [bold]make demo-ui[/]  the Dagster UI on this data, at http://127.0.0.1:3000\n"
+        "  [bold]make dev[/]      the same on the real API, in a folder of its own: without a key, "
+        "or with\n                COINGECKO_API_KEY and COINGECKO_PLAN in .env\n"
+        f"\nThe market report, for any browser: [bold]{report}[/]"
+    )

@@ -1,0 +1,5 @@
+"""Tables made from the prices: daily prices, moves, volumes, sentiment, Fear & Greed.
+
+How a model is made stands in ``snowflake_scripts/models.sql``; here stand what it promises,
+when it is made again and how Dagster shows it. Charts and pages belong to ``report``.
+"""

@@ -1,0 +1,71 @@
+"""Columns of daily rows as series over days, in which ``None`` is not known."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from statistics import StatisticsError, median
+from statistics import correlation as pearson
+
+from crypto_platform.report.charts import Value
+from crypto_platform.warehouse.resource import Row
+
+# A correlation of fewer days says nothing.
+FEWEST_RETURNS = 20
+
+
+def correlation(one: Sequence[Value], other: Sequence[Value]) -> float | None:
+    """Pearson's correlation of two series over the days that both have.
+
+    Returns:
+        ``None`` where these are too few, or where one of the series never changes.
+    """
+    pairs = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
+    if len(pairs) < FEWEST_RETURNS:
+        return None
+    try:
+        return pearson(*zip(*pairs, strict=True))
+    except StatisticsError:
+        return None
+
+
+def rows_by_coin(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows by their coin, in their order."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["coin_id"], []).append(row)
+    return found
+
+
+def days_of(rows: Iterable[Row]) -> list[date]:
+    """Each day from the first to the last, so that a day without a row is a gap."""
+    found = {row["day"] for row in rows}
+    if not found:
+        return []
+    first = min(found)
+    return [first + timedelta(days=days) for days in range((max(found) - first).days + 1)]
+
+
+def column_by_day(rows: Iterable[Row], column: str, days: Sequence[date]) -> list[Value]:
+    """A column of rows for each of some days."""
+    values = {row["day"]: row[column] for row in rows}
+    return [values.get(day) for day in days]
+
+
+def count_known(values: Sequence[Value]) -> int:
+    """How many values are known."""
+    return sum(value is not None for value in values)
+
+
+def last_known(values: Sequence[Value]) -> Value:
+    """The last value that is known."""
+    return next((value for value in reversed(values) if value is not None), None)
+
+
+def median_known(values: Iterable[Value]) -> Value:
+    """The median of the values that are known."""
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
+
+
+def newest_known(rows: Sequence[Row], column: str) -> Row | None:
+    """The last row of which a column is known."""
+    return next((row for row in reversed(rows) if row[column] is not None), None)

@@ -1,0 +1,396 @@
+"""The facts of the market report as panels: words, pictures and tables, and no page."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from crypto_platform.report import charts
+from crypto_platform.report.charts import UNKNOWN, Band, Series, Value, compact, percent, price_text
+from crypto_platform.report.components import (
+    IN_THE_TABLE,
+    Legend,
+    Panel,
+    Picture,
+    Table,
+    count,
+    name_of,
+    named,
+    short_day,
+    symbol_of,
+    table_of_days,
+)
+from crypto_platform.report.day_series import (
+    FEWEST_RETURNS,
+    column_by_day,
+    correlation,
+    count_known,
+    days_of,
+    last_known,
+    median_known,
+    newest_known,
+    rows_by_coin,
+)
+from crypto_platform.report.facts import (
+    COINS_DRAWN,
+    DAYS,
+    Facts,
+)
+from crypto_platform.report.health_panel import health_panel
+from crypto_platform.warehouse.resource import Row
+
+# Coins with a picture of their own.
+_WITH_A_PICTURE = 8
+
+
+def panels(facts: Facts) -> list[Panel]:
+    """The parts of the report, in their order; empty before anything is loaded."""
+    if facts.window is None:
+        return []
+    return [
+        _prices(facts),
+        _coins(facts),
+        _spread(facts, _DRAWDOWN),
+        _spread(facts, _VOLATILITY),
+        _correlation(facts),
+        _sentiment(facts),
+        _volume(facts),
+        health_panel(facts),
+    ]
+
+
+def _prices(facts: Facts) -> Panel:
+    by_coin = rows_by_coin(facts.days_of_coins)
+    days = days_of(facts.days_of_coins)
+    drawn = []
+    for coin in facts.current[:_WITH_A_PICTURE]:
+        closes = column_by_day(by_coin.get(coin["coin_id"], ()), "close", days)
+        known = [value for value in closes if value is not None]
+        if len(known) < 2:  # noqa: PLR2004 - a line needs two
+            continue
+        drawn.append(
+            Picture(
+                charts.sparkline(closes),
+                f"Price of {name_of(coin)} from {price_text(known[0])} to {price_text(known[-1])}, "
+                f"between {price_text(min(known))} and {price_text(max(known))}.",
+                title=name_of(coin),
+                value=price_text(coin["close"]),
+                change=percent(coin["return_1d"], signed=True, missing=""),
+            )
+        )
+    moved = sorted(
+        (coin for coin in facts.current if coin["return_1d"] is not None),
+        key=lambda coin: coin["return_1d"],
+    )
+    finding = "No coin has a price on two days in a row yet, so nothing has moved."
+    if moved:
+        rose = sum(coin["return_1d"] > 0 for coin in moved)
+        finding = (
+            f"{rose} of {count(len(moved), 'coin')} rose in a day; "
+            f"{name_of(moved[-1])} did best ({percent(moved[-1]['return_1d'], signed=True)}), "
+            f"{name_of(moved[0])} worst ({percent(moved[0]['return_1d'], signed=True)})."
+        )
+    if drawn:
+        finding += f" The lines are {count(len(days), 'day')} of the largest coins."
+    return Panel("prices", "Prices", finding, drawn, is_wide=True)
+
+
+def _coins(facts: Facts) -> Panel:
+    shown, others = facts.current[:IN_THE_TABLE], facts.current[IN_THE_TABLE:]
+    head = ("Coin", f"Price, {facts.currency}", "1 d", "7 d", "30 d", "Volatility", "Drawdown")
+    rows = [_coin_row(name_of(coin), coin) for coin in shown]
+    if others:
+        columns = ("return_1d", "return_7d", "return_30d", "volatility_30d", "drawdown")
+        middle: Row = {column: median_known(coin[column] for coin in others) for column in columns}
+        traded = sum(coin["volume"] or 0 for coin in others)
+        rest: Row = {"close": None, "volume": traded, "ratio_to_median": None, **middle}
+        rows.append(_coin_row(f"{len(others)} others (medians; volume together)", rest))
+    finding = f"{count(len(shown), 'coin')}, the largest first."
+    if others:
+        finding = (
+            f"The {len(shown)} largest of {len(facts.current)} coins by market capitalization."
+        )
+    here = {coin["coin_id"] for coin in facts.current}
+    if absent := [row for row in facts.newest_prices if row["coin_id"] not in here]:
+        finding += f" Without a close on the newest days, and so not here: {named(absent)}."
+    return Panel(
+        "coins",
+        "Coins",
+        finding,
+        tables=[Table((*head, "Volume, 24 h", "x median"), rows, "Coins on their newest day")]
+        if rows
+        else (),
+        is_open=True,
+        is_wide=True,
+    )
+
+
+def _coin_row(name: str, coin: Row) -> list[str]:
+    ratio = coin["ratio_to_median"]
+    return [
+        name,
+        price_text(coin["close"], missing=""),
+        percent(coin["return_1d"], signed=True),
+        percent(coin["return_7d"], signed=True),
+        percent(coin["return_30d"], signed=True),
+        percent(coin["volatility_30d"], digits=0),
+        percent(coin["drawdown"]),
+        compact(coin["volume"], missing=UNKNOWN),
+        f"{ratio:.2f}" if ratio is not None else UNKNOWN,
+    ]
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """A measure whose largest coins are shown before the middle half of all."""
+
+    column: str
+    title: str
+    describe: Callable[[str, str], str]
+    too_little: str
+
+
+_DRAWDOWN = _Spread(
+    "drawdown",
+    "Drawdown",
+    lambda coin, market: (
+        f"How far below its highest close a coin is: {coin}; the middle one of all {market}."
+    ),
+    "A coin's drawdown takes two days of closes to draw.",
+)
+_VOLATILITY = _Spread(
+    "volatility_30d",
+    "Volatility",
+    lambda coin, market: (
+        f"How much prices moved a day, over 30 days and scaled to a year: {coin}; the middle "
+        f"one of all {market}."
+    ),
+    "Volatility takes 30 daily returns in a row, which no coin has yet.",
+)
+
+
+def _spread(facts: Facts, spread: _Spread) -> Panel:
+    days = days_of(facts.days_of_the_market)
+    middle, low, high = (
+        column_by_day(facts.days_of_the_market, f"{spread.column}{end}", days)
+        for end in ("", "_low", "_high")
+    )
+    many = len(facts.current) > 3  # noqa: PLR2004 - fewer have no middle half
+    by_coin = rows_by_coin(facts.days_of_coins)
+    series = [
+        Series(name_of(coin), column_by_day(by_coin.get(coin["coin_id"], ()), spread.column, days))
+        for coin in facts.current[:2]
+    ]
+    if many:
+        series.append(Series(f"Middle of {len(facts.current)} coins", middle))
+    if max((count_known(line.values) for line in series), default=0) < 2:  # noqa: PLR2004 - a line
+        return Panel(spread.column, spread.title, spread.too_little)
+    band = Band("The middle half of the coins", low, high) if many else None
+    newest = [(line.label, last_known(line.values)) for line in series[:2]]
+    said = ", ".join(f"{label} {percent(value)}" for label, value in newest)
+    finding = spread.describe(said, percent(last_known(middle)))
+    return Panel(
+        spread.column,
+        spread.title,
+        finding,
+        [
+            Picture(
+                charts.lines(days, series, band=band),
+                f"{spread.title} over {len(days)} days. Newest: {said}.",
+            )
+        ],
+        [
+            *(Legend(f"line-{place}", line.label) for place, line in enumerate(series, start=1)),
+            *([Legend("band", band.label)] if band else []),
+        ],
+        [
+            table_of_days(
+                f"{spread.title}, newest days",
+                days,
+                {line.label: [percent(value) for value in line.values] for line in series},
+            )
+        ],
+    )
+
+
+def _correlation(facts: Facts) -> Panel:
+    coins = facts.current[:COINS_DRAWN]
+    days = days_of(facts.days_of_coins)
+    by_coin = rows_by_coin(facts.days_of_coins)
+    returns = [
+        column_by_day(by_coin.get(coin["coin_id"], ()), "log_return_1d", days) for coin in coins
+    ]
+    matrix = [[correlation(one, other) for other in returns] for one in returns]
+    pairs = [
+        (value, coins[row], coins[column])
+        for row in range(len(coins))
+        for column in range(row)
+        if (value := matrix[row][column]) is not None
+    ]
+    if not pairs:
+        return Panel(
+            "correlation",
+            "Correlation",
+            f"No two coins have {FEWEST_RETURNS} days of returns in common yet.",
+        )
+    closest, loosest = max(pairs, key=_first), min(pairs, key=_first)
+    symbols = [symbol_of(coin) for coin in coins]
+    return Panel(
+        "correlation",
+        "Correlation",
+        f"Of daily returns over {DAYS} days: 1.00 is moving alike, 0 is no connection. "
+        f"Most alike are {_pair(closest)}, least {_pair(loosest)}.",
+        [
+            Picture(
+                charts.heat_map(symbols, matrix),
+                f"Correlations of daily returns of {len(coins)} coins, as in the table below.",
+            )
+        ],
+        [Legend("warm", "against each other"), Legend("cold", "alike")],
+        [
+            Table(
+                ("", *symbols),
+                [
+                    [symbol, *(_hundredths(value) for value in row)]
+                    for symbol, row in zip(symbols, matrix, strict=True)
+                ],
+                "Correlations of daily returns",
+            )
+        ],
+    )
+
+
+def _volume(facts: Facts) -> Panel:
+    days = days_of(facts.days_of_the_market)
+    volumes, unusually_much = (
+        column_by_day(facts.days_of_the_market, column, days) for column in ("volume", "unusual")
+    )
+    if count_known(volumes) < 2:  # noqa: PLR2004 - one bar compares with nothing
+        return Panel("volume", "Volume", "It takes volumes of two days to compare them.")
+    newest, usual = last_known(volumes), median_known(volumes)
+    unusual = [coin for coin in facts.current if coin["unusual"]]
+    unusual.sort(key=lambda coin: -coin["ratio_to_median"])
+    judged = any(coin["unusual"] is not None for coin in facts.current)
+    remark = (
+        f"Unusually much: {named(unusual, _times)}."
+        if unusual
+        else "No coin trades unusually much."
+    )
+    return Panel(
+        "volume",
+        "Volume",
+        f"{compact(newest)} {facts.currency} in the newest 24 hours; the middle of {len(days)} "
+        f"days is {compact(usual)}. {remark if judged else 'What is unusual shows after 30 days.'}",
+        [
+            Picture(
+                charts.bars(days, volumes),
+                f"Volume of all coins together over {len(days)} days, newest {compact(newest)}.",
+            )
+        ],
+        [Legend("cold", "all coins together"), Legend("newest", "newest day")],
+        [
+            table_of_days(
+                f"Volume in {facts.currency}, newest days",
+                days,
+                {
+                    "Volume": [compact(value, missing=UNKNOWN) for value in volumes],
+                    "Coins with unusually much": [str(number or 0) for number in unusually_much],
+                },
+            )
+        ],
+    )
+
+
+def _sentiment(facts: Facts) -> Panel:
+    days = days_of(facts.days_of_sentiment)
+    rows = {row["day"]: row for row in facts.days_of_sentiment}
+    index, breadth = (
+        column_by_day(facts.days_of_sentiment, column, days)
+        for column in ("fear_and_greed", "breadth_1d")
+    )
+    if max(count_known(index), count_known(breadth)) < 2:  # noqa: PLR2004 - a line needs two
+        return Panel("sentiment", "Sentiment", "It takes two days of a market to draw its mood.")
+    mood = newest_known(facts.days_of_sentiment, "fear_and_greed")
+    above = newest_known(facts.days_of_sentiment, "above_50d_mean")
+    says = (
+        f"Fear & Greed stands at {mood['fear_and_greed']} of 100, "
+        f"{(mood['fear_and_greed_class'] or '').lower()}, on {short_day(mood['day'])}. "
+        if mood
+        else "The Fear & Greed index has no value in these days. "
+    )
+    means = (
+        f"{percent(above['above_50d_mean'], digits=0)} of the coins are above their 50-day mean."
+        if above
+        else "Means of 50 days are not there yet."
+    )
+    columns: Mapping[str, Callable[[Row], str]] = {
+        "Fear & Greed": lambda row: str(_or_dash(row["fear_and_greed"])),
+        "Rose in 1 d": lambda row: percent(row["breadth_1d"], digits=0),
+        "Rose in 7 d": lambda row: percent(row["breadth_7d"], digits=0),
+        "Bitcoin's part": lambda row: percent(row["bitcoin_dominance"]),
+        "Stablecoins": lambda row: percent(row["stablecoin_share"]),
+        "Market cap": lambda row: compact(row["total_market_cap"], missing=UNKNOWN),
+    }
+    return Panel(
+        "sentiment",
+        "Sentiment",
+        says + means,
+        [
+            Picture(
+                charts.moods(days, index, breadth),
+                f"Fear & Greed over {len(days)} days, and the part of coins that rose each day.",
+            )
+        ],
+        [
+            *([Legend("line-1", "Fear & Greed, 0 to 100 (shaded: extreme)")] if mood else []),
+            Legend("cold", "more than half of the coins rose"),
+            Legend("warm", "fewer than half did"),
+        ],
+        [
+            table_of_days(
+                "Sentiment, newest days",
+                days,
+                {
+                    name: [text(rows[day]) if day in rows else UNKNOWN for day in days]
+                    for name, text in columns.items()
+                },
+            )
+        ],
+    )
+
+
+def sparkline_rows(facts: Facts, coins: int = COINS_DRAWN) -> list[Row]:
+    """The largest coins, each with its price, its change and a sparkline of the last 30 days."""
+    by_coin = rows_by_coin(facts.days_of_coins)
+    days = days_of(row for row in facts.days_of_coins if row["close"] is not None)[-30:]
+    return [
+        {
+            "coin": name_of(coin),
+            "price": price_text(coin["close"]),
+            "1 d": percent(coin["return_1d"], signed=True),
+            "30 d": percent(coin["return_30d"], signed=True),
+            "last 30 days": charts.sparkline_text(
+                column_by_day(by_coin.get(coin["coin_id"], ()), "close", days)
+            ),
+        }
+        for coin in facts.current[:coins]
+    ]
+
+
+def _or_dash(value: object) -> object:
+    return UNKNOWN if value is None else value
+
+
+def _hundredths(value: Value) -> str:
+    return UNKNOWN if value is None else f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _times(coin: Row) -> str:
+    return f"{name_of(coin)} ({coin['ratio_to_median']:.1f}x)"
+
+
+def _pair(pair: tuple[float, Row, Row]) -> str:
+    value, one, other = pair
+    return f"{name_of(one)} and {name_of(other)} ({_hundredths(value)})"
+
+
+def _first(pair: tuple[float, Row, Row]) -> float:
+    return pair[0]

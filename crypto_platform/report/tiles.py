@@ -1,0 +1,58 @@
+"""The head of the market report: the market in a few numbers."""
+
+from crypto_platform.report.charts import compact, percent
+from crypto_platform.report.components import Tile, count, short_day
+from crypto_platform.report.day_series import newest_known
+from crypto_platform.report.facts import DAYS_OF_HEALTH, Facts
+from crypto_platform.warehouse.resource import Row
+
+
+def tiles(facts: Facts) -> list[Tile]:
+    """The market in a few numbers; each says so where it is not known."""
+    if facts.window is None:
+        return []
+    market = facts.days_of_sentiment[-1] if facts.days_of_sentiment else {}
+    mood = newest_known(facts.days_of_sentiment, "fear_and_greed")
+    rose = newest_known(facts.days_of_sentiment, "breadth_1d")
+    cap = newest_known(facts.days_of_sentiment, "total_market_cap")
+    change = cap["total_market_cap_change_1d"] if cap else None
+    moved = f"{percent(change, signed=True)} in a day, " if change is not None else ""
+    share = newest_known(facts.days_of_sentiment, "bitcoin_dominance")
+    traded = newest_known(facts.days_of_the_market, "volume")
+    parts = facts.parts
+    return [
+        Tile(
+            f"Market cap, {facts.currency}",
+            compact(cap["total_market_cap"]) if cap else "not known",
+            f"{moved}{count(cap['coins'], 'coin')}" if cap else "no coin has one",
+        ),
+        Tile(
+            f"Volume 24 h, {facts.currency}",
+            compact(traded["volume"]) if traded else "not known",
+            f"unusual for {count(traded['unusual'] or 0, 'coin')}" if traded else "no coin has one",
+        ),
+        Tile(
+            "Fear & Greed",
+            str(mood["fear_and_greed"]) if mood else "not known",
+            f"{mood['fear_and_greed_class']}{_of_day(mood, market)}" if mood else "no value yet",
+        ),
+        Tile(
+            "Rose in a day",
+            percent(rose["breadth_1d"], digits=0) if rose else "not known",
+            f"in 7 days {percent(rose['breadth_7d'], digits=0)}" if rose else "it takes two days",
+        ),
+        Tile(
+            "Bitcoin's part",
+            percent(share["bitcoin_dominance"]) if share else "not known",
+            f"stablecoins {percent(share['stablecoin_share'])}" if share else "bitcoin is not here",
+        ),
+        Tile(
+            "Complete",
+            percent(parts["in the warehouse"] / parts.total(), digits=2) if parts else "not known",
+            f"of the last {DAYS_OF_HEALTH} days, {count(len(facts.stale), 'stale coin')}",
+        ),
+    ]
+
+
+def _of_day(row: Row, newest: Row) -> str:
+    return "" if row["day"] == newest["day"] else f", of {short_day(row['day'])}"

@@ -1,0 +1,293 @@
+"""What a transformation is told to do, and what it turns out to have done."""
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate, groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from crypto_platform.checks.definitions import ROW_COUNTS, Finding
+from crypto_platform.checks.parquet import judge_prices
+from crypto_platform.core.streams import DATASETS, Dataset, Stream, Window
+from crypto_platform.lake.layers import Lake, from_json_lines
+from crypto_platform.lake.manifests import Absence, LakeFile, Manifest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# About how many prices are read back and judged at once. Window by window takes several times as
+# long; all of a long backfill would not fit into memory.
+_A_BLOCK = 100_000
+
+_PREVIEW_ROWS = 5
+_COIN = ("coin_id", "vs_currency")
+
+_Coin = tuple[str | None, str | None]
+
+
+@dataclass(frozen=True)
+class TransformedWindow:
+    """A window after the transformation.
+
+    Attributes:
+        manifest: The files written, and who is absent.
+        rejected: How many stamps were rejected, with a reason each, in the rejected dataset.
+        preview: A few of its rows.
+        findings: What is wrong with it.
+    """
+
+    manifest: Manifest
+    rejected: int
+    preview: list[dict[str, Any]]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class _Output:
+    """A file that the transformation wrote, with its rows."""
+
+    file: LakeFile
+    rows: "pa.Table"
+
+
+def write_work_order(lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str) -> str:
+    """Tell a transformation which files to read, window by window; returns the order's path."""
+    lines = []
+    for manifest in raw:
+        values = [
+            part.partition("=")[2]
+            for part in manifest.window.start.strftime(stream.folder_format).split("/")
+        ]
+        window = manifest.window.model_dump(mode="json")
+        line = {
+            **{f"window_{end}": time for end, time in window.items()},
+            **dict(zip(stream.partition_columns, values, strict=True)),
+            "prices": [lake.raw.uri(file.path) for file in manifest.files_of("prices")],
+            "snapshots": [lake.raw.uri(file.path) for file in manifest.files_of("snapshots")],
+        }
+        lines.append(json.dumps(line))
+    path = f"work_orders/{stream.name}/run={run_id}.json"
+    lake.transformed.put(path, "\n".join(lines).encode())
+    return path
+
+
+def job_arguments(lake: Lake, stream: Stream, work_order: str, run_id: str) -> dict[str, str]:
+    """The arguments of a transformation, as its script takes them."""
+    layer = lake.transformed
+    datasets: list[Dataset] = ["prices", "rejected"]
+    if stream.snapshot_within:
+        datasets.append("snapshots")
+    return {
+        "work_order": layer.uri(work_order),
+        **{f"{name}_output": layer.uri(stream.dataset_folder(name)) for name in datasets},
+        "partition_by": ",".join(stream.partition_columns),
+        "run_id": run_id,
+    }
+
+
+def collect(
+    lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str
+) -> list[TransformedWindow]:
+    """Read back what a run of the transformation wrote, window by window, and judge it.
+
+    Rows are counted in the files themselves, not taken from the job's word.
+    """
+    before = accumulate((manifest.points for manifest in raw), initial=0)
+    numbered = zip((points // _A_BLOCK for points in before), raw, strict=False)
+    return [
+        window
+        for _, block in groupby(numbered, key=itemgetter(0))
+        for window in _collect(lake, stream, [manifest for _, manifest in block], run_id)
+    ]
+
+
+def _collect(
+    lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str
+) -> list[TransformedWindow]:
+    outputs = lake.transformed.each(lambda one: _outputs(lake, stream, one, run_id), raw)
+    findings: dict[str, list[Finding]] = defaultdict(list)
+    prices = {
+        manifest.window: [output.rows for output in _of("prices", written)]
+        for manifest, written in zip(raw, outputs, strict=True)
+    }
+    for finding in judge_prices(prices, stream):
+        findings[finding.partition].append(finding)
+
+    def told(one: tuple[Manifest, list[_Output]]) -> TransformedWindow:
+        manifest, written = one
+        judged = findings[stream.partition_key(manifest.window)]
+        return _transformed_window(lake, stream, manifest, run_id, outputs=written, judged=judged)
+
+    # Side by side: where something was rejected, the raw files are read again.
+    return lake.raw.each(told, zip(raw, outputs, strict=True))
+
+
+def _outputs(lake: Lake, stream: Stream, raw: Manifest, run_id: str) -> list[_Output]:
+    """What a run wrote of a window."""
+    if not raw.files:
+        return []
+    return [
+        _read_output(lake, dataset, path)
+        for dataset in DATASETS
+        for path in lake.transformed.paths(
+            f"{stream.window_folder(raw.window, dataset)}/run={run_id}"
+        )
+        if path.endswith(".parquet")
+    ]
+
+
+def _read_output(lake: Lake, dataset: Dataset, path: str) -> _Output:
+    # Loading the definitions must not pay for it.
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    content = lake.transformed.read(path) or b""
+    # A window's file is too small to be shared among threads.
+    rows = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+    return _Output(lake.transformed.describe_file(dataset, path, rows.num_rows, content), rows)
+
+
+def _of(dataset: Dataset, outputs: Sequence[_Output]) -> list[_Output]:
+    return [output for output in outputs if output.file.dataset == dataset]
+
+
+def _transformed_window(  # noqa: PLR0913 - where it is, and what came of it
+    lake: Lake,
+    stream: Stream,
+    raw: Manifest,
+    run_id: str,
+    *,
+    outputs: Sequence[_Output],
+    judged: Sequence[Finding],
+) -> TransformedWindow:
+    prices, rejected = _of("prices", outputs), _of("rejected", outputs)
+    points = sum(output.file.rows for output in prices)
+    coins = _number_of_coins(prices)
+    # As many rows as points, all in sight: nothing was folded, rejected or lost.
+    plain = not rejected and points == raw.points and coins == raw.coins
+    return TransformedWindow(
+        manifest=Manifest(
+            stream=stream.name,
+            window=raw.window,
+            run_id=run_id,
+            written_at=datetime.now(UTC),
+            coins=coins,
+            points=points,
+            files=tuple(output.file for output in outputs),
+            absent=(*raw.absent, *_quarantined(raw, prices, rejected)),
+        ),
+        rejected=sum(output.file.rows for output in rejected),
+        preview=[
+            row for output in prices for row in output.rows.slice(0, _PREVIEW_ROWS).to_pylist()
+        ][:_PREVIEW_ROWS],
+        findings=(
+            *judged,
+            *([] if plain else _count_findings(lake, stream, raw, prices, rejected)),
+        ),
+    )
+
+
+def _number_of_coins(prices: Sequence[_Output]) -> int:
+    if len(prices) == 1 and set(_COIN) <= set(prices[0].rows.column_names):
+        # As for a file: too small to be shared among threads.
+        coins = prices[0].rows.group_by(list(_COIN), use_threads=False)
+        number: int = coins.aggregate([]).num_rows
+        return number
+    return len(_by_coin(prices))
+
+
+def _by_coin(outputs: Sequence[_Output]) -> Counter[_Coin]:
+    """How many rows each coin has."""
+    counted: Counter[_Coin] = Counter()
+    for output in outputs:
+        # A column of the key may be missing, which the check of the schema tells.
+        known = (
+            output.rows[name].to_pylist()
+            if name in output.rows.column_names
+            else [None] * output.rows.num_rows
+            for name in _COIN
+        )
+        counted.update(zip(*known, strict=True))
+    return counted
+
+
+def _quarantined(
+    raw: Manifest, prices: Sequence[_Output], rejected: Sequence[_Output]
+) -> Iterator[Absence]:
+    """The coins of which all that the API gave was rejected."""
+    if not rejected:
+        return
+    absent = {(absence.coin_id, absence.vs_currency) for absence in raw.absent}
+    known = absent | _by_coin(prices).keys()
+    refused = {
+        (row["coin_id"], row["vs_currency"]): row
+        for output in rejected
+        for row in output.rows.to_pylist()
+    }
+    for coin in sorted(refused.keys() - known):
+        row = refused[coin]
+        yield Absence(
+            coin_id=row["coin_id"],
+            vs_currency=row["vs_currency"],
+            status="quarantined",
+            reason=row["reason"],
+            run_id=row["run_id"],
+            seen_at=row["fetched_at"],
+        )
+
+
+def _count_findings(
+    lake: Lake,
+    stream: Stream,
+    raw: Manifest,
+    prices: Sequence[_Output],
+    rejected: Sequence[_Output],
+) -> list[Finding]:
+    """Where what was written is not what the raw files give, coin by coin."""
+    rows, refused = _by_coin(prices), _by_coin(rejected)
+    given: dict[_Coin, tuple[int, int]] = {}
+    for file in raw.files_of("prices"):
+        for record in from_json_lines(lake.raw.read(file.path) or b""):
+            given[record["coin_id"], record["vs_currency"]] = counts_of(record, stream, raw.window)
+    findings = []
+    # A key may lack a part, which is another check's finding.
+    for coin in sorted(given.keys() | rows.keys() | refused.keys(), key=str):
+        expected, found = given.get(coin, (0, 0)), (rows[coin], refused[coin])
+        if expected != found:
+            fault = (
+                f"its raw answer gives {expected[0]} prices and {expected[1]} rejected points, the "
+                f"transformation wrote {found[0]} and {found[1]}"
+            )
+            partition = stream.partition_key(raw.window)
+            findings.append(Finding(ROW_COUNTS, partition, coin[0], fault))
+    return findings
+
+
+def counts_of(record: Mapping[str, Any], stream: Stream, window: Window) -> tuple[int, int]:
+    """How many prices and how many rejected points a raw record has to become.
+
+    The rules of the transformation once more, to hold it to them: what it lost it cannot count.
+    """
+    millisecond = timedelta(milliseconds=1)
+    start, end = (
+        (at - datetime.fromtimestamp(0, UTC)) // millisecond for at in (window.start, window.end)
+    )
+    stamps = {
+        point[0] if point else None
+        for series in ("prices", "market_caps", "total_volumes")
+        for point in record[series] or ()
+    }
+    good = {
+        point[0]
+        for point in record["prices"] or ()
+        if len(point) > 1
+        and None not in point[:2]
+        and start <= point[0] < end
+        and 0 < point[1] < math.inf
+    }
+    grain = stream.floored_to // millisecond
+    return len({stamp // grain for stamp in good}), len(stamps - good)

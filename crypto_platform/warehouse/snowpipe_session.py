@@ -1,0 +1,116 @@
+"""A load in Snowflake whose files pipes have landed: load mode ``snowpipe``."""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from crypto_platform.core.streams import Dataset, Stream
+from crypto_platform.lake.manifests import Manifest
+from crypto_platform.warehouse.snowflake_errors import SnowflakeRefusedError
+from crypto_platform.warehouse.snowflake_session import CopySession
+from crypto_platform.warehouse.sql import identifier, snowflake_statement
+
+if TYPE_CHECKING:
+    from snowflake.connector import SnowflakeConnection
+
+# COPY_HISTORY reaches back fourteen days; a day less, since a file is older than its manifest.
+_REMEMBERED = timedelta(days=13)
+
+
+class SnowpipeLateError(Exception):
+    """The pipe has not brought in all files of a load in the time that was allowed."""
+
+
+class LandedSession(CopySession):
+    """A ``Session`` that takes the files of a load from where pipes have landed them.
+
+    Args:
+        connection: To Snowflake.
+        stage_root: The address that the stage ``transformed_lake`` stands for.
+        stream: The stream of the load.
+        manifests: What is loaded.
+        patience: Seconds to wait for the pipes.
+        interval: Seconds between two looks at what they have landed.
+    """
+
+    def __init__(  # noqa: PLR0913 - what is loaded, and how long it is waited for
+        self,
+        connection: "SnowflakeConnection",
+        stage_root: str,
+        stream: Stream,
+        manifests: Sequence[Manifest],
+        *,
+        patience: float,
+        interval: float,
+    ) -> None:
+        """See the class."""
+        super().__init__(connection, stage_root)
+        self._landings = landing_tables(stream)
+        self._written_at = {
+            file.path: manifest.written_at for manifest in manifests for file in manifest.files
+        }
+        self._patience = patience
+        self._interval = interval
+
+    def stage_files(self, table: str, uris: Sequence[str]) -> None:
+        """See ``Session.stage_files``."""
+        if not uris:
+            return
+        landing = self._landings[table]
+        paths = [self.path(uri) for uri in uris]
+        horizon = datetime.now(UTC) - _REMEMBERED
+        self._wait(landing, {path for path in paths if self._written_at[path] > horizon})
+        self.execute(snowflake_statement("stage_awaited"))
+        self.stage_rows("staged_files", ({"file_name": path} for path in paths))
+        columns = ", ".join(self.casts(table))
+        parts = {"table": identifier(table), "landing": landing, "columns": columns}
+        self.execute(snowflake_statement("take_landed", **parts))
+        missing = self.execute(snowflake_statement("not_landed", landing=landing))
+        self.copy_files(table, [row["file_name"] for row in missing])
+
+    def clear(self) -> None:
+        """Take the windows of the load out of the landing tables."""
+        for landing in self._landings.values():
+            self.execute(snowflake_statement("clear_landed", landing=landing))
+
+    def _wait(self, landing: str, paths: set[str]) -> None:
+        deadline = time.monotonic() + self._patience
+        while missing := paths - self._landed(landing, paths):
+            if time.monotonic() > deadline:
+                pipe = landing.replace("_landing", "_pipe")
+                raise SnowpipeLateError(
+                    f"The pipe {pipe} has landed {len(paths) - len(missing)} of {len(paths)} files "
+                    f"in {self._patience:.0f} seconds; {min(missing)} is not in COPY_HISTORY. "
+                    f"Nothing was loaded. Ask SYSTEM$PIPE_STATUS('transformed.{pipe}') whether it "
+                    "runs; if it does and a notification was lost, run ALTER PIPE "
+                    f"transformed.{pipe} REFRESH, or set SNOWFLAKE_LOAD_MODE=copy."
+                )
+            time.sleep(self._interval)
+
+    def _landed(self, landing: str, paths: set[str]) -> set[str]:
+        """Those of the files that the pipe has landed."""
+        landed = set()
+        for row in self.execute(snowflake_statement("landed_history", landing=landing.upper())):
+            # A file's name begins at the stage or at the folder that the pipe reads.
+            uri = f"{row['stage_location'].rstrip('/')}/{row['file_name'].lstrip('/')}"
+            path = uri.removeprefix(self._stage_root)
+            if path not in paths:
+                continue
+            status = row["status"].lower()
+            if status == "loaded":
+                landed.add(path)
+            elif status in {"load failed", "partially loaded"}:
+                raise SnowflakeRefusedError(
+                    f"The pipe into {landing} could not land {path}: {row['first_error_message']}. "
+                    "Nothing was loaded; materialize transformed_prices for its partition again."
+                )
+        return landed
+
+
+def landing_tables(stream: Stream) -> Mapping[str, str]:
+    """Where the pipes land the files of each temporary table of a load."""
+    tables: dict[Dataset, str] = {"prices": f"{stream.table}_landing"}
+    if stream.snapshot_within is not None:
+        tables["snapshots"] = "market_snapshots_landing"
+    return {f"staged_{dataset}": table for dataset, table in tables.items()}

@@ -1,0 +1,260 @@
+"""Freshness by the data's own clock: no backfill hides a stale stream, no coin a dead one."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    ScheduleInstigatorData,
+)
+
+from crypto_platform.checks.definitions import ERROR, WARN, Finding
+from crypto_platform.checks.freshness import (
+    due_window,
+    expected_coins,
+    freshness_rule,
+    judge_freshness,
+)
+from crypto_platform.core.settings import Settings
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream
+from crypto_platform.definitions import build_definitions
+from crypto_platform.ingestion.tracked_coins import DOCUMENT, TrackedCoin, TrackedCoins
+from crypto_platform.simulated_market import SimulatedMarket
+from crypto_platform_tests.conftest import Platform
+from crypto_platform_tests.test_end_to_end import newest_keys
+
+BuildPlatform = Callable[[str, Mapping[str, str]], Platform]
+
+DUE = INTRA_DAY.window("2026-11-22-12:00")
+FRESH = DUE.start + timedelta(hours=5)
+STALE = DUE.start - timedelta(minutes=3)
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def tracked(*names: str) -> list[TrackedCoin]:
+    return [TrackedCoin(coin_id=name, first_tracked_at=LONG_AGO) for name in names]
+
+
+def ledger(coin: str, status: str) -> dict[str, dict[str, Any]]:
+    return {coin: {"coin_id": coin, "status": status, "reason": "it is gone"}}
+
+
+def severities(findings: list[Finding]) -> dict[str | None, Any]:
+    return {finding.coin_id: finding.severity for finding in findings}
+
+
+@pytest.mark.parametrize(
+    ("stream", "now", "key"),
+    [
+        (INTRA_DAY, datetime(2026, 11, 22, 20, 0, tzinfo=UTC), "2026-11-22-12:00"),
+        (INTRA_DAY, datetime(2026, 11, 22, 19, 59, tzinfo=UTC), "2026-11-22-06:00"),
+        (HISTORICAL, datetime(2026, 11, 22, 6, 0, tzinfo=UTC), "2026-11-21"),
+        (HISTORICAL, datetime(2026, 11, 22, 5, 59, tzinfo=UTC), "2026-11-20"),
+    ],
+)
+def test_a_window_is_due_once_it_has_been_closed_for_as_long_as_a_load_may_take(
+    stream: Stream, now: datetime, key: str
+) -> None:
+    assert due_window(stream, LONG_AGO, now) == stream.window(key)
+
+
+def test_nothing_is_due_before_the_first_window_has_closed() -> None:
+    assert due_window(HISTORICAL, datetime(2026, 11, 22, tzinfo=UTC), DUE.end) is None
+
+
+def test_a_stream_whose_coins_all_have_the_window_that_is_due_is_fresh() -> None:
+    newest = {"bitcoin": FRESH, "ethereum": DUE.start}
+
+    assert judge_freshness(INTRA_DAY, DUE, ["bitcoin", "ethereum"], newest, {}) == []
+
+
+def test_a_stream_without_the_window_that_is_due_is_stale_with_its_newest_stamp() -> None:
+    newest = {"bitcoin": STALE, "ethereum": STALE - timedelta(days=3)}
+
+    findings = judge_freshness(INTRA_DAY, DUE, ["bitcoin", "ethereum"], newest, {})
+
+    assert findings[0].fault == (
+        "the stream is stale: no coin has a price of this window, "
+        "the newest price is of 2026-11-22 11:57 UTC"
+    )
+    assert {finding.partition for finding in findings} == {"2026-11-22-12:00"}
+    assert severities(findings) == {None: ERROR, "bitcoin": ERROR, "ethereum": ERROR}
+    assert "2026-11-19 11:57 UTC" in findings[2].fault
+
+
+def test_one_dead_coin_does_not_hide_behind_24_living_ones() -> None:
+    names = [f"coin-{number}" for number in range(25)]
+    newest = {**dict.fromkeys(names, FRESH), "coin-7": STALE}
+
+    (finding,) = judge_freshness(INTRA_DAY, DUE, names, newest, {})
+
+    assert (finding.coin_id, finding.severity) == ("coin-7", ERROR)
+    assert finding.fault == (
+        "the newest price is of 2026-11-22 11:57 UTC; the window was not loaded for it"
+    )
+
+
+def test_a_coin_that_never_had_a_price_is_named_too() -> None:
+    (finding,) = judge_freshness(INTRA_DAY, DUE, ["bitcoin", "ethereum"], {"bitcoin": FRESH}, {})
+
+    assert (finding.coin_id, finding.severity) == ("ethereum", ERROR)
+    assert "it has no price" in finding.fault
+
+
+@pytest.mark.parametrize(
+    ("status", "severity"),
+    [
+        ("missing_at_source", WARN),
+        ("out_of_plan", WARN),
+        ("quarantined", WARN),
+        ("failed", ERROR),
+    ],
+)
+def test_a_coin_that_the_source_has_nothing_of_is_dead_and_one_that_failed_is_late(
+    status: str, severity: dg.AssetCheckSeverity
+) -> None:
+    newest = {"bitcoin": FRESH, "ethereum": STALE}
+
+    (finding,) = judge_freshness(
+        INTRA_DAY, DUE, ["bitcoin", "ethereum"], newest, ledger("ethereum", status)
+    )
+
+    assert (finding.coin_id, finding.severity) == ("ethereum", severity)
+    assert f"the ledger says {status}: it is gone" in finding.fault
+
+
+def test_a_source_that_has_nothing_of_any_coin_makes_the_stream_stale() -> None:
+    findings = judge_freshness(
+        INTRA_DAY,
+        DUE,
+        ["bitcoin"],
+        {"bitcoin": STALE},
+        ledger("bitcoin", "missing_at_source"),
+    )
+
+    assert severities(findings) == {None: ERROR, "bitcoin": WARN}
+
+
+def test_a_coin_is_expected_from_the_first_window_on_that_closed_after_it_was_tracked() -> None:
+    gone = TrackedCoin(coin_id="gone", first_tracked_at=LONG_AGO, tracked=False)
+    newcomer = TrackedCoin(coin_id="newcomer", first_tracked_at=DUE.end)
+    coins = TrackedCoins(coins=(*tracked("bitcoin"), newcomer, gone))
+
+    assert expected_coins(coins, DUE) == ["bitcoin"]
+
+
+def test_an_empty_table_is_a_warning_and_alerts_nobody() -> None:
+    (finding,) = judge_freshness(INTRA_DAY, DUE, ["bitcoin"], {}, {})
+
+    assert (finding.coin_id, finding.severity) == (None, WARN)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_the_rule_says_how_long_a_window_may_take(stream: Stream) -> None:
+    hours = stream.late_after // timedelta(hours=1)
+
+    assert f"closed at least {hours} hours ago" in freshness_rule(stream).description
+
+
+def test_the_ui_shows_freshness_at_the_end_of_what_a_schedule_runs() -> None:
+    graph = build_definitions(Settings.from_environment({})).resolve_asset_graph()
+
+    policies = {
+        node.key.to_user_string(): node.freshness_policy
+        for node in graph.asset_nodes
+        if node.freshness_policy and node.group_name in {stream.name for stream in STREAMS}
+    }
+
+    assert policies == {
+        "intra_day/snowflake_prices": dg.FreshnessPolicy.time_window(
+            fail_window=timedelta(hours=8), warn_window=timedelta(hours=7)
+        )
+    }
+
+
+@pytest.fixture
+def platform(market: SimulatedMarket, build_platform: BuildPlatform) -> Platform:
+    built = build_platform(
+        market.base_url, {"TRACKED_COINS": "bitcoin,ethereum", "HISTORY_START": "2026-01-01"}
+    )
+    coins = TrackedCoins(coins=tuple(tracked("bitcoin", "ethereum")))
+    built.lake.raw.put(DOCUMENT, coins.model_dump_json().encode())
+    return built
+
+
+def switch_on(schedule: str, instance: dg.DagsterInstance) -> None:
+    """What the UI does where a person switches a schedule on."""
+    location = RegisteredCodeLocationOrigin("crypto_platform")
+    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), schedule)
+    data = ScheduleInstigatorData("45 0 * * *")
+    instance.add_instigator_state(
+        InstigatorState(origin, InstigatorType.SCHEDULE, InstigatorStatus.RUNNING, data)
+    )
+
+
+def watch(platform: Platform, instance: dg.DagsterInstance | None = None) -> dict[str, Any]:
+    """What the job ``watch`` says of each stream's freshness."""
+    result = platform.definitions.resolve_job_def("watch").execute_in_process(instance=instance)
+    return {
+        evaluation.asset_key.path[0]: evaluation
+        for evaluation in result.get_asset_check_evaluations()
+        if evaluation.check_name == "fresh"
+    }
+
+
+@pytest.mark.integration
+def test_a_backfill_of_an_old_window_does_not_make_a_stale_stream_look_fresh(
+    platform: Platform,
+) -> None:
+    old = newest_keys(INTRA_DAY, 20)[0]
+    platform.materialize(INTRA_DAY, old)
+
+    result = watch(platform)["intra_day"]
+
+    assert not result.passed
+    assert result.severity is ERROR
+    assert "the stream is stale" in (result.description or "")
+
+
+@pytest.mark.integration
+def test_a_stream_whose_newest_windows_are_loaded_is_fresh(platform: Platform) -> None:
+    keys = newest_keys(INTRA_DAY, 2)
+    platform.materialize(INTRA_DAY, keys[0], keys[-1])
+
+    assert watch(platform)["intra_day"].passed
+
+
+@pytest.mark.integration
+def test_a_coin_that_the_api_lost_is_named_while_the_others_are_fresh(
+    platform: Platform, market: SimulatedMarket
+) -> None:
+    market.inject("dead_coin", coin="ethereum")
+    keys = newest_keys(INTRA_DAY, 2)
+    platform.materialize(INTRA_DAY, keys[0], keys[-1])
+
+    result = watch(platform)["intra_day"]
+
+    assert result.metadata["coins"] == dg.JsonMetadataValue(["ethereum"])
+
+
+@pytest.mark.integration
+def test_the_daily_history_is_judged_only_while_its_schedule_runs(platform: Platform) -> None:
+    platform.materialize(HISTORICAL, newest_keys(HISTORICAL, 20)[0])
+    with dg.instance_for_test() as instance:
+        off = watch(platform, instance)["historical"]
+        switch_on("historical_schedule", instance)
+        on = watch(platform, instance)["historical"]
+
+    assert off.passed
+    assert off.description == "Holds for nothing: historical_schedule is off."
+    assert (on.passed, on.severity) == (False, ERROR)

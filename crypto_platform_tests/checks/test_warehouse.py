@@ -1,0 +1,325 @@
+"""What the checks ask of the warehouse, on DuckDB and over Snowflake's connector."""
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from crypto_platform.checks.definitions import ERROR, WARN, Finding
+from crypto_platform.checks.warehouse import judge_load, reconcile
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
+from crypto_platform.lake.manifests import Manifest
+from crypto_platform.warehouse.duckdb import DuckDBWarehouse
+from crypto_platform.warehouse.resource import Warehouse
+from crypto_platform_tests.transformed_lake import (
+    Row,
+    TransformedLake,
+    absence,
+    price,
+)
+
+FIRST = datetime(2026, 10, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> TransformedLake:
+    return TransformedLake(str(tmp_path / "transformed"))
+
+
+@pytest.fixture(params=["duckdb", pytest.param("snowflake", marks=pytest.mark.integration)])
+def warehouse(request: pytest.FixtureRequest, tmp_path: Path, lake: TransformedLake) -> Warehouse:
+    """Each engine in turn: the SQL is shared, so what it finds must be the same on all of them."""
+    if request.param == "duckdb":
+        return DuckDBWarehouse(path=str(tmp_path / "crypto_db.duckdb"))
+    build: Callable[[str], Warehouse] = request.getfixturevalue("build_snowflake")
+    return build(lake.root)
+
+
+@pytest.fixture
+def duckdb(tmp_path: Path) -> Warehouse:
+    """The quick engine, for many examples of what one statement says on both."""
+    return DuckDBWarehouse(path=str(tmp_path / "crypto_db.duckdb"))
+
+
+def day(number: int) -> str:
+    return f"{FIRST + timedelta(days=number):%Y-%m-%d}"
+
+
+def usual(number: int, base: float = 100.0) -> float:
+    """A price that wanders by a percent or so."""
+    return base * (1 + 0.01 * math.sin(number * 1.7))
+
+
+def days(lake: TransformedLake, values: Sequence[float], coin: str = "bitcoin") -> list[Manifest]:
+    return [lake.day(day(n), price(coin, day(n), value)) for n, value in enumerate(values)]
+
+
+def judged(
+    warehouse: Warehouse,
+    manifests: Sequence[Manifest],
+    stream: Stream = HISTORICAL,
+    coins: Sequence[str] = ("bitcoin",),
+) -> list[Finding]:
+    with warehouse.session(read_only=True) as session:
+        windows = [manifest.window for manifest in manifests]
+        return judge_load(session, stream, windows, coins, "usd")
+
+
+def change(warehouse: Warehouse, sql: str, *values: object) -> None:
+    """Something that no load does."""
+    with warehouse.session(read_only=False) as session:
+        session.execute(sql, values)
+
+
+def names(findings: Sequence[Finding]) -> set[str]:
+    return {finding.check.name for finding in findings}
+
+
+def test_a_load_without_a_fault_passes(duckdb: Warehouse, lake: TransformedLake) -> None:
+    manifests = days(lake, [usual(n) for n in range(40)])
+    duckdb.load(HISTORICAL, manifests, lake.root)
+
+    assert judged(duckdb, manifests) == []
+
+
+@pytest.mark.parametrize(
+    ("check", "planted", "fault"),
+    [
+        ("prices", "price = -1", "price -1"),
+        ("prices", "price = 'NaN'::DOUBLE", "price nan"),
+        ("caps_and_volumes", "market_cap = -5", "market cap -5"),
+        ("caps_and_volumes", "total_volume = 'inf'::DOUBLE", "volume inf"),
+    ],
+)
+def test_a_row_that_cannot_be_is_found_with_its_partition_and_coin(
+    check: str, planted: str, fault: str, warehouse: Warehouse, lake: TransformedLake
+) -> None:
+    manifests = days(lake, [usual(n) for n in range(3)])
+    warehouse.load(HISTORICAL, manifests, lake.root)
+    second = FIRST + timedelta(days=1)
+    change(warehouse, f"UPDATE historical_prices SET {planted} WHERE price_at = ?", second)
+
+    (finding,) = judged(warehouse, manifests)
+
+    assert (finding.check.name, finding.partition, finding.coin_id) == (check, day(1), "bitcoin")
+    assert fault in finding.fault.lower()
+
+
+def test_a_key_that_comes_twice_is_found(duckdb: Warehouse, lake: TransformedLake) -> None:
+    # fakesnow enforces primary keys, which Snowflake does not.
+    manifests = days(lake, [usual(n) for n in range(3)])
+    duckdb.load(HISTORICAL, manifests, lake.root)
+    change(duckdb, "INSERT INTO historical_prices SELECT * FROM historical_prices")
+
+    findings = judged(duckdb, manifests)
+
+    assert names(findings) == {"keys"}
+    assert [finding.partition for finding in findings] == [day(0), day(1), day(2)]
+    assert findings[0].fault == f"the key stands there 2 times at {day(0)} 00:00:00"
+
+
+def test_rows_outside_the_windows_of_the_load_are_not_judged(
+    duckdb: Warehouse, lake: TransformedLake
+) -> None:
+    manifests = days(lake, [usual(n) for n in range(3)])
+    duckdb.load(HISTORICAL, manifests, lake.root)
+    change(duckdb, "UPDATE historical_prices SET price = -1 WHERE price_at = ?", FIRST)
+
+    assert judged(duckdb, manifests[1:]) == []
+
+
+def test_a_column_of_another_type_is_found(duckdb: Warehouse, lake: TransformedLake) -> None:
+    manifests = days(lake, [1.5])
+    duckdb.load(HISTORICAL, manifests, lake.root)
+    change(duckdb, "ALTER TABLE historical_prices ALTER COLUMN price TYPE DECIMAL(18, 2)")
+
+    (finding,) = judged(duckdb, manifests)
+
+    assert finding.check.name == "schema"
+    assert finding.fault == "historical_prices: price is DECIMAL(18,2), not double"
+
+
+def test_rows_that_vanished_after_the_load_are_counted(
+    warehouse: Warehouse, lake: TransformedLake
+) -> None:
+    manifests = days(lake, [usual(n) for n in range(3)])
+    warehouse.load(HISTORICAL, manifests, lake.root)
+    change(warehouse, "DELETE FROM historical_prices WHERE price_at = ?", FIRST)
+
+    with warehouse.session(read_only=True) as session:
+        (finding,), counts = reconcile(HISTORICAL, manifests, session)
+
+    assert finding.partition == f"{day(0)}...{day(2)}"
+    assert counts == finding.fault
+    assert "3 prices and 0 rejected points in the transformed lake, 2 prices in" in counts
+
+
+def test_a_tracked_coin_without_prices_or_reason_is_pending_in_each_of_its_windows(
+    warehouse: Warehouse, lake: TransformedLake
+) -> None:
+    manifests = [
+        lake.day(day(0), price("bitcoin", day(0)), price("ethereum", day(0))),
+        lake.day(day(1), price("bitcoin", day(1))),
+        lake.day(day(2), price("bitcoin", day(2)), absent=[absence("ethereum")]),
+    ]
+    warehouse.load(HISTORICAL, manifests, lake.root)
+
+    (finding,) = judged(warehouse, manifests, coins=["bitcoin", "ethereum"])
+
+    assert (finding.check.name, finding.partition, finding.coin_id) == ("coins", day(1), "ethereum")
+    assert finding.severity is WARN
+    assert "pending" in finding.fault
+    assert "materialize historical/raw_prices" in finding.fault
+
+
+def test_a_coin_that_failed_is_a_warning_with_its_reason(
+    duckdb: Warehouse, lake: TransformedLake
+) -> None:
+    manifests = [lake.day(day(0), price("bitcoin", day(0)), absent=[absence("ethereum", "failed")])]
+    duckdb.load(HISTORICAL, manifests, lake.root)
+
+    (finding,) = judged(duckdb, manifests, coins=["bitcoin", "ethereum"])
+
+    assert (finding.partition, finding.coin_id, finding.severity) == (day(0), "ethereum", WARN)
+    assert finding.fault == "failed: the price API has no price of ethereum"
+
+
+def test_a_price_jump_is_found_with_coin_stamps_and_values(
+    warehouse: Warehouse, lake: TransformedLake
+) -> None:
+    values = [usual(n) for n in range(40)]
+    values[35] *= 10
+    manifests = days(lake, values)
+    warehouse.load(HISTORICAL, manifests, lake.root)
+
+    up, down = judged(warehouse, manifests)
+
+    assert {up.partition, down.partition} == {day(35), day(36)}
+    jump = next(finding for finding in (up, down) if finding.partition == day(35))
+    assert (jump.check.name, jump.coin_id) == ("price_jumps", "bitcoin")
+    assert jump.fault == (
+        f"from {values[34]!r} at {day(34)} 00:00:00 to {values[35]!r} at {day(35)} 00:00:00, "
+        f"{values[35] / values[34] - 1:+.1%}"
+    )
+
+
+def test_a_jump_is_seen_against_the_days_before_the_load(
+    duckdb: Warehouse, lake: TransformedLake
+) -> None:
+    manifests = days(lake, [*(usual(n) for n in range(30)), 500.0])
+    duckdb.load(HISTORICAL, manifests, lake.root)
+
+    (finding,) = judged(duckdb, manifests[-1:])
+
+    assert (finding.check.name, finding.partition) == ("price_jumps", day(30))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param([*(usual(n) for n in range(30)), 108.0], id="a day of some percent"),
+        pytest.param([*[1.0] * 30, 1.05, 1.0], id="a stablecoin that slips"),
+        pytest.param([100.0, 1000.0, 100.0, 1000.0], id="too few to know what is usual"),
+        pytest.param([usual(n, 10.0) ** 9 for n in range(40)], id="a coin that always jumps"),
+    ],
+)
+def test_what_is_usual_for_a_coin_is_no_jump(
+    values: Sequence[float], duckdb: Warehouse, lake: TransformedLake
+) -> None:
+    manifests = days(lake, values)
+    duckdb.load(HISTORICAL, manifests, lake.root)
+
+    assert judged(duckdb, manifests) == []
+
+
+def test_a_move_over_a_hole_in_the_series_is_no_jump(
+    duckdb: Warehouse, lake: TransformedLake
+) -> None:
+    numbers = [*range(25), *range(40, 55)]
+    manifests = [
+        lake.day(day(n), price("bitcoin", day(n), usual(n, 100.0 if n < 30 else 300.0)))
+        for n in numbers
+    ]
+    duckdb.load(HISTORICAL, manifests, lake.root)
+
+    assert judged(duckdb, manifests) == []
+
+
+def at_midnight(value: float, at: str = f"{day(1)}T00:03:00") -> Row:
+    return price("bitcoin", at, value, granularity="5-minute")
+
+
+@pytest.mark.parametrize(
+    ("value", "severity"), [(106.0, WARN), (94.0, WARN), (1000.0, ERROR), (10.0, ERROR)]
+)
+def test_streams_that_disagree_at_midnight_are_found_from_both_sides(
+    value: float,
+    severity: object,
+    duckdb: Warehouse,
+    lake: TransformedLake,
+) -> None:
+    daily = [lake.day(day(1), price("bitcoin", day(1), 100.0))]
+    intra_day = [
+        lake.six_hours(
+            f"{day(1)}-00:00", at_midnight(value), at_midnight(100.0, f"{day(1)}T00:08:00")
+        )
+    ]
+    duckdb.load(HISTORICAL, daily, lake.root)
+    duckdb.load(INTRA_DAY, intra_day, lake.root)
+
+    (of_the_day,) = judged(duckdb, daily)
+    (of_the_window,) = judged(duckdb, intra_day, INTRA_DAY)
+
+    assert (of_the_day.partition, of_the_window.partition) == (day(1), f"{day(1)}-00:00")
+    for finding in (of_the_day, of_the_window):
+        assert (finding.check.name, finding.coin_id) == ("streams_agree", "bitcoin")
+        assert finding.severity is severity
+        assert f"100.0 in historical_prices at {day(1)} 00:00:00" in finding.fault
+        assert f"{value} in intra_day_prices at {day(1)} 00:03:00" in finding.fault
+
+
+def test_streams_that_contradict_each_other_are_an_error(
+    warehouse: Warehouse, lake: TransformedLake
+) -> None:
+    daily = [lake.day(day(1), price("bitcoin", day(1), 100.0))]
+    warehouse.load(HISTORICAL, daily, lake.root)
+    intra_day = [lake.six_hours(f"{day(1)}-00:00", at_midnight(1000.0))]
+    warehouse.load(INTRA_DAY, intra_day, lake.root)
+
+    (finding,) = judged(warehouse, daily)
+
+    assert (finding.check.name, finding.severity) == ("streams_agree", ERROR)
+
+
+def test_the_last_point_before_midnight_is_compared_with_the_day_it_opens(
+    duckdb: Warehouse, lake: TransformedLake
+) -> None:
+    daily = [lake.day(day(1), price("bitcoin", day(1), 100.0))]
+    evening = [lake.six_hours(f"{day(0)}-18:00", at_midnight(50.0, f"{day(0)}T23:58:00"))]
+    duckdb.load(HISTORICAL, daily, lake.root)
+    duckdb.load(INTRA_DAY, evening, lake.root)
+
+    (finding,) = judged(duckdb, evening, INTRA_DAY)
+
+    assert (finding.check.name, finding.partition) == ("streams_agree", f"{day(0)}-18:00")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(at_midnight(103.0), id="a few percent in three minutes"),
+        pytest.param(at_midnight(1000.0, f"{day(1)}T00:20:00"), id="another moment"),
+    ],
+)
+def test_streams_that_agree_or_have_no_common_moment_pass(
+    other: Row, duckdb: Warehouse, lake: TransformedLake
+) -> None:
+    daily = [lake.day(day(1), price("bitcoin", day(1), 100.0))]
+    intra_day = [lake.six_hours(f"{day(1)}-00:00", other)]
+    duckdb.load(HISTORICAL, daily, lake.root)
+    duckdb.load(INTRA_DAY, intra_day, lake.root)
+
+    assert judged(duckdb, daily) == []
+    assert judged(duckdb, intra_day, INTRA_DAY) == []

@@ -1,0 +1,102 @@
+"""What ``crypto-platform alerts`` shows."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from crypto_platform.alerts.channels import LocalOutbox
+from crypto_platform.alerts.messages import Alert, AlertState, Incident
+from crypto_platform.cli.main import main
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def alert(number: int) -> Alert:
+    return Alert(
+        alert_id=f"run_failed/{number}/opened",
+        at=NOON,
+        kind="run_failed",
+        severity="error",
+        status="opened",
+        stream="intra_day",
+        subject=f"[ERROR] number {number} failed",
+        body="why",
+    )
+
+
+@pytest.fixture
+def outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalOutbox:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CRYPTO_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    folder = tmp_path / "alerts"
+    return LocalOutbox(path=str(folder / "outbox.jsonl"), state_root=str(folder))
+
+
+def remember(outbox: LocalOutbox) -> None:
+    incident = Incident(
+        identity="run_failed/1",
+        kind="run_failed",
+        title="intra_day/raw_prices failed: 2026-11-24-06:00",
+        stream="intra_day",
+        opened_at=NOON,
+        seen_at=NOON,
+        affected={"intra_day/raw_prices": frozenset({"2026-11-24-06:00"})},
+        lineage=frozenset(),
+    )
+    outbox.write_state(
+        "an-instance",
+        AlertState(updated_at=NOON, incidents=(incident,), unsent=(alert(3),)),
+    )
+
+
+def show(*options: str) -> str:
+    shown = CliRunner().invoke(main, ["alerts", *options])
+    assert shown.exit_code == 0, shown.output
+    return shown.output
+
+
+def test_before_the_first_tick_it_says_who_would_look(outbox: LocalOutbox) -> None:
+    assert f"Alerts go to the file {outbox.path}" in show()
+    assert "The sensor has not looked yet" in show()
+
+
+def test_it_lists_what_was_sent_what_waits_and_what_is_open(outbox: LocalOutbox) -> None:
+    outbox.send(alert(1))
+    outbox.send(alert(2))
+    remember(outbox)
+
+    shown = show()
+
+    assert shown.index("number 1 failed") < shown.index("number 2 failed")
+    assert "Waiting to be sent" in shown
+    assert "number 3 failed" in shown
+    assert "intra_day/raw_prices 2026-11-24-06:00" in shown
+
+
+def test_programs_get_all_of_it_as_json(outbox: LocalOutbox) -> None:
+    for number in (1, 2):
+        outbox.send(alert(number))
+    remember(outbox)
+
+    document = json.loads(show("--json", "--limit", "1"))
+
+    assert [one["alert_id"] for one in document["alerts"]] == ["run_failed/2/opened"]
+    assert document["alerts"][0]["body"] == "why"
+    assert document["incidents"][0]["affected"] == {"intra_day/raw_prices": ["2026-11-24-06:00"]}
+    assert len(document["unsent"]) == 1
+
+
+def test_what_the_sensor_remembers_being_unreadable_is_told_without_a_trace(
+    outbox: LocalOutbox,
+) -> None:
+    remember(outbox)
+    Path(outbox.state_root, "incidents", "an-instance.json").write_text("{")
+
+    shown = CliRunner().invoke(main, ["alerts"])
+
+    assert shown.exit_code == 1
+    assert "cannot be read" in shown.output

@@ -1,0 +1,172 @@
+"""The command line, as a newcomer uses it: each command in a process of its own."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+import requests
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
+from crypto_platform.local.instance import instance_environment
+from crypto_platform.simulated_market import SimulatedMarket
+from crypto_platform_tests.test_end_to_end import newest_keys
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+def run(
+    command: Sequence[str], variables: Mapping[str, str], cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the virtual environment to its end, in a known environment."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("COINGECKO_")}
+    return subprocess.run(
+        [str(BIN / command[0]), *command[1:]],
+        env={**kept, "PYTHONPATH": str(ROOT), **variables},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+
+
+@pytest.fixture
+def variables(market: SimulatedMarket, tmp_path: Path) -> dict[str, str]:
+    """An installation that asks the simulated market, with a folder of its own."""
+    return {
+        **instance_environment(tmp_path / "home"),
+        "COINGECKO_BASE_URL": market.base_url,
+        "FEAR_AND_GREED_BASE_URL": market.base_url,
+        "COINGECKO_PLAN": "pro",
+        "TRACKED_COINS": "bitcoin,ethereum",
+    }
+
+
+def count(home: str, table: str) -> int:
+    with duckdb.connect(f"{home}/crypto_db.duckdb", read_only=True) as warehouse:
+        (rows,) = warehouse.execute(f"SELECT COUNT(*) FROM transformed.{table}").fetchall()
+    return int(rows[0])
+
+
+def test_the_demo_fills_a_warehouse_of_its_own_and_says_what_stands_in_it(tmp_path: Path) -> None:
+    # Whoever has set up the real API must not get it, or its limits, into the demo.
+    (tmp_path / ".env").write_text(
+        "COINGECKO_API_KEY=CG-real\nCOINGECKO_PLAN=demo\nCOINGECKO_CALLS_A_MINUTE=1\n"
+        "TRACKED_COINS=bitcoin\nVS_CURRENCY=eur\n"
+    )
+    demo = run(["crypto-platform", "demo"], {"CRYPTO_HOME": str(tmp_path / "prices")}, cwd=tmp_path)
+
+    assert demo.returncode == 0, demo.stderr
+    assert "no price below is real" in demo.stdout
+    assert re.search(r"historical_prices\W+10\W+900\W", demo.stdout)
+    assert "API calls used, all simulated" in demo.stdout
+    report = tmp_path / "prices-demo" / "transformed" / "market_report" / "latest.html"
+    assert demo.stdout.rstrip().endswith(str(report))
+    assert "No price, volume or mood on this page is real." in report.read_text()
+    assert {entry.name for entry in tmp_path.iterdir()} == {".env", "prices-demo"}
+    with duckdb.connect(str(tmp_path / "prices-demo" / "crypto_db.duckdb")) as warehouse:
+        sources = warehouse.execute("SELECT DISTINCT source FROM transformed.prices").fetchall()
+    assert sources == [("simulated",)]
+
+
+def test_dev_serves_the_ui_with_the_settings_of_the_env_file(tmp_path: Path) -> None:
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    (tmp_path / ".env").write_text(f"CRYPTO_HOME=prices\nHISTORY_START={yesterday}\n")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {name: text for name, text in os.environ.items() if name != "CRYPTO_HOME"}
+    with subprocess.Popen(
+        [str(BIN / "crypto-platform"), "dev", "--port", str(port)],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # As a script's & starts it: it has to end when it is told to all the same.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # noqa: PLW1509 - no threads yet
+    ) as dev:
+        try:
+            partitions = partitions_in_the_ui(port)
+        finally:
+            dev.terminate()
+
+    assert partitions == [str(yesterday)]
+    assert (tmp_path / "prices" / "dagster" / "dagster.yaml").exists()
+    with socket.socket() as stopped:
+        assert stopped.connect_ex(("127.0.0.1", port)) != 0
+
+
+def partitions_in_the_ui(port: int) -> list[str]:
+    """The partitions of historical/raw_prices, as the UI shows them once it is up."""
+    query = """{assetNodeOrError(assetKey: {path: ["historical", "raw_prices"]}) {
+        ... on AssetNode {partitionKeys}}}"""
+    for attempt in Retrying(
+        stop=stop_after_delay(90), wait=wait_fixed(0.5), retry=retry_if_exception_type()
+    ):
+        with attempt:
+            answer = requests.post(
+                f"http://127.0.0.1:{port}/graphql", json={"query": query}, timeout=10
+            )
+            keys: list[str] = answer.json()["data"]["assetNodeOrError"]["partitionKeys"]
+    return keys
+
+
+def test_the_simulated_market_answers_until_it_is_interrupted() -> None:
+    with subprocess.Popen(
+        [str(BIN / "crypto-platform"), "simulate", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as market:
+        assert market.stdout is not None
+        said = market.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+/api/v3", said)
+        assert found, said
+        answer = requests.get(f"{found[0]}/ping", timeout=10)
+        market.send_signal(signal.SIGINT)
+        market.wait(timeout=20)
+
+    assert "(simulated)" in answer.json()["gecko_says"]
+    assert market.returncode == 0
+
+
+def test_dg_launches_a_range_as_one_run(variables: dict[str, str]) -> None:
+    keys = newest_keys(HISTORICAL, 3)
+
+    launched = run(
+        [
+            "dg",
+            "launch",
+            "--assets",
+            "group:historical",
+            "--partition-range",
+            f"{keys[0]}...{keys[-1]}",
+        ],
+        variables,
+    )
+
+    assert launched.returncode == 0, launched.stderr
+    assert launched.stderr.count("RUN_SUCCESS") == 1
+    assert count(variables["CRYPTO_HOME"], "historical_prices") == 6
+
+
+def test_dg_launches_one_partition_of_a_job(variables: dict[str, str]) -> None:
+    (key,) = newest_keys(INTRA_DAY, 1)
+
+    launched = run(["dg", "launch", "--job", "intra_day", "--partition", key], variables)
+
+    assert launched.returncode == 0, launched.stderr
+    assert count(variables["CRYPTO_HOME"], "intra_day_prices") > 0
+    assert count(variables["CRYPTO_HOME"], "coins") == 2

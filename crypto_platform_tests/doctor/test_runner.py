@@ -1,0 +1,180 @@
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import duckdb
+import pytest
+from click.testing import CliRunner, Result
+
+from crypto_platform.cli.main import main
+from crypto_platform.doctor.preflight import Check, Finding, Preflight
+from crypto_platform.doctor.runner import CHECKS, LOCAL_CHECKS, examine
+from crypto_platform.doctor.runner import runner as doctor
+from crypto_platform.simulated_market import SimulatedMarket
+
+ROOT = Path(__file__).parents[2]
+KEY = "CG-planted-secret"
+
+RunDoctor = Callable[..., Result]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def look(name: str, variables: Mapping[str, str]) -> Finding:
+    (check,) = [check for check in LOCAL_CHECKS if check.name == name]
+    return check.finding(Preflight.of(variables))
+
+
+@pytest.fixture
+def run_doctor(
+    home: Path, tmp_path: Path, market: SimulatedMarket, monkeypatch: pytest.MonkeyPatch
+) -> RunDoctor:
+    """Run the command on a simulated market, away from any .env, with a key planted."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "CRYPTO_HOME": str(home),
+        "DAGSTER_HOME": str(home / "dagster"),
+        "COINGECKO_BASE_URL": market.base_url,
+        "COINGECKO_PLAN": "pro",
+        "COINGECKO_API_KEY": KEY,
+    }.items():
+        monkeypatch.setenv(name, text)
+    return lambda *options: CliRunner().invoke(main, ["doctor", *options])
+
+
+@pytest.mark.integration
+def test_all_passes_where_all_is_there(run_doctor: RunDoctor, home: Path) -> None:
+    (home / "dagster").mkdir(parents=True)
+    shutil.copy(ROOT / "dagster.yaml", home / "dagster")
+
+    result = run_doctor("--json")
+
+    answer = json.loads(result.stdout)
+    assert {check["check"]: check["status"] for check in answer["checks"]} == dict.fromkeys(
+        ["settings", *(check.name for check in LOCAL_CHECKS)], "passed"
+    )
+    assert answer["healthy"] is True
+    assert result.exit_code == 0
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "JSON"])
+def test_a_key_that_is_refused_fails_with_what_to_do_and_is_not_shown(
+    options: list[str], run_doctor: RunDoctor, market: SimulatedMarket
+) -> None:
+    market.inject("wrong_key")
+
+    result = run_doctor(*options)
+
+    assert result.exit_code == 1
+    assert "failed" in result.output
+    assert "COINGECKO_API_KEY" in result.output
+    assert KEY not in result.output
+
+
+def test_a_key_that_a_library_quotes_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def quote(_: Preflight) -> str:
+        raise ValueError(f"invalid header {KEY!r}")
+
+    monkeypatch.setattr(doctor, "CHECKS", {**CHECKS, "local": (Check("API", quote, "Mend it."),)})
+
+    findings = examine({"COINGECKO_API_KEY": KEY})
+
+    assert findings[1] == Finding("API", "failed", "invalid header '[key]'", "Mend it.")
+
+
+def test_nothing_else_is_looked_at_while_a_setting_is_malformed() -> None:
+    first, *others = examine({"TRACKED_COINS": "top:many"})
+
+    assert first.status == "failed"
+    assert "TRACKED_COINS='top:many'" in first.found
+    assert [finding.status for finding in others] == ["skipped"] * len(LOCAL_CHECKS)
+
+
+def test_no_check_stops_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(_: Preflight) -> str:
+        raise KeyError
+
+    checks = (Check("first", break_down, "Mend it."), Check("second", lambda _: "fine", ""))
+    monkeypatch.setattr(doctor, "CHECKS", {"local": checks})
+
+    _, first, second = examine({})
+
+    assert (first.status, first.found) == ("failed", "KeyError")
+    assert second == Finding("second", "passed", "fine")
+
+
+def test_a_lake_that_cannot_be_written_fails_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    finding = look("raw lake", {"CRYPTO_HOME": str(tmp_path / "file" / "home")})
+
+    assert finding.status == "failed"
+    assert finding.what_to_do
+    assert "CRYPTO_HOME" in finding.what_to_do
+
+
+def test_looking_at_the_lake_leaves_nothing_in_it(home: Path) -> None:
+    assert look("raw lake", {"CRYPTO_HOME": str(home)}).status == "passed"
+
+    assert list((home / "raw").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ("ALTER TABLE transformed.coins ADD COLUMN note VARCHAR", None),
+        (
+            "ALTER TABLE transformed.ingestion_ledger ALTER points TYPE VARCHAR",
+            "another column ingestion_ledger.points",
+        ),
+        (
+            "ALTER TABLE transformed.ingestion_ledger DROP COLUMN reason",
+            "no column ingestion_ledger.reason",
+        ),
+        (
+            "CREATE OR REPLACE VIEW transformed.prices AS FROM transformed.historical_prices",
+            "another view prices",
+        ),
+    ],
+    ids=["a column of one's own", "another type", "a missing column", "another view"],
+)
+def test_a_warehouse_that_lacks_what_the_scripts_define_is_told_apart(
+    change: str, difference: str | None, home: Path
+) -> None:
+    assert look("warehouse", {"CRYPTO_HOME": str(home)}).status == "passed"
+    with duckdb.connect(str(home / "crypto_db.duckdb")) as connection:
+        connection.execute(change)
+
+    finding = look("warehouse", {"CRYPTO_HOME": str(home)})
+
+    assert finding.status == ("failed" if difference else "passed")
+    assert (difference or "as the scripts define") in finding.found
+
+
+def test_an_instance_that_was_never_started_is_skipped(home: Path) -> None:
+    finding = look("Dagster instance", {"CRYPTO_HOME": str(home)})
+
+    assert finding.status == "skipped"
+    assert "make dev" in finding.found
+
+
+def test_an_instance_without_our_settings_fails(home: Path) -> None:
+    (home / "dagster").mkdir(parents=True)
+    (home / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}")
+
+    finding = look("Dagster instance", {"DAGSTER_HOME": str(home / "dagster")})
+
+    assert finding.status == "failed"
+    assert "default_limit" in finding.found
+
+
+def test_an_instance_at_a_relative_path_fails() -> None:
+    finding = look("Dagster instance", {"DAGSTER_HOME": "here/dagster"})
+
+    assert finding.status == "failed"
+    assert "DAGSTER_HOME=here/dagster" in finding.found

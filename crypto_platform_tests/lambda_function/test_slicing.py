@@ -1,0 +1,135 @@
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lambda_function.coingecko import Answer, Chart, Point
+from lambda_function.request_planner import Span
+from lambda_function.slicing import Record, cut, measure
+from lambda_function.windows import Window
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+MS = 1_772_323_200_000
+HOUR = 3_600_000
+
+
+def hours(*numbers: int) -> tuple[Window, ...]:
+    return tuple(
+        Window(index, START + timedelta(hours=n), START + timedelta(hours=n + 1), f"/{n}")
+        for index, n in enumerate(numbers)
+    )
+
+
+def cut_chart(chart: Chart, windows: tuple[Window, ...]) -> list[Record]:
+    asked = {"from": "1772323200", "to": "1772409600"}
+    answer = Answer(chart, asked, START + timedelta(days=1, milliseconds=123), "coingecko")
+    return cut(answer, Span(START, None, "hourly", windows), "bitcoin", "usd", "run-1")
+
+
+def decoded(record: Record) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(record.line)
+    return found
+
+
+values = st.one_of(st.none(), st.integers(), st.floats(allow_nan=False, allow_infinity=False))
+series = st.lists(st.tuples(st.integers(MS - HOUR, MS + 8 * HOUR), values).map(list), max_size=30)
+
+
+@settings(deadline=None)
+@given(
+    chart=st.builds(Chart, series, series, series),
+    numbers=st.lists(st.integers(-1, 7), min_size=1, max_size=9, unique=True),
+)
+def test_a_window_has_just_the_points_stamped_in_it_each_as_it_came(
+    chart: Chart, numbers: list[int]
+) -> None:
+    windows = hours(*numbers)
+    for window, record in zip(windows, cut_chart(chart, windows), strict=True):
+        start, end = window.milliseconds
+        expected = Chart(
+            *(
+                sorted((p for p in points if start <= p[0] < end), key=lambda p: p[0])
+                for points in chart
+            )
+        )
+        assert record.points == len(expected.prices)
+        if not any(expected):
+            assert record.line == b""
+            continue
+        got = decoded(record)
+        for name in Chart._fields:
+            assert repr(got[name]) == repr(getattr(expected, name))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1.1e-05", "67187.3358936566", "0.1", "5e-324", "1.7976931348623157e+308", "-0.0"],
+)
+def test_a_float_keeps_its_last_bit(text: str) -> None:
+    points: list[Point] = json.loads(f"[[{MS},{text}]]")
+    (record,) = cut_chart(Chart(points, [], []), hours(0))
+    assert decoded(record)["prices"][0][1].hex() == float(text).hex()
+
+
+def test_an_int_stays_an_int_and_a_null_stays_null() -> None:
+    (record,) = cut_chart(Chart([[MS, 7]], [[MS, None]], [[MS, 0]]), hours(0))
+    assert b'"prices":[[1772323200000,7]],"market_caps":[[1772323200000,null]],' in record.line
+    assert b'"total_volumes":[[1772323200000,0]]}' in record.line
+
+
+def test_series_of_different_lengths_are_cut_each_by_its_own_stamps() -> None:
+    chart = Chart([[MS, 1], [MS + HOUR, 2]], [[MS + HOUR, 3]], [])
+    first, second = map(decoded, cut_chart(chart, hours(0, 1)))
+    assert (first["prices"], first["market_caps"]) == ([[MS, 1]], [])
+    assert (second["prices"], second["market_caps"]) == ([[MS + HOUR, 2]], [[MS + HOUR, 3]])
+
+
+def test_a_window_includes_its_start_and_excludes_its_end() -> None:
+    prices = [[MS - 1, 1], [MS, 2], [MS + HOUR - 1, 3], [MS + HOUR, 4]]
+    (record,) = cut_chart(Chart(prices, [], []), hours(0))
+    assert [value for _, value in decoded(record)["prices"]] == [2, 3]
+
+
+def test_the_first_of_two_points_of_one_stamp_stays_first() -> None:
+    prices: list[Point] = [[MS + 2, 0], [MS + 1, "first"], [MS + 1, "second"]]
+    (record,) = cut_chart(Chart(prices, [], []), hours(0))
+    assert [value for _, value in decoded(record)["prices"]] == ["first", "second", 0]
+
+
+def test_a_record_says_what_was_asked_when_and_for_what() -> None:
+    (record,) = cut_chart(Chart([[MS, 1]], [], []), hours(0))
+    assert decoded(record) == {
+        "coin_id": "bitcoin",
+        "vs_currency": "usd",
+        "window_start": "2026-03-01T00:00:00Z",
+        "window_end": "2026-03-01T01:00:00Z",
+        "granularity": "hourly",
+        "requested_from": 1772323200,
+        "requested_to": 1772409600,
+        "fetched_at": "2026-03-02T00:00:00.123Z",
+        "run_id": "run-1",
+        "source": "coingecko",
+        "prices": [[MS, 1]],
+        "market_caps": [],
+        "total_volumes": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("minutes", "granularity"),
+    [
+        ([0, 5, 10, 17, 19], "5-minute"),
+        ([0, 58, 122, 181], "hourly"),
+        ([0, 1440, 2880, 2890], "daily"),
+        ([2890, 1440, 0, 2880], "daily"),
+        ([0, 1440], None),
+        ([], None),
+    ],
+)
+def test_granularity_is_measured_by_the_median_spacing(
+    minutes: list[int], granularity: str | None
+) -> None:
+    assert measure([[MS + minute * 60_000, 1] for minute in minutes]) == granularity
