@@ -74,10 +74,10 @@ class _NotLoadedError(Exception):
 
 
 def _look(port: int) -> None:
-    answer = requests.post(
+    response = requests.post(
         f"http://127.0.0.1:{port}/graphql", json={"query": _LOADED}, timeout=30
     ).json()
-    workspace = (answer["data"] or {}).get("workspaceOrError", {})
+    workspace = (response["data"] or {}).get("workspaceOrError", {})
     loaded = [entry["locationOrLoadError"] for entry in workspace.get("locationEntries", ())]
     if {(one or {}).get("__typename") for one in loaded} != {"RepositoryLocation"}:
-        raise _NotLoadedError(str(answer))
+        raise _NotLoadedError(str(response))

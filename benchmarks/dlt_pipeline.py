@@ -21,9 +21,9 @@ def main(base_url: str, coins: int, start: int, end: int, folder: str) -> None:
     session = requests.Session()
 
     def ask(path: str, **parameters: Any) -> Any:
-        answer = session.get(f"{base_url}{path}", params=parameters, timeout=60)
-        answer.raise_for_status()
-        return answer.json()
+        response = session.get(f"{base_url}{path}", params=parameters, timeout=60)
+        response.raise_for_status()
+        return response.json()
 
     @dlt.resource(primary_key=("coin_id", "price_at"), write_disposition="merge")
     def prices() -> Iterator[list[dict[str, Any]]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crypto_platform.alerts.channels import LocalOutbox, SnsTopic
+from crypto_platform.alerts.channels import FileChannel, SnsTopic
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
 from crypto_platform.ingestion.aws_lambda import LambdaIngestion
@@ -49,7 +49,7 @@ def _home(settings: Settings) -> Path:
 PROFILES = {
     "local": Profile(
         builders={
-            "alerts": lambda settings: LocalOutbox(
+            "alerts": lambda settings: FileChannel(
                 path=str(_home(settings) / "alerts" / "outbox.jsonl"),
                 state_root=str(_home(settings) / "alerts"),
             ),

@@ -199,10 +199,10 @@ class Host:
     def is_healthy(self, service: str) -> bool:
         _, *words = SERVICES[service]["healthcheck"]["test"]
         check = [self.here(word) for word in words]
-        answer = subprocess.run(
+        response = subprocess.run(
             check, env=self.environment(service), capture_output=True, check=False
         )
-        return answer.returncode == 0
+        return response.returncode == 0
 
 
 @pytest.fixture
@@ -265,9 +265,9 @@ def postgres(host: Host) -> Iterator[dict[str, str]]:
 
 def ask(host: Host, query: str, variables: Mapping[str, str]) -> dict[str, Any]:
     url = f"http://127.0.0.1:{host.names['3000']}/graphql"
-    answer = requests.post(url, json={"query": query, "variables": variables}, timeout=30).json()
-    assert "errors" not in answer, answer
-    data: dict[str, Any] = answer["data"]
+    response = requests.post(url, json={"query": query, "variables": variables}, timeout=30).json()
+    assert "errors" not in response, response
+    data: dict[str, Any] = response["data"]
     return data
 
 

@@ -416,13 +416,13 @@ def test_a_killed_run_leaves_nothing_that_counts_and_the_next_one_completes_it(
     )
     killed.start()
     killed.join()
-    standing = simulated.query(
+    existing = simulated.query(
         "SELECT coin_id, price_at, price FROM historical_prices ORDER BY coin_id, price_at"
     )
     simulated.materialize(HISTORICAL, keys[0], keys[-1])
 
     assert killed.exitcode == -signal.SIGKILL
-    assert standing == before
+    assert existing == before
     after = simulated.query(
         "SELECT coin_id, price_at, price FROM historical_prices ORDER BY coin_id, price_at"
     )

@@ -417,7 +417,7 @@ def test_a_warehouse_that_someone_holds_fails_the_load_and_loses_nothing(
 ) -> None:
     run(platform, Truth(HISTORICAL, DAYS[:2], COINS))
     with held_by_another(platform.home / "crypto_db.duckdb"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DuckDBWarehouse, "_connect", impatient(DuckDBWarehouse._connect))  # noqa: SLF001
+        patch.setattr(DuckDBWarehouse, "_connect", with_timeout(DuckDBWarehouse._connect))  # noqa: SLF001
         with pytest.raises(DagsterMaxRetriesExceededError, match="was held by someone else"):
             run(platform, HISTORY)
 
@@ -426,7 +426,7 @@ def test_a_warehouse_that_someone_holds_fails_the_load_and_loses_nothing(
     assert_complete_and_true(platform, HISTORY)
 
 
-def impatient(connect: Callable[..., Any]) -> Callable[..., Any]:
+def with_timeout(connect: Callable[..., Any]) -> Callable[..., Any]:
     def call(self: Any, **options: Any) -> Any:
         return connect(self.model_copy(update={"patience": 0.2}), **options)
 

@@ -52,7 +52,7 @@ def test_a_recorded_day_is_its_first_point_and_now_is_no_day(chart: Path) -> Non
 
 def test_a_range_holds_the_points_of_both_its_ends_and_no_others(chart: Path) -> None:
     with replay({"bitcoin": chart}) as market:
-        answer = requests.get(
+        response = requests.get(
             f"{market.base_url}/coins/bitcoin/market_chart/range",
             {
                 "vs_currency": "usd",
@@ -61,33 +61,33 @@ def test_a_range_holds_the_points_of_both_its_ends_and_no_others(chart: Path) ->
             },
             timeout=5,
         ).json()
-    assert answer["prices"] == [[MIDNIGHT + 600_000, 2], [MIDNIGHT + DAY, 3.25]]
-    assert answer["total_volumes"] == [[MIDNIGHT + DAY, 7.0]]
+    assert response["prices"] == [[MIDNIGHT + 600_000, 2], [MIDNIGHT + DAY, 3.25]]
+    assert response["total_volumes"] == [[MIDNIGHT + DAY, 7.0]]
 
 
 def test_a_coin_without_a_recording_is_not_found(chart: Path) -> None:
     with replay({"bitcoin": chart}) as market:
-        answer = requests.get(
+        response = requests.get(
             f"{market.base_url}/coins/ethereum/market_chart",
             {"vs_currency": "usd", "days": "max"},
             timeout=5,
         )
-    assert (answer.status_code, answer.json()) == (404, {"error": "coin not found"})
+    assert (response.status_code, response.json()) == (404, {"error": "coin not found"})
 
 
 def test_a_replay_does_not_say_that_it_is_simulated(chart: Path) -> None:
     with replay({"bitcoin": chart}) as market:
-        answer = requests.get(f"{market.base_url}/ping", timeout=5)
-    assert "x-simulated-market" not in answer.headers
-    assert "simulated" not in answer.text
+        response = requests.get(f"{market.base_url}/ping", timeout=5)
+    assert "x-simulated-market" not in response.headers
+    assert "simulated" not in response.text
 
 
 def test_a_coin_of_which_only_a_chart_was_recorded_is_among_the_markets(chart: Path) -> None:
     with replay({"bitcoin": chart}) as market:
-        answer = requests.get(
+        response = requests.get(
             f"{market.base_url}/coins/markets", {"vs_currency": "usd", "ids": "bitcoin"}, timeout=5
         ).json()
-    assert [row["id"] for row in answer] == ["bitcoin"]
+    assert [row["id"] for row in response] == ["bitcoin"]
 
 
 @needs_recorded
@@ -97,22 +97,22 @@ def test_every_recorded_number_is_served_to_the_last_bit(granularity: str) -> No
     assert "bitcoin" in charts
     with replay(charts) as market:
         for coin_id, path in charts.items():
-            answer = requests.get(
+            response = requests.get(
                 f"{market.base_url}/coins/{coin_id}/market_chart",
                 {"vs_currency": "usd", "days": "max"},
                 timeout=30,
             )
-            assert exactly(answer.content) == exactly(path.read_bytes())
+            assert exactly(response.content) == exactly(path.read_bytes())
 
 
 @needs_recorded
 def test_every_recorded_market_is_served_to_the_last_bit() -> None:
     with replay({}, MARKETS) as market:
-        answer = requests.get(
+        response = requests.get(
             f"{market.base_url}/coins/markets", {"vs_currency": "usd", "per_page": "250"}, timeout=5
         )
     recorded = exactly(MARKETS.read_bytes())
-    assert sorted(exactly(answer.content), key=lambda row: row["id"]) == sorted(
+    assert sorted(exactly(response.content), key=lambda row: row["id"]) == sorted(
         recorded, key=lambda row: row["id"]
     )
 
@@ -120,12 +120,12 @@ def test_every_recorded_market_is_served_to_the_last_bit() -> None:
 @needs_recorded
 def test_markets_are_filtered_by_id() -> None:
     with replay({}, MARKETS) as market:
-        answer = requests.get(
+        response = requests.get(
             f"{market.base_url}/coins/markets",
             {"vs_currency": "usd", "ids": "ethereum,no-such-coin,bitcoin"},
             timeout=5,
         ).json()
-    assert [row["id"] for row in answer] == ["bitcoin", "ethereum"]
+    assert [row["id"] for row in response] == ["bitcoin", "ethereum"]
 
 
 @needs_recorded

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from crypto_platform.checks.definitions import REVISIONS, check_result
-from crypto_platform.checks.warehouse import judge_revisions
+from crypto_platform.checks.warehouse import evaluate_revisions
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.warehouse.resource import Revisions
@@ -18,13 +18,13 @@ DAY = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 def test_a_load_that_changes_nothing_has_no_finding() -> None:
-    assert judge_revisions(HISTORICAL, Revisions(by_window={}, examples=[])) == []
+    assert evaluate_revisions(HISTORICAL, Revisions(by_window={}, examples=[])) == []
 
 
 def test_revised_windows_are_named_in_the_order_of_time() -> None:
     later = DAY + timedelta(hours=18)
 
-    findings = judge_revisions(INTRA_DAY, Revisions(by_window={later: 2, DAY: 1}, examples=[]))
+    findings = evaluate_revisions(INTRA_DAY, Revisions(by_window={later: 2, DAY: 1}, examples=[]))
 
     assert [str(finding) for finding in findings] == [
         "2026-11-22-00:00: 1 observation(s) revised",

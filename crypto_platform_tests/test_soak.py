@@ -56,11 +56,11 @@ ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
 def ask(url: str, query: str, **variables: Any) -> dict[str, Any]:
-    answer = requests.post(
+    response = requests.post(
         f"{url}/graphql", json={"query": query, "variables": variables}, timeout=120
     ).json()
-    assert "errors" not in answer, answer["errors"]
-    data: dict[str, Any] = answer["data"]
+    assert "errors" not in response, response["errors"]
+    data: dict[str, Any] = response["data"]
     return data
 
 

@@ -105,9 +105,9 @@ def assert_complete_and_true(platform: Platform, *truths: Truth) -> None:
 def assert_nothing_false(platform: Platform, *truths: Truth) -> None:
     """Whatever is missing: each price that stands is a true one, once, where it belongs."""
     for truth in truths:
-        standing = [row[:3] for row in held(platform, truth.stream)]
-        assert set(_bits(standing)) <= set(_bits([row[:3] for row in truth.rows]))
-        assert len(standing) == len(set(standing))
+        existing = [row[:3] for row in held(platform, truth.stream)]
+        assert set(_bits(existing)) <= set(_bits([row[:3] for row in truth.rows]))
+        assert len(existing) == len(set(existing))
 
 
 def _bits(rows: Sequence[tuple[Any, ...]]) -> list[str]:

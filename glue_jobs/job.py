@@ -132,7 +132,7 @@ def run(
     try:
         for setting, value in SETTINGS.items():
             session.conf.set(setting, value)
-        orders = _work_order(session, arguments)
+        orders = _job_spec(session, arguments)
         for first in range(0, len(orders), WINDOWS_A_WRITE):
             _write(session, name, outputs, arguments, orders[first : first + WINDOWS_A_WRITE])
     finally:
@@ -156,18 +156,18 @@ def _parse(outputs: Sequence[Output], argv: Sequence[str]) -> argparse.Namespace
     return parser.parse_known_args(argv)[0]
 
 
-def _work_order(spark: SparkSession, arguments: argparse.Namespace) -> list[Row]:
+def _job_spec(spark: SparkSession, arguments: argparse.Namespace) -> list[Row]:
     """The windows to transform, in order of time."""
     orders = sorted(_windows(spark, arguments).collect(), key=lambda order: order.window_start)
     if not orders:
-        raise TransformationError(f"The work order {arguments.work_order} names no window.")
+        raise TransformationError(f"The work order {arguments.job_spec} names no window.")
     starts = [order.window_start for order in orders]
     if len(set(starts)) < len(starts):
-        raise TransformationError(f"The work order {arguments.work_order} names a window twice.")
+        raise TransformationError(f"The work order {arguments.job_spec} names a window twice.")
     incomplete = [o.window_start for o in orders if None in [o[c] for c in arguments.partition_by]]
     if incomplete:
         raise TransformationError(
-            f"The work order {arguments.work_order} lacks one of {arguments.partition_by} for the "
+            f"The work order {arguments.job_spec} lacks one of {arguments.partition_by} for the "
             f"window {incomplete[0]}.",
         )
     return orders
@@ -177,7 +177,7 @@ def _windows(spark: SparkSession, arguments: argparse.Namespace) -> DataFrame:
     partitions = "".join(f", {column} string" for column in arguments.partition_by)
     # Times stay strings here: collect() would turn timestamps into the machine's local time.
     schema = f"window_start string, prices array<string>, snapshots array<string>{partitions}"
-    return _read(spark, arguments, schema, [arguments.work_order])
+    return _read(spark, arguments, schema, [arguments.job_spec])
 
 
 def _write(

@@ -30,10 +30,10 @@ def _read(secret: str) -> str:
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
     try:
-        answer: dict[str, Any] = boto3.client("secretsmanager").get_secret_value(SecretId=secret)
+        response: dict[str, Any] = boto3.client("secretsmanager").get_secret_value(SecretId=secret)
     except (BotoCoreError, ClientError) as error:
         raise InvalidSettings(
             f"The API key cannot be read from the secret {secret}: {error} Put the key there with "
             f"`aws secretsmanager put-secret-value --secret-id {secret} --secret-string KEY`."
         ) from error
-    return str(answer["SecretString"]).strip()
+    return str(response["SecretString"]).strip()

@@ -21,9 +21,9 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from lambda_function.error_mapping import classify
-from lambda_function.errors import NoAnswer, RateLimited, RequestProblem, Unreachable
+from lambda_function.errors import NoResponse, RateLimited, RequestProblem, Unreachable
 from lambda_function.plans import MARKETS_A_PAGE, ApiSettings
-from lambda_function.rate_limiter import Clock, Pace, rest
+from lambda_function.rate_limiter import Clock, RateLimiter, sleep
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Chart(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Answer(Generic[T]):
+class ApiResponse(Generic[T]):
     """What the API answered.
 
     Attributes:
@@ -81,14 +81,16 @@ class CoinGecko:
         source: Where the answers came from: ``simulated`` once one said so.
     """
 
-    def __init__(self, settings: ApiSettings, pace: Pace, clock: Clock, deadline: float) -> None:
+    def __init__(
+        self, settings: ApiSettings, rate_limiter: RateLimiter, clock: Clock, deadline: float
+    ) -> None:
         self.settings = settings
         self.clock = clock
         self.deadline = deadline
         self.calls = 0
         self.credits = 0
         self.source = "coingecko"
-        self._pace = pace
+        self._pace = rate_limiter
         self._answered = False
         self._halt = threading.Event()
         self._lock = threading.Lock()
@@ -115,13 +117,13 @@ class CoinGecko:
         """Makes every thread that waits for its turn stop waiting, and gives none another."""
         self._halt.set()
 
-    def ping(self) -> Answer[dict[str, Any]]:
+    def ping(self) -> ApiResponse[dict[str, Any]]:
         """Asks whether the API is there and takes the key."""
         return self._get("/ping", lambda _: {}, _object)
 
     def market_chart(
         self, coin_id: str, vs_currency: str, start: datetime, end: datetime | None
-    ) -> Answer[Chart]:
+    ) -> ApiResponse[Chart]:
         """A coin's prices, market caps and volumes over a span.
 
         Args:
@@ -147,7 +149,7 @@ class CoinGecko:
 
     def markets(
         self, vs_currency: str, *, ids: Sequence[str] = (), page: int = 1
-    ) -> Answer[list[dict[str, Any]]]:
+    ) -> ApiResponse[list[dict[str, Any]]]:
         """A page of coins as the market sees them now, the largest first.
 
         Args:
@@ -166,7 +168,7 @@ class CoinGecko:
             query["ids"] = ",".join(ids)
         return self._get("/coins/markets", lambda _: query, _markets)
 
-    def fear_and_greed(self) -> Answer[dict[str, Any]]:
+    def fear_and_greed(self) -> ApiResponse[dict[str, Any]]:
         """All days of the Fear & Greed index, where the settings are of an API that has it."""
         return self._get("/fng/", lambda _: {"limit": "0"}, _fear_and_greed)
 
@@ -176,7 +178,7 @@ class CoinGecko:
         query: Callable[[datetime], Mapping[str, str]],
         parse: Callable[[Any], T],
         advice_on_404: str | None = None,
-    ) -> Answer[T]:
+    ) -> ApiResponse[T]:
         attempt = 1
         while True:
             self._pace.wait(self.deadline, self._halt)
@@ -190,11 +192,11 @@ class CoinGecko:
                 if not problem.transient or attempt == ATTEMPTS:
                     self._give_up(problem)
                 logger.warning("%s: %s Asking again in %.1f s.", path, problem, wait)
-                rest(wait, self.deadline, self._halt, self.clock)
+                sleep(wait, self.deadline, self._halt, self.clock)
             attempt += 1
 
     def _give_up(self, problem: RequestProblem) -> NoReturn:
-        if isinstance(problem, NoAnswer) and not self._answered:
+        if isinstance(problem, NoResponse) and not self._answered:
             raise Unreachable(
                 f"{self.settings.base_url} cannot be reached: {problem} "
                 f"Check the network and {self.settings.url_variable}."
@@ -207,7 +209,7 @@ class CoinGecko:
         query: Mapping[str, str],
         parse: Callable[[Any], T],
         advice_on_404: str | None,
-    ) -> Answer[T]:
+    ) -> ApiResponse[T]:
         response = self._send(path, query)
         now = self.clock.now()
         flaw: Exception | None = None
@@ -217,7 +219,7 @@ class CoinGecko:
             except (ValueError, RecursionError) as error:
                 flaw = error
             else:
-                return Answer(data, query, now, _source(response))
+                return ApiResponse(data, query, now, _source(response))
         raise classify(response, flaw, now, self.settings, advice_on_404) from flaw
 
     def _send(self, path: str, query: Mapping[str, str]) -> requests.Response:
@@ -232,7 +234,7 @@ class CoinGecko:
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            raise NoAnswer(
+            raise NoResponse(
                 self.settings.redact(f"The API gave no answer ({_root_cause(error)})."),
                 transient=True,
             ) from error

@@ -80,7 +80,7 @@ class RequestProblem(Exception):
         self.body = body
 
 
-class NoAnswer(RequestProblem):
+class NoResponse(RequestProblem):
     """The connection failed, broke or timed out."""
 
 

@@ -7,10 +7,10 @@ from typing import Any, Self, TypeVar
 
 from lambda_function.errors import InvalidRequest
 from lambda_function.request_planner import PLANNERS
-from lambda_function.windows import Window
+from lambda_function.windows import RequestedWindow
 
 # An answer names an object a window, and has to fit into what Lambda takes back.
-MOST_WINDOWS = 10_000
+MAX_WINDOWS = 10_000
 
 Event = Mapping[str, Any]
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class PricesRequest:
     granularity: str
     vs_currency: str
     coins: tuple[str, ...]
-    windows: tuple[Window, ...]
+    windows: tuple[RequestedWindow, ...]
     rejected_uri: str | None
     part: int
     credits_left: int | None
@@ -60,9 +60,9 @@ class PricesRequest:
         windows = _required(event, "windows", list)
         if not coins or not windows:
             raise InvalidRequest("The event names no coins or no windows: there is nothing to do.")
-        if len(windows) > MOST_WINDOWS:
+        if len(windows) > MAX_WINDOWS:
             raise InvalidRequest(
-                f"The event has {len(windows)} windows, and one may have {MOST_WINDOWS}: make "
+                f"The event has {len(windows)} windows, and one may have {MAX_WINDOWS}: make "
                 "several events of it."
             )
         return cls(
@@ -96,7 +96,7 @@ class MarketsRequest:
     top: int
     ids: tuple[str, ...]
     credits_left: int | None
-    snapshot: Window | None
+    snapshot: RequestedWindow | None
 
     @classmethod
     def parse(cls, event: Event, now: datetime) -> Self:
@@ -142,7 +142,7 @@ class FearAndGreedRequest:
         return cls(run_id=_required(event, "run_id", str), uri=_required(event, "uri", str))
 
 
-def _snapshot_window(snapshot: Event, now: datetime) -> Window:
+def _snapshot_window(snapshot: Event, now: datetime) -> RequestedWindow:
     return _window(0, {**_required(snapshot, "window", dict), "uri": snapshot.get("uri")}, now)
 
 
@@ -167,10 +167,12 @@ def _coins(values: list[Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def _window(index: int, raw: Any, now: datetime) -> Window:
+def _window(index: int, raw: Any, now: datetime) -> RequestedWindow:
     if not isinstance(raw, dict):
         raise InvalidRequest(f"The event's window {index} is {raw!r}: it must be an object.")
-    window = Window(index, _time(raw, "start"), _time(raw, "end"), _required(raw, "uri", str))
+    window = RequestedWindow(
+        index, _time(raw, "start"), _time(raw, "end"), _required(raw, "uri", str)
+    )
     if window.end <= window.start:
         raise InvalidRequest(f"The window {window} ends before it begins.")
     if window.end > now:

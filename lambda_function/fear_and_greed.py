@@ -35,15 +35,15 @@ def ingest_fear_and_greed(event: Event, api: CoinGecko) -> dict[str, Any]:
         RequestProblem: It answered with an error.
     """
     request = FearAndGreedRequest.parse(event)
-    answer = api.fear_and_greed()
+    response = api.fear_and_greed()
     source = SOURCE if api.source == "coingecko" else api.source
-    fetched_at = iso(answer.received_at, "milliseconds")
+    fetched_at = iso(response.received_at, "milliseconds")
     line = {
         "run_id": request.run_id,
         "source": source,
-        "requested": dict(answer.asked),
+        "requested": dict(response.asked),
         "fetched_at": fetched_at,
-        "answer": answer.data,
+        "answer": response.data,
     }
     written = write_lines(0, request.uri, [json.dumps(line, separators=(",", ":")).encode()])
     return {

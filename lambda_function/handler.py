@@ -19,7 +19,7 @@ from lambda_function.fear_and_greed import fear_and_greed_settings, ingest_fear_
 from lambda_function.markets import ingest_markets
 from lambda_function.plans import ApiSettings
 from lambda_function.prices import ingest_prices
-from lambda_function.rate_limiter import SYSTEM_CLOCK, Clock, Pace
+from lambda_function.rate_limiter import SYSTEM_CLOCK, Clock, RateLimiter
 
 
 def lambda_handler(event: Event, context: Any = None) -> dict[str, Any]:
@@ -48,9 +48,9 @@ def handle(
             f"{', '.join(ACTIONS)}."
         )
     settings = action.settings(environment)
-    pace = _pace(settings.base_url, settings.plan.calls_a_minute, clock)
+    rate_limiter = _pace(settings.base_url, settings.plan.calls_a_minute, clock)
     seconds = math.inf if context is None else context.get_remaining_time_in_millis() / 1000
-    with CoinGecko(settings, pace, clock, clock.monotonic() + seconds) as api:
+    with CoinGecko(settings, rate_limiter, clock, clock.monotonic() + seconds) as api:
         try:
             return action.act(event, api)
         except RequestProblem as problem:
@@ -94,6 +94,6 @@ ACTIONS: Mapping[str, Action] = {
 
 
 @lru_cache(maxsize=16)
-def _pace(_base_url: str, calls_a_minute: int, clock: Clock) -> Pace:
+def _pace(_base_url: str, calls_a_minute: int, clock: Clock) -> RateLimiter:
     """The limiter of an API, kept between invocations: a minute does not end with one of them."""
-    return Pace(calls_a_minute, clock)
+    return RateLimiter(calls_a_minute, clock)

@@ -55,16 +55,16 @@ def _markets(request: MarketsRequest, api: CoinGecko) -> dict[str, Market]:
     wanted = [name for name in request.ids if name not in markets]
     for first in range(0, len(wanted), MARKETS_A_PAGE):
         page = wanted[first : first + MARKETS_A_PAGE]
-        answer = api.markets(request.vs_currency, ids=page)
-        markets |= {market["id"]: market for market in answer.data if market["id"] in page}
+        response = api.markets(request.vs_currency, ids=page)
+        markets |= {market["id"]: market for market in response.data if market["id"] in page}
     return markets
 
 
 def _ranked(request: MarketsRequest, api: CoinGecko) -> Iterator[Market]:
     for page in range(1, _pages(request.top) + 1):
-        answer = api.markets(request.vs_currency, page=page)
-        yield from answer.data
-        if len(answer.data) < MARKETS_A_PAGE:
+        response = api.markets(request.vs_currency, page=page)
+        yield from response.data
+        if len(response.data) < MARKETS_A_PAGE:
             return
 
 

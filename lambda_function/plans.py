@@ -38,7 +38,7 @@ class Plan:
     monthly_credits: int | None
     history_days: int | None
 
-    def edge(self, now: datetime) -> datetime | None:
+    def earliest_allowed(self, now: datetime) -> datetime | None:
         """The earliest time that may be asked for; it moves on with the clock."""
         return None if self.history_days is None else now - timedelta(days=self.history_days)
 

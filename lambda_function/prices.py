@@ -22,8 +22,8 @@ from lambda_function.errors import (
 from lambda_function.events import Event, PricesRequest
 from lambda_function.lake import Spool, put
 from lambda_function.request_planner import Span, SpanPlan, plan_spans
-from lambda_function.slicing import Record, cut
-from lambda_function.windows import Window, iso
+from lambda_function.slicing import Record, slice_windows
+from lambda_function.windows import RequestedWindow, iso
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +34,9 @@ FAILURES_IN_A_ROW = 8
 _RESERVE, _RESERVE_A_WINDOW = 45.0, 0.02
 # Lambda takes 6 MB back. The objects of the most windows take half of it, and this is what is
 # left for reasons, less the coins that are under way when it is reached.
-MOST_ABSENCES = 2_000_000
+MAX_ABSENCES = 2_000_000
 # By how much the API's clock and idea of the plan's edge may differ from ours.
-_EDGE_MARGIN = timedelta(minutes=15)
+_EARLIEST_MARGIN = timedelta(minutes=15)
 _KEPT_BODY = 64 * 1024
 _MISSING = "The API answered, and has no price in the window."
 _MISSING_PRICE = "The API has a market cap or a volume in the window, and no price."
@@ -111,7 +111,7 @@ class _Coin:
         """Whether nothing could be had of it."""
         return self.problem is not None and not self.answered
 
-    def lacks(self, status: str, reason: str, windows: Sequence[Window]) -> None:
+    def lacks(self, status: str, reason: str, windows: Sequence[RequestedWindow]) -> None:
         """Notes that windows have no price of it, and why."""
         self.absent[status, reason].extend(window.index for window in windows)
 
@@ -137,7 +137,7 @@ class _Ingestion:
 
     def coin(self, position: int) -> _Coin | None:
         """Fetches a coin and spools its records; ``None`` where time or room does not allow it."""
-        if self._absences >= MOST_ABSENCES:
+        if self._absences >= MAX_ABSENCES:
             return None
         windows = self._request.windows
         coin = _Coin(self._request.coins[position], [0] * len(windows))
@@ -168,17 +168,19 @@ class _Ingestion:
             return
         request = self._request
         try:
-            answer = self._api.market_chart(coin.coin_id, request.vs_currency, span.start, span.end)
+            response = self._api.market_chart(
+                coin.coin_id, request.vs_currency, span.start, span.end
+            )
         except OutOfPlan as problem:
-            narrower = _plan(span.windows, request, self._api, _EDGE_MARGIN)
+            narrower = _plan(span.windows, request, self._api, _EARLIEST_MARGIN)
             if narrowed or narrower.spans == (span,):
                 coin.lacks("out_of_plan", str(problem), span.windows)
                 return
             # The plan's edge moves: it may have overtaken the oldest window since it was planned,
             # which must not cost the other windows of the request.
             coin.lacks("out_of_plan", str(problem), narrower.out_of_plan)
-            for rest in narrower.spans:
-                yield from self._records(coin, rest, position, narrowed=True)
+            for sleep in narrower.spans:
+                yield from self._records(coin, sleep, position, narrowed=True)
             return
         except RequestProblem as problem:
             # Without the body and the frames of the original, which would add up over the coins.
@@ -188,7 +190,9 @@ class _Ingestion:
                 coin.rejected.append(self._keep(coin, span, position, problem.body))
             return
         coin.answered = True
-        for record in cut(answer, span, coin.coin_id, request.vs_currency, request.run_id):
+        for record in slice_windows(
+            response, span, coin.coin_id, request.vs_currency, request.run_id
+        ):
             if not record.points:
                 reason = _MISSING_PRICE if record.line else _MISSING
                 coin.lacks("missing_at_source", reason, [record.window])
@@ -231,14 +235,16 @@ class _Ingestion:
 
 
 def _plan(
-    windows: Sequence[Window],
+    windows: Sequence[RequestedWindow],
     request: PricesRequest,
     api: CoinGecko,
     margin: timedelta = timedelta(0),
 ) -> SpanPlan:
     now = api.clock.now()
-    edge = api.settings.plan.edge(now)
-    return plan_spans(windows, request.granularity, now, edge and edge + margin)
+    earliest_allowed = api.settings.plan.earliest_allowed(now)
+    return plan_spans(
+        windows, request.granularity, now, earliest_allowed and earliest_allowed + margin
+    )
 
 
 def _check_budget(request: PricesRequest, plan: SpanPlan) -> None:

@@ -31,7 +31,7 @@ class Clock:
 SYSTEM_CLOCK = Clock()
 
 
-class Pace:
+class RateLimiter:
     """Lets at most so many calls a minute through, over all threads that share it."""
 
     # A second more than a minute: the API counts calls as they arrive, which is less even than
@@ -64,7 +64,7 @@ class Pace:
                 if ready <= now <= deadline and not halt.is_set():
                     self._calls.append(now)
                     return
-            rest(ready - now, deadline, halt, self._clock)
+            sleep(ready - now, deadline, halt, self._clock)
 
     def pause(self, seconds: float) -> None:
         """Holds every thread's next call back."""
@@ -72,7 +72,7 @@ class Pace:
             self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
 
 
-def rest(seconds: float, deadline: float, halt: threading.Event, clock: Clock) -> None:
+def sleep(seconds: float, deadline: float, halt: threading.Event, clock: Clock) -> None:
     """Sleeps, if that ends before the deadline and the invocation goes on.
 
     Raises:

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Literal
 
 from lambda_function.errors import InvalidRequest
-from lambda_function.windows import Window
+from lambda_function.windows import RequestedWindow
 
 Granularity = Literal["daily", "hourly", "5-minute"]
 
@@ -38,7 +38,7 @@ class Span:
     start: datetime
     end: datetime | None
     granularity: Granularity
-    windows: tuple[Window, ...]
+    windows: tuple[RequestedWindow, ...]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class SpanPlan:
     """
 
     spans: tuple[Span, ...]
-    out_of_plan: tuple[Window, ...]
+    out_of_plan: tuple[RequestedWindow, ...]
 
 
 def windows_a_call(wanted: str, first: datetime, length: timedelta, now: datetime) -> int | None:
@@ -73,7 +73,10 @@ def windows_a_call(wanted: str, first: datetime, length: timedelta, now: datetim
 
 
 def plan_spans(
-    windows: Sequence[Window], wanted: str, now: datetime, edge: datetime | None
+    windows: Sequence[RequestedWindow],
+    wanted: str,
+    now: datetime,
+    earliest_allowed: datetime | None,
 ) -> SpanPlan:
     """Plans the requests for closed windows.
 
@@ -81,29 +84,37 @@ def plan_spans(
         windows: The windows, in any order, with gaps or without.
         wanted: ``daily``, or the ``finest`` the API has.
         now: The time.
-        edge: The earliest time the API's plan lets us ask for; ``None`` where it has no limit.
+        earliest_allowed: The earliest time the API's plan lets us ask for; ``None`` for no limit.
     """
     ordered = sorted(windows, key=attrgetter("start"))
-    outside = 0 if edge is None else bisect_left(ordered, edge, key=attrgetter("start"))
+    outside = (
+        0
+        if earliest_allowed is None
+        else bisect_left(ordered, earliest_allowed, key=attrgetter("start"))
+    )
     inside = ordered[outside:]
-    spans = PLANNERS[wanted](inside, now, edge) if inside else ()
+    spans = PLANNERS[wanted](inside, now, earliest_allowed) if inside else ()
     return SpanPlan(spans, tuple(ordered[:outside]))
 
 
-def _daily(windows: Sequence[Window], now: datetime, edge: datetime | None) -> tuple[Span, ...]:
+def _daily(
+    windows: Sequence[RequestedWindow], now: datetime, earliest_allowed: datetime | None
+) -> tuple[Span, ...]:
     first = windows[0].start
     end = max(window.end for window in windows)
     start = min(first, end - DAILY_SPAN)
-    if edge is not None and start < edge:
+    if earliest_allowed is not None and start < earliest_allowed:
         # Right before left: a start away from the edge is not overtaken by it before the call.
         end = max(end, min(now, first + DAILY_SPAN))
-        start = max(edge, min(first, end - DAILY_SPAN))
+        start = max(earliest_allowed, min(first, end - DAILY_SPAN))
     return (Span(start, end, "daily", tuple(windows)),)
 
 
-def _finest(windows: Sequence[Window], now: datetime, _: datetime | None) -> tuple[Span, ...]:
+def _finest(
+    windows: Sequence[RequestedWindow], now: datetime, _: datetime | None
+) -> tuple[Span, ...]:
     recent = [window for window in windows if window.start >= now - FIVE_MINUTE_SPAN]
-    chunks: list[list[Window]] = []
+    chunks: list[list[RequestedWindow]] = []
     for window in windows[: len(windows) - len(recent)]:
         if window.end - window.start > HOURLY_SPAN:
             raise InvalidRequest(
@@ -123,5 +134,5 @@ def _finest(windows: Sequence[Window], now: datetime, _: datetime | None) -> tup
 
 
 PLANNERS: Mapping[
-    str, Callable[[Sequence[Window], datetime, datetime | None], tuple[Span, ...]]
+    str, Callable[[Sequence[RequestedWindow], datetime, datetime | None], tuple[Span, ...]]
 ] = {"daily": _daily, "finest": _finest}

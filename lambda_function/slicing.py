@@ -8,9 +8,9 @@ from operator import itemgetter
 from statistics import median
 from typing import NamedTuple
 
-from lambda_function.coingecko import Answer, Chart, Point
+from lambda_function.coingecko import ApiResponse, Chart, Point
 from lambda_function.request_planner import Granularity, Span
-from lambda_function.windows import Window, iso
+from lambda_function.windows import RequestedWindow, iso
 
 _HOUR = 3_600_000
 # With fewer prices their spacing says little: the last may be off the grid.
@@ -26,13 +26,13 @@ class Record(NamedTuple):
         line: The raw record as a line of JSON, without its line break; empty where it has nothing.
     """
 
-    window: Window
+    window: RequestedWindow
     points: int
     line: bytes
 
 
-def cut(
-    answer: Answer[Chart], span: Span, coin_id: str, vs_currency: str, run_id: str
+def slice_windows(
+    response: ApiResponse[Chart], span: Span, coin_id: str, vs_currency: str, run_id: str
 ) -> list[Record]:
     """Cuts an answer into one record for each window of its span.
 
@@ -40,16 +40,16 @@ def cut(
     exactly; points come in the order of their stamps, those of the same stamp in the API's order.
     """
     bounds = [window.milliseconds for window in span.windows]
-    prices, market_caps, total_volumes = (_Pieces.of(series, bounds) for series in answer.data)
+    prices, market_caps, total_volumes = (_Pieces.of(series, bounds) for series in response.data)
     head = _json({"coin_id": coin_id, "vs_currency": vs_currency})[:-1]
     request = _json(
         {
-            "granularity": measure(answer.data.prices) or span.granularity,
-            "requested_from": int(answer.asked["from"]),
-            "requested_to": int(answer.asked["to"]),
-            "fetched_at": iso(answer.received_at, "milliseconds"),
+            "granularity": measure_granularity(response.data.prices) or span.granularity,
+            "requested_from": int(response.asked["from"]),
+            "requested_to": int(response.asked["to"]),
+            "fetched_at": iso(response.received_at, "milliseconds"),
             "run_id": run_id,
-            "source": answer.source,
+            "source": response.source,
         }
     )[1:-1]
     return [
@@ -74,7 +74,7 @@ def cut(
     ]
 
 
-def measure(prices: Sequence[Point]) -> Granularity | None:
+def measure_granularity(prices: Sequence[Point]) -> Granularity | None:
     """The granularity of a series by the median spacing of its prices; ``None`` if they are few."""
     if len(prices) < _ENOUGH_PRICES:
         return None

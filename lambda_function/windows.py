@@ -8,7 +8,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Window:
+class RequestedWindow:
     """A half-open UTC interval ``[start, end)`` of which the prices are wanted.
 
     Attributes:

@@ -100,7 +100,7 @@ class Alerts(dg.ConfigurableResource[None], ABC):
         return Layer(self.state_root, "alerts", "alerts")
 
 
-class LocalOutbox(Alerts):
+class FileChannel(Alerts):
     """A file of JSON lines, one a message, for where nobody has a topic.
 
     Attributes:

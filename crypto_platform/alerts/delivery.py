@@ -21,8 +21,8 @@ from pydantic import BaseModel
 
 from crypto_platform.alerts.channels import Alerts
 from crypto_platform.alerts.event_reader import EventReader
-from crypto_platform.alerts.incidents import follow
-from crypto_platform.alerts.messages import FORGET_AFTER, Alert, AlertState, Voice
+from crypto_platform.alerts.incidents import update_incidents
+from crypto_platform.alerts.messages import FORGET_AFTER, Alert, AlertState, MessageFormatter
 
 SEND_FOR_SECONDS = 20.0
 """How long a tick begins to send messages; Dagster gives it a minute in all."""
@@ -36,14 +36,14 @@ class _Place(BaseModel, frozen=True):
 
 
 def watch_instance(
-    reader: EventReader, alerts: Alerts, voice: Voice, cursor: str | None = None
+    reader: EventReader, alerts: Alerts, formatter: MessageFormatter, cursor: str | None = None
 ) -> tuple[list[Alert], AlertState]:
     """Take in what happened, remember it, and deliver what it is worth.
 
     Args:
         reader: Reads the instance.
         alerts: Where messages go, and where it is remembered.
-        voice: How they are put into words.
+        formatter: How they are put into words.
         cursor: The place to begin at where nothing is remembered; the log's end if ``None``.
 
     Returns:
@@ -63,7 +63,7 @@ def watch_instance(
     ]
     unsent = list(before.unsent)
     for event in events:
-        incidents, told = follow(incidents, event, voice)
+        incidents, told = update_incidents(incidents, event, formatter)
         unsent += told
     state = after.model_copy(
         update={"incidents": tuple(incidents), "unsent": tuple(unsent), "updated_at": reader.now}

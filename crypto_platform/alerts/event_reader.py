@@ -41,14 +41,14 @@ from crypto_platform.alerts.problems import (
     Event,
     FreshnessChanged,
     RunEnded,
-    ScheduleJudged,
+    ScheduleEvaluated,
 )
 from crypto_platform.alerts.root_causes import error_chain, root_cause
 from crypto_platform.alerts.schedule_times import ScheduleTimes, in_utc
 from crypto_platform.checks.definitions import (
-    BY_THE_CLOCK,
     FAULTS,
     PARTITIONS_AT_FAULT,
+    TIME_BASED,
     WHAT_TO_DO,
 )
 from crypto_platform.core.run_tags import HEAL_TAG
@@ -110,7 +110,7 @@ class EventReader:
         runs, run_events, retrying = self._runs(state)
         backfills, backfills_until = self._backfills(state.backfills_until)
         others, other_events = self._outside_of_runs(state.other_events)
-        judged, schedules = self._schedules(state)
+        evaluated, schedules = self._schedules(state)
         positions = {
             "run_events": run_events,
             "other_events": other_events,
@@ -118,7 +118,7 @@ class EventReader:
             "schedules": schedules,
             "retrying": retrying,
         }
-        return [*runs, *backfills, *others, *judged], state.model_copy(update=positions)
+        return [*runs, *backfills, *others, *evaluated], state.model_copy(update=positions)
 
     def _runs(self, state: AlertState) -> tuple[list[Event], int, tuple[str, ...]]:
         cursor = EventLogCursor.from_storage_id(state.run_events).to_string()
@@ -240,7 +240,7 @@ class EventReader:
         tags = run.tags if run else {}
         if found.partition:
             partitions = frozenset({found.partition})
-        elif BY_THE_CLOCK in found.metadata:
+        elif TIME_BASED in found.metadata:
             partitions = frozenset({UNPARTITIONED})
         else:
             partitions = self._partitions(found.asset_key, tags)
@@ -333,12 +333,12 @@ class EventReader:
             stored = running.get(schedule.name)
             if stored:
                 times = ScheduleTimes(schedule, stored, self.instance)
-                event, mark = times.judge(state.schedules.get(schedule.name), self.now)
+                event, mark = times.evaluate(state.schedules.get(schedule.name), self.now)
                 marks[schedule.name] = mark
                 if event or schedule.name in late:
                     events.append(event or times.newest(self.now))
         events += [
-            ScheduleJudged(at=self.now, schedule=name, ticking=True)
+            ScheduleEvaluated(at=self.now, schedule=name, ticking=True)
             for name in sorted(late - running.keys())
         ]
         return events, marks

@@ -10,72 +10,72 @@ which is known: the partitions and coins that no open incident has are one of th
 
 from collections.abc import Iterable, Sequence
 
-from crypto_platform.alerts.messages import Alert, Incident, Voice
+from crypto_platform.alerts.messages import Alert, Incident, MessageFormatter
 from crypto_platform.alerts.problems import (
     AT_FAULT,
     Affected,
     Event,
     Kind,
-    Mended,
-    Trouble,
+    Problem,
+    Resolution,
     describe_partitions,
+    interpret,
     lies_in,
     listed,
-    readings,
 )
 
 
-def follow(
-    incidents: Sequence[Incident], event: Event, voice: Voice
+def update_incidents(
+    incidents: Sequence[Incident], event: Event, formatter: MessageFormatter
 ) -> tuple[list[Incident], list[Alert]]:
     """Take an event into account.
 
     Args:
         incidents: The open ones, the oldest first.
         event: What happened.
-        voice: How to say it.
+        formatter: How to say it.
 
     Returns:
         The incidents that are open afterwards, and the messages that the event is worth.
     """
     still_open, alerts = list(incidents), []
-    for reading in readings(event):
-        if isinstance(reading, Mended):
-            still_open, told = _mend(still_open, reading, voice)
+    for interpreted in interpret(event):
+        if isinstance(interpreted, Resolution):
+            still_open, told = _resolve(still_open, interpreted, formatter)
             alerts += told
         else:
-            still_open, told = _tell(still_open, reading, voice)
+            still_open, told = _report(still_open, interpreted, formatter)
             alerts += told
     return still_open, alerts
 
 
-def _mend(
-    incidents: Sequence[Incident], mended: Mended, voice: Voice
+def _resolve(
+    incidents: Sequence[Incident], resolution: Resolution, formatter: MessageFormatter
 ) -> tuple[list[Incident], list[Alert]]:
     still_open, alerts = [], []
-    held = _held(incidents, mended.kind, mended.affected)
+    held = _held(incidents, resolution.kind, resolution.affected)
     for incident in incidents:
         left = (
-            _less(incident.affected, mended, held)
-            if incident.kind == mended.kind
+            _less(incident.affected, resolution, held)
+            if incident.kind == resolution.kind
             else incident.affected
         )
         if left:
             still_open.append(incident.model_copy(update={"affected": left}))
         else:
-            alerts.append(voice.recovered(incident, mended))
+            alerts.append(formatter.recovered(incident, resolution))
     return still_open, alerts
 
 
-def _less(affected: Affected, mended: Mended, held: Affected) -> Affected:
+def _less(affected: Affected, resolution: Resolution, held: Affected) -> Affected:
     """What of an incident is still broken, given what all incidents of its kind hold."""
     left = {}
     for thing, keys in affected.items():
-        looked_at = mended.affected.get(thing)
+        looked_at = resolution.affected.get(thing)
         if looked_at is None:
             left[thing] = keys
             continue
-        broken = mended.but.get(thing, frozenset())
+        broken = resolution.but.get(thing, frozenset())
         kept = {key for key in keys if not lies_in(key, looked_at) or lies_in(key, broken)}
         # Of what was broken as a whole, the coins that are named now; older versions kept no coins.
         narrowed = {key for key in broken - held.get(thing, frozenset()) if lies_in(key, keys)}
@@ -94,45 +94,45 @@ def _held(incidents: Iterable[Incident], kind: Kind, things: Iterable[str]) -> A
     }
 
 
-def _tell(
-    incidents: Sequence[Incident], trouble: Trouble, voice: Voice
+def _report(
+    incidents: Sequence[Incident], problem: Problem, formatter: MessageFormatter
 ) -> tuple[list[Incident], list[Alert]]:
     """Have a trouble join open incidents, or open one where it is news."""
-    new = _news(incidents, trouble)
+    new = _news(incidents, problem)
     joined = _joined(incidents, new)
     still_open = []
     for place, incident in enumerate(incidents):
         if place == joined:
             still_open.append(_with(incident, new))
-        elif incident.kind == trouble.kind and _is_in(incident.affected, trouble.affected):
-            still_open.append(_seen_again(incident, trouble))
+        elif incident.kind == problem.kind and _is_in(incident.affected, problem.affected):
+            still_open.append(_seen_again(incident, problem))
         else:
             still_open.append(incident)
     if joined is not None or not new.affected:
         return still_open, []
-    return [*still_open, _opened(new)], [voice.opened(new)]
+    return [*still_open, _opened(new)], [formatter.opened(new)]
 
 
-def _news(incidents: Sequence[Incident], trouble: Trouble) -> Trouble:
+def _news(incidents: Sequence[Incident], problem: Problem) -> Problem:
     """What of a trouble no open incident has told; each evaluation of a check says all again."""
-    if trouble.kind != "check_failed":
-        return trouble
-    held = _held(incidents, trouble.kind, trouble.affected)
+    if problem.kind != "check_failed":
+        return problem
+    held = _held(incidents, problem.kind, problem.affected)
     new, known = {}, frozenset[str]()
-    for thing, keys in trouble.affected.items():
+    for thing, keys in problem.affected.items():
         told = frozenset(key for key in keys if lies_in(key, held.get(thing, frozenset())))
         known |= told
         if keys - told:
             new[thing] = keys - told
     if not known:
-        return trouble
+        return problem
     rest = frozenset[str]().union(*new.values())
     facts = {
-        **trouble.facts,
+        **problem.facts,
         AT_FAULT: listed(rest),
         "Known already, from open incidents": describe_partitions(known),
     }
-    return trouble.model_copy(
+    return problem.model_copy(
         update={"affected": new, "where": describe_partitions(rest), "facts": facts}
     )
 
@@ -146,42 +146,43 @@ def _is_in(affected: Affected, wider: Affected) -> bool:
     )
 
 
-def _joined(incidents: Sequence[Incident], trouble: Trouble) -> int | None:
+def _joined(incidents: Sequence[Incident], problem: Problem) -> int | None:
     """The place of the incident that a trouble belongs to, if to any."""
     for place, incident in enumerate(incidents):
-        if incident.kind == trouble.kind and (
-            incident.lineage & trouble.lineage or _is_in(trouble.affected, incident.affected)
+        if incident.kind == problem.kind and (
+            incident.correlation_keys & problem.correlation_keys
+            or _is_in(problem.affected, incident.affected)
         ):
             return place
     return None
 
 
-def _opened(trouble: Trouble) -> Incident:
+def _opened(problem: Problem) -> Incident:
     return Incident(
-        identity=trouble.identity,
-        kind=trouble.kind,
-        title=trouble.title,
-        stream=trouble.stream,
-        opened_at=trouble.at,
-        seen_at=trouble.at,
-        affected=trouble.affected,
-        lineage=trouble.lineage,
+        identity=problem.identity,
+        kind=problem.kind,
+        title=problem.title,
+        stream=problem.stream,
+        opened_at=problem.at,
+        seen_at=problem.at,
+        affected=problem.affected,
+        correlation_keys=problem.correlation_keys,
     )
 
 
-def _with(incident: Incident, trouble: Trouble) -> Incident:
-    things = incident.affected.keys() | trouble.affected.keys()
-    return _seen_again(incident, trouble).model_copy(
+def _with(incident: Incident, problem: Problem) -> Incident:
+    things = incident.affected.keys() | problem.affected.keys()
+    return _seen_again(incident, problem).model_copy(
         update={
             "affected": {
                 thing: incident.affected.get(thing, frozenset())
-                | trouble.affected.get(thing, frozenset())
+                | problem.affected.get(thing, frozenset())
                 for thing in sorted(things)
             },
-            "lineage": incident.lineage | trouble.lineage,
+            "lineage": incident.correlation_keys | problem.correlation_keys,
         }
     )
 
 
-def _seen_again(incident: Incident, trouble: Trouble) -> Incident:
-    return incident.model_copy(update={"seen_at": trouble.at, "joined": incident.joined + 1})
+def _seen_again(incident: Incident, problem: Problem) -> Incident:
+    return incident.model_copy(update={"seen_at": problem.at, "joined": incident.joined + 1})

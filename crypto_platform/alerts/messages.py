@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, PlainSerializer
+from pydantic import AliasChoices, AwareDatetime, BaseModel, Field, PlainSerializer
 
-from crypto_platform.alerts.problems import Affected, Kind, Mended, Trouble
+from crypto_platform.alerts.problems import Affected, Kind, Problem, Resolution
 from crypto_platform.core.redaction import Secrets
 
 SUBJECT_LIMIT = 100
@@ -36,7 +36,7 @@ class Incident(BaseModel, frozen=True):
         opened_at: When it began.
         seen_at: When something last joined it.
         affected: What still has to be mended.
-        lineage: What else belongs to it, such as a backfill.
+        correlation_keys: What else belongs to it, such as a backfill.
         joined: How many troubles joined it in silence.
     """
 
@@ -47,7 +47,10 @@ class Incident(BaseModel, frozen=True):
     opened_at: AwareDatetime
     seen_at: AwareDatetime
     affected: Affected
-    lineage: Annotated[frozenset[str], PlainSerializer(sorted)]
+    correlation_keys: Annotated[frozenset[str], PlainSerializer(sorted)] = Field(
+        # Version 0.2 wrote it as lineage.
+        validation_alias=AliasChoices("correlation_keys", "lineage")
+    )
     joined: int = 0
 
 
@@ -118,7 +121,7 @@ class AlertState(BaseModel, frozen=True):
 
 
 @dataclass(frozen=True)
-class Voice:
+class MessageFormatter:
     """How alerts are put into words.
 
     Attributes:
@@ -129,34 +132,34 @@ class Voice:
     ui_url: str
     secrets: Secrets
 
-    def opened(self, trouble: Trouble) -> Alert:
+    def opened(self, problem: Problem) -> Alert:
         """The message that something is broken."""
         return self._alert(
-            trouble,
-            title=trouble.title,
-            at=trouble.at,
+            problem,
+            title=problem.title,
+            at=problem.at,
             status="opened",
             facts={
-                **trouble.facts,
-                "What to do": trouble.what_to_do,
-                "Runbook": f"{trouble.kind}, in the README under Operations",
-                "Look": self._link(trouble.path),
+                **problem.facts,
+                "What to do": problem.what_to_do,
+                "Runbook": f"{problem.kind}, in the README under Operations",
+                "Look": self._link(problem.path),
             },
         )
 
-    def recovered(self, incident: Incident, mended: Mended) -> Alert:
+    def recovered(self, incident: Incident, resolution: Resolution) -> Alert:
         """The message that all of an incident is mended."""
         facts = {
-            "Mended by": mended.by,
+            "Mended by": resolution.by,
             "Open since": f"{incident.opened_at:%Y-%m-%d %H:%M} UTC",
-            "Look": self._link(mended.path),
+            "Look": self._link(resolution.path),
         }
         if incident.joined:
             facts["Failures that joined it in silence"] = str(incident.joined)
         return self._alert(
             incident,
             title=f"recovered: {incident.title}",
-            at=mended.at,
+            at=resolution.at,
             status="recovered",
             facts=facts,
         )
@@ -166,7 +169,7 @@ class Voice:
 
     def _alert(
         self,
-        about: Trouble | Incident,
+        about: Problem | Incident,
         *,
         title: str,
         at: AwareDatetime,

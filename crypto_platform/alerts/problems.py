@@ -145,7 +145,7 @@ class FreshnessChanged(BaseModel, frozen=True):
     state: str
 
 
-class ScheduleJudged(BaseModel, frozen=True):
+class ScheduleEvaluated(BaseModel, frozen=True):
     """How a schedule kept its times.
 
     Attributes:
@@ -165,10 +165,10 @@ class ScheduleJudged(BaseModel, frozen=True):
     error: str = ""
 
 
-Event = RunEnded | BackfillFailed | CheckEvaluated | FreshnessChanged | ScheduleJudged
+Event = RunEnded | BackfillFailed | CheckEvaluated | FreshnessChanged | ScheduleEvaluated
 
 
-class Trouble(BaseModel, frozen=True):
+class Problem(BaseModel, frozen=True):
     """What an event leaves broken.
 
     Attributes:
@@ -176,7 +176,7 @@ class Trouble(BaseModel, frozen=True):
         identity: Tells this trouble from every other; the same event gives the same.
         at: When it happened.
         affected: What has to be mended before it is over.
-        lineage: What else it belongs to, such as a backfill.
+        correlation_keys: What else it belongs to, such as a backfill.
         what: What failed, in a few words.
         where: In which partitions or coins, in a few words.
         stream: The stream that it is about.
@@ -189,7 +189,7 @@ class Trouble(BaseModel, frozen=True):
     identity: str
     at: AwareDatetime
     affected: Affected
-    lineage: frozenset[str] = frozenset()
+    correlation_keys: frozenset[str] = frozenset()
     what: str
     where: str = ""
     stream: str
@@ -203,7 +203,7 @@ class Trouble(BaseModel, frozen=True):
         return f"{self.what}: {self.where}" if self.where else self.what
 
 
-class Mended(BaseModel, frozen=True):
+class Resolution(BaseModel, frozen=True):
     """What an event shows to be in order (again).
 
     Attributes:
@@ -223,7 +223,7 @@ class Mended(BaseModel, frozen=True):
     path: str
 
 
-def readings(event: Event) -> list[Trouble | Mended]:
+def interpret(event: Event) -> list[Problem | Resolution]:
     """What an event leaves broken and what it mends; what it mends comes first."""
     match event:
         case RunEnded():
@@ -234,7 +234,7 @@ def readings(event: Event) -> list[Trouble | Mended]:
             return _of_check(event)
         case FreshnessChanged():
             return _of_freshness(event)
-        case ScheduleJudged():
+        case ScheduleEvaluated():
             return _of_schedule(event)
 
 
@@ -261,28 +261,28 @@ def stream_of(names: Iterable[str]) -> str:
     return streams.pop() if len(streams) == 1 else NO_STREAM
 
 
-def _of_run(run: RunEnded) -> list[Trouble | Mended]:
+def _of_run(run: RunEnded) -> list[Problem | Resolution]:
     path = f"/runs/{run.run_id}"
     by = f"run {run.run_id} of {run.job}"
     # A job that materializes nothing is mended by its own success.
     done = dict(run.done)
     if run.succeeded:
         done[f"job {run.job}"] = run.partitions or frozenset({UNPARTITIONED})
-    read: list[Trouble | Mended] = [
-        Mended(kind="run_failed", at=run.at, affected=done, by=by, path=path)
+    read: list[Problem | Resolution] = [
+        Resolution(kind="run_failed", at=run.at, affected=done, by=by, path=path)
     ]
     for check in run.checks:
         read += [
-            reading
-            for reading in _of_check(check)
+            interpreted
+            for interpreted in _of_check(check)
             # A run that failed is one message, which names its failed checks.
-            if run.succeeded or isinstance(reading, Mended)
+            if run.succeeded or isinstance(interpreted, Resolution)
         ]
     if run.succeeded or run.will_retry or run.heals:
         return read
-    lineage = {f"run {run.root_run or run.run_id}"}
+    correlation_keys = {f"run {run.root_run or run.run_id}"}
     if run.backfill:
-        lineage.add(f"backfill {run.backfill}")
+        correlation_keys.add(f"backfill {run.backfill}")
     what = ", ".join(run.failed) or run.job
     where = describe_partitions(run.partitions)
     facts = {
@@ -299,12 +299,12 @@ def _of_run(run: RunEnded) -> list[Trouble | Mended]:
         else "",
     }
     read.append(
-        Trouble(
+        Problem(
             kind="run_failed",
             identity=f"run_failed/{run.run_id}",
             at=run.at,
             affected=run.broken or {f"job {run.job}": run.partitions or frozenset({UNPARTITIONED})},
-            lineage=frozenset(lineage),
+            correlation_keys=frozenset(correlation_keys),
             what=f"{what} failed",
             where=where,
             stream=stream_of([*run.failed, *run.broken, run.job]),
@@ -316,15 +316,15 @@ def _of_run(run: RunEnded) -> list[Trouble | Mended]:
     return read
 
 
-def _of_backfill(failed: BackfillFailed) -> Trouble:
+def _of_backfill(failed: BackfillFailed) -> Problem:
     where = describe_partitions(frozenset().union(*failed.affected.values()))
     assets = ", ".join(sorted(failed.affected))
-    return Trouble(
+    return Problem(
         kind="run_failed",
         identity=f"run_failed/backfill {failed.backfill}",
         at=failed.at,
         affected=failed.affected or {f"backfill {failed.backfill}": frozenset({UNPARTITIONED})},
-        lineage=frozenset({f"backfill {failed.backfill}"}),
+        correlation_keys=frozenset({f"backfill {failed.backfill}"}),
         what=f"backfill {failed.backfill} failed",
         where=where,
         stream=stream_of(failed.affected),
@@ -338,7 +338,7 @@ def _of_backfill(failed: BackfillFailed) -> Trouble:
     )
 
 
-def _of_check(check: CheckEvaluated) -> list[Trouble | Mended]:
+def _of_check(check: CheckEvaluated) -> list[Problem | Resolution]:
     asset, _, name = check.check.rpartition(":")
     path = f"/runs/{check.run_id}" if check.run_id else f"/assets/{asset}?view=checks"
     partitions = check.partitions or frozenset({UNPARTITIONED})
@@ -350,8 +350,8 @@ def _of_check(check: CheckEvaluated) -> list[Trouble | Mended]:
         said = "does not name it any more"
     elif check.passed:
         said = "passed"
-    read: list[Trouble | Mended] = [
-        Mended(
+    read: list[Problem | Resolution] = [
+        Resolution(
             kind="check_failed",
             at=check.at,
             affected={check.check: partitions},
@@ -363,12 +363,12 @@ def _of_check(check: CheckEvaluated) -> list[Trouble | Mended]:
     if not is_broken:
         return read
     read.append(
-        Trouble(
+        Problem(
             kind="check_failed",
             identity=f"check_failed/{check.identity}",
             at=check.at,
             affected={check.check: faults},
-            lineage=frozenset({f"backfill {check.backfill} {check.check}"})
+            correlation_keys=frozenset({f"backfill {check.backfill} {check.check}"})
             if check.backfill
             else frozenset(),
             what=f"check {name} of {asset} failed",
@@ -398,13 +398,13 @@ def listed(faults: frozenset[str]) -> str:
     return describe_partitions(faults) or "all of it"
 
 
-def _of_freshness(change: FreshnessChanged) -> list[Trouble | Mended]:
+def _of_freshness(change: FreshnessChanged) -> list[Problem | Resolution]:
     affected = {change.asset: frozenset({UNPARTITIONED})}
     path = f"/assets/{change.asset}"
     match change.state:
         case "FAIL":
             return [
-                Trouble(
+                Problem(
                     kind="freshness_failed",
                     identity=f"freshness_failed/{change.asset}/{change.identity}",
                     at=change.at,
@@ -423,41 +423,47 @@ def _of_freshness(change: FreshnessChanged) -> list[Trouble | Mended]:
         case "PASS" | "NOT_APPLICABLE":
             by = "it is fresh" if change.state == "PASS" else "it has no freshness policy any more"
             return [
-                Mended(kind="freshness_failed", at=change.at, affected=affected, by=by, path=path)
+                Resolution(
+                    kind="freshness_failed", at=change.at, affected=affected, by=by, path=path
+                )
             ]
         case _:
             return []
 
 
-def _of_schedule(judged: ScheduleJudged) -> list[Trouble | Mended]:
-    affected = {judged.schedule: frozenset({UNPARTITIONED})}
-    read: list[Trouble | Mended] = []
-    if judged.missed:
-        times = [f"{time:%Y-%m-%d %H:%M}" for time in judged.missed]
+def _of_schedule(evaluated: ScheduleEvaluated) -> list[Problem | Resolution]:
+    affected = {evaluated.schedule: frozenset({UNPARTITIONED})}
+    read: list[Problem | Resolution] = []
+    if evaluated.missed:
+        times = [f"{time:%Y-%m-%d %H:%M}" for time in evaluated.missed]
         read.append(
-            Trouble(
+            Problem(
                 kind="schedule_missed",
-                identity=f"schedule_missed/{judged.schedule}/{times[0]}",
-                at=judged.at,
+                identity=f"schedule_missed/{evaluated.schedule}/{times[0]}",
+                at=evaluated.at,
                 affected=affected,
-                what=f"{judged.schedule} did not tick",
+                what=f"{evaluated.schedule} did not tick",
                 where=f"{describe_partitions(times)} UTC",
-                stream=judged.stream,
+                stream=evaluated.stream,
                 facts={
-                    "What failed": f"the schedule {judged.schedule}",
+                    "What failed": f"the schedule {evaluated.schedule}",
                     "Times that did not come, or too late (UTC)": describe_partitions(times),
-                    "Cause": judged.error
+                    "Cause": evaluated.error
                     or "The daemon was off, the code could not be loaded, or the machine slept.",
                 },
                 what_to_do=RUNBOOK["schedule_missed"],
                 path="/automation",
             )
         )
-    if judged.ticking:
+    if evaluated.ticking:
         by = "the schedule ticks again, or was switched off"
         read.append(
-            Mended(
-                kind="schedule_missed", at=judged.at, affected=affected, by=by, path="/automation"
+            Resolution(
+                kind="schedule_missed",
+                at=evaluated.at,
+                affected=affected,
+                by=by,
+                path="/automation",
             )
         )
     return read

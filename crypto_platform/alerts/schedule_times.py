@@ -16,7 +16,7 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 
 from crypto_platform.alerts.messages import ScheduleMark
 from crypto_platform.alerts.problems import (
-    ScheduleJudged,
+    ScheduleEvaluated,
     stream_of,
 )
 from crypto_platform.alerts.root_causes import error_chain
@@ -35,9 +35,9 @@ class ScheduleTimes:
     stored: InstigatorState
     instance: dg.DagsterInstance
 
-    def judge(
+    def evaluate(
         self, mark: ScheduleMark | None, now: datetime
-    ) -> tuple[ScheduleJudged | None, ScheduleMark]:
+    ) -> tuple[ScheduleEvaluated | None, ScheduleMark]:
         """The times that are due since the mark, and the next mark."""
         cron = repr(self.schedule.cron_schedule)
         if mark is None or mark.cron != cron:
@@ -64,7 +64,7 @@ class ScheduleTimes:
         errors = [
             tick.error for time in missed if (tick := ticks.get(time)) is not None and tick.error
         ]
-        event = ScheduleJudged(
+        event = ScheduleEvaluated(
             at=now,
             schedule=self.schedule.name,
             stream=stream_of([self.schedule.job_name]),
@@ -74,11 +74,11 @@ class ScheduleTimes:
         )
         return event, next_mark
 
-    def newest(self, now: datetime) -> ScheduleJudged:
+    def newest(self, now: datetime) -> ScheduleEvaluated:
         """Whether the newest time that was due came."""
         newest = next(self._due(now, ascending=False))
         tick = self._ticks(newest, newest).get(newest)
-        return ScheduleJudged(at=now, schedule=self.schedule.name, ticking=_came(tick))
+        return ScheduleEvaluated(at=now, schedule=self.schedule.name, ticking=_came(tick))
 
     def _due(self, start: datetime, *, ascending: bool = True) -> Iterator[datetime]:
         times = schedule_execution_time_iterator(

@@ -30,7 +30,7 @@ def build_alerts_sensor(settings: Settings) -> dg.SensorDefinition:
         # Loading the definitions must not pay for it.
         from crypto_platform.alerts.delivery import cursor_of, watch_instance  # noqa: PLC0415
         from crypto_platform.alerts.event_reader import EventReader  # noqa: PLC0415
-        from crypto_platform.alerts.messages import Voice  # noqa: PLC0415
+        from crypto_platform.alerts.messages import MessageFormatter  # noqa: PLC0415
 
         if context.repository_def is None:
             raise dg.DagsterInvariantViolationError("The sensor runs within a code location only.")
@@ -41,11 +41,11 @@ def build_alerts_sensor(settings: Settings) -> dg.SensorDefinition:
             now=datetime.now(UTC),
             location=origin.location_name if origin else None,
         )
-        voice = Voice(settings.dagster_ui_url, Secrets.of(os.environ))
+        formatter = MessageFormatter(settings.dagster_ui_url, Secrets.of(os.environ))
         if not _ONE_AT_A_TIME.acquire(blocking=False):
             return dg.SkipReason("The tick before this one is still sending.")
         try:
-            sent, state = watch_instance(reader, alerts, voice, context.cursor)
+            sent, state = watch_instance(reader, alerts, formatter, context.cursor)
         finally:
             _ONE_AT_A_TIME.release()
         context.update_cursor(cursor_of(state))

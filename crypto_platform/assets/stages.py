@@ -23,12 +23,12 @@ from crypto_platform.checks.definitions import (
     check_result,
     check_results,
     check_specs,
-    judge_raw,
+    evaluate_raw,
     partition_range,
-    stop_if_blocked,
+    raise_on_blocking,
 )
 from crypto_platform.checks.freshness import freshness_policy
-from crypto_platform.checks.warehouse import judge_load, judge_revisions, reconcile
+from crypto_platform.checks.warehouse import evaluate_load, evaluate_revisions, reconcile
 from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.markdown import markdown_table
 from crypto_platform.core.schema import PRICE_COLUMNS, RAW_COLUMNS
@@ -36,23 +36,23 @@ from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream, Window
 from crypto_platform.ingestion.estimate import estimate
 from crypto_platform.ingestion.metered_api import PriceApi
-from crypto_platform.ingestion.raw_windows import commit_answer
+from crypto_platform.ingestion.raw_windows import commit_response
 from crypto_platform.ingestion.resource import Ingestion
-from crypto_platform.ingestion.responses import MarketsAnswer, PricesAnswer
+from crypto_platform.ingestion.responses import MarketsResponse, PricesResponse
 from crypto_platform.ingestion.tracked_coins import (
     DOCUMENT,
     chosen_coins,
-    current_coins,
-    kept_coins,
+    ensure_tracked_coins,
+    load_tracked_coins,
     refresh_tracked_coins,
 )
 from crypto_platform.lake.layers import Lake
 from crypto_platform.profiles import PROFILES
 from crypto_platform.transformation.resource import Transform
 from crypto_platform.transformation.transformed_windows import (
-    collect,
     job_arguments,
-    write_work_order,
+    read_outputs,
+    write_job_spec,
 )
 from crypto_platform.warehouse.resource import LoadMismatchError, Warehouse
 from lambda_function.plans import configured_plan
@@ -164,20 +164,20 @@ def _build_raw_prices(stream: Stream, settings: Settings) -> dg.AssetsDefinition
         run_id = _attempt(context)
         windows = _windows(context, stream)
         api = _price_api(context, settings, ingestion, lake)
-        coins = current_coins(api, settings.tracked_coins).ids
+        coins = ensure_tracked_coins(api, settings.tracked_coins).ids
         asked = chosen_coins(coins, config.coins)
         plan = configured_plan(os.environ)
         expected = estimate(stream, windows, len(asked), plan, datetime.now(UTC))
-        answer = api.prices(stream, windows, asked)
+        response = api.prices(stream, windows, asked)
         # A window has one snapshot, so it is of all coins.
         snapshot = _snapshot(context, api, stream, windows, coins)
-        answers: list[PricesAnswer | MarketsAnswer] = [answer]
-        answers += [snapshot] if snapshot else []
-        committed = commit_answer(
+        responses: list[PricesResponse | MarketsResponse] = [response]
+        responses += [snapshot] if snapshot else []
+        committed = commit_response(
             lake.raw,
             stream,
             windows,
-            answer,
+            response,
             snapshots={_newest(windows): snapshot.objects} if snapshot else {},
             vs_currency=settings.vs_currency,
             run_id=run_id,
@@ -191,16 +191,16 @@ def _build_raw_prices(stream: Stream, settings: Settings) -> dg.AssetsDefinition
         )
         yield dg.MaterializeResult(
             metadata={
-                "run_api_calls": sum(one.calls for one in answers),
-                "run_api_credits": sum(one.credits for one in answers),
+                "run_api_calls": sum(one.calls for one in responses),
+                "run_api_credits": sum(one.credits for one in responses),
                 "run_estimate": expected.as_metadata(),
                 "run_unchanged_windows": committed.unchanged,
-                "run_rejected_answers": list(answer.rejected),
-                "source": answer.source,
+                "run_rejected_answers": list(response.rejected),
+                "source": response.source,
             },
             check_results=check_results(
                 RAW_CHECKS,
-                judge_raw(stream, committed.manifests, asked),
+                evaluate_raw(stream, committed.manifests, asked),
                 f"{len(windows):,} window(s), {len(asked)} coins",
             ),
         )
@@ -232,9 +232,9 @@ def _build_transformed_prices(
         run_id = _attempt(context)
         raw = lake.raw.manifests(stream, _windows(context, stream))
         lake.raw.check(stream, raw)
-        work_order = write_work_order(lake, stream, raw, run_id)
-        ran = transform.run(stream.job, job_arguments(lake, stream, work_order, run_id))
-        windows = collect(lake, stream, raw, run_id)
+        job_spec = write_job_spec(lake, stream, raw, run_id)
+        ran = transform.run(stream.job, job_arguments(lake, stream, job_spec, run_id))
+        windows = read_outputs(lake, stream, raw, run_id)
         findings = [finding for window in windows for finding in window.findings]
         prices = sum(window.manifest.points for window in windows)
         rejected = sum(window.rejected for window in windows)
@@ -245,14 +245,14 @@ def _build_transformed_prices(
         )
         if any(finding.check.blocking for finding in findings):
             yield from results
-        stop_if_blocked(
+        raise_on_blocking(
             f"{stream.name}/transformed_prices",
             findings,
             consequence="Nothing was committed: lake and warehouse stay as they were.",
-            way_out="Materialize it again for these partitions; if that does not help, report it.",
+            remediation="Materialize it again for these partitions; report it if that fails.",
         )
         lake.transformed.commit(stream, [window.manifest for window in windows])
-        lake.transformed.remove(work_order)
+        lake.transformed.remove(job_spec)
         add_partition_metadata(
             context,
             (
@@ -301,11 +301,11 @@ def _build_snowflake_prices(
             refusal = Finding(ROW_COUNTS, partition_range(stream, windows), None, str(refused))
             yield check_result(ROW_COUNTS, [refusal], "what was to be loaded")
             raise
-        coins = kept_coins(lake.raw).ids
+        coins = load_tracked_coins(lake.raw).ids
         with warehouse.session(read_only=True) as session:
             findings, counts = reconcile(stream, manifests, session)
-            findings += judge_load(session, stream, windows, coins, settings.vs_currency)
-        findings += judge_revisions(stream, loaded.revisions)
+            findings += evaluate_load(session, stream, windows, coins, settings.vs_currency)
+        findings += evaluate_revisions(stream, loaded.revisions)
         add_partition_metadata(
             context,
             (
@@ -330,12 +330,12 @@ def _build_snowflake_prices(
             },
             check_results=check_results(WAREHOUSE_CHECKS, findings, counts),
         )
-        stop_if_blocked(
+        raise_on_blocking(
             f"{stream.name}/snowflake_prices",
             findings,
             consequence="It stands in the warehouse, and nothing downstream was run.",
-            way_out="Materialize it again for these partitions; if the schema is at fault, make "
-            "the table as snowflake_scripts/1_creation_tables.sql has it.",
+            remediation="Materialize it again for these partitions; if the schema is at fault, "
+            "make the table as snowflake_scripts/1_creation_tables.sql has it.",
         )
 
     return snowflake_prices
@@ -374,7 +374,7 @@ def _snapshot(
     stream: Stream,
     windows: Sequence[Window],
     coins: Sequence[str],
-) -> MarketsAnswer | None:
+) -> MarketsResponse | None:
     """A snapshot of the market for the newest window, while it is still the newest.
 
     One that cannot be had costs no price: the run goes on without it, and says so.

@@ -33,16 +33,16 @@ COINS_AT_FAULT = "coins"
 FAULTS = "at_fault"
 """Metadata in which a check names what failed, exactly: see ``fault_names``."""
 
-MOST_FAULTS = 10_000
+MAX_FAULTS = 10_000
 """How many names there are at most, since an alert remembers them all."""
 
 WHAT_TO_DO = "what_to_do"
 """Metadata in which a check says what a person does about its failure."""
 
-BY_THE_CLOCK = "by_the_clock"
+TIME_BASED = "by_the_clock"
 """Metadata of a check that judges the present, and not the partitions of the run it is part of."""
 
-LEAST_SHARE_OF_POINTS = 0.8
+MIN_SHARE_OF_POINTS = 0.8
 """Of the points that the granularity promises, how many a coin's window must have.
 
 Hourly points wander 58 to 64 minutes apart, and five-minute ones 2 to 9, so a whole window may lack
@@ -52,10 +52,10 @@ one; recorded answers have 5 of 6 and 71 of 72.
 JUMP_IN_DEVIATIONS = 12
 """How many robust standard deviations a log return must be from its coin's median to be a jump."""
 
-SMALLEST_JUMP = math.log(1.1)
+MIN_JUMP = math.log(1.1)
 """No smaller move is a jump, however calm the coin: a stablecoin usually moves by 0.1 percent."""
 
-LEAST_RETURNS = 20
+MIN_RETURNS = 20
 """From fewer returns nobody can tell what is usual."""
 
 LOOK_BACK_IN_WINDOWS = 30
@@ -80,19 +80,19 @@ class Check:
     Attributes:
         name: The check's name on each asset that has it.
         description: The rule, and what a failure means, for people.
-        way_out: What a person does about a failure.
+        remediation: What a person does about a failure.
         severity: Of a finding that does not say otherwise.
         blocking: Whether what failed it goes no further: it does not count, and nothing downstream
             runs.
-        by_the_clock: Whether it judges the present, whatever the run that it is part of is about.
+        time_based: Whether it judges the present, whatever the run that it is part of is about.
     """
 
     name: str
     description: str
-    way_out: str
+    remediation: str
     severity: dg.AssetCheckSeverity = ERROR
     blocking: bool = False
-    by_the_clock: bool = False
+    time_based: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ CAPS_AND_VOLUMES = Check(
 
 POINTS = Check(
     "points",
-    f"Completeness over time: a coin's window has at least {LEAST_SHARE_OF_POINTS:.0%} of the "
+    f"Completeness over time: a coin's window has at least {MIN_SHARE_OF_POINTS:.0%} of the "
     "points that its granularity promises (daily, hourly, 5-minute). Stamps wander, so a window "
     "may lack one. A warning: a coin that was listed or halted within the window has no more.",
     "Materialize the window again, from raw_prices on, while the API still has it so fine.",
@@ -243,22 +243,22 @@ def check_specs(checks: Iterable[Check], asset: dg.AssetKey) -> list[dg.AssetChe
 
 
 def check_results(
-    checks: Iterable[Check], findings: Sequence[Finding], judged: str
+    checks: Iterable[Check], findings: Sequence[Finding], evaluated: str
 ) -> list[dg.AssetCheckResult]:
     """A result a check.
 
     Args:
         checks: What was judged.
         findings: What was found, of any check.
-        judged: What was looked at, such as ``365 windows, 9,125 prices``.
+        evaluated: What was looked at, such as ``365 windows, 9,125 prices``.
     """
     return [
-        check_result(check, [one for one in findings if one.check is check], judged)
+        check_result(check, [one for one in findings if one.check is check], evaluated)
         for check in checks
     ]
 
 
-def check_result(check: Check, findings: Sequence[Finding], judged: str) -> dg.AssetCheckResult:
+def check_result(check: Check, findings: Sequence[Finding], evaluated: str) -> dg.AssetCheckResult:
     """A check's result: it passed where nothing was found; else it names partitions and coins.
 
     An error names those in error only: a warning beside it must not keep its alert open.
@@ -270,18 +270,18 @@ def check_result(check: Check, findings: Sequence[Finding], judged: str) -> dg.A
     findings = sorted(findings, key=lambda one: (one.severity or check.severity) is not severity)
     partitions = sorted({finding.partition for finding in worst} - {""})
     coins = sorted({finding.coin_id for finding in worst if finding.coin_id})
-    metadata: dict[str, Any] = {"judged": judged, "faults": len(findings)}
-    if check.by_the_clock:
-        metadata[BY_THE_CLOCK] = True
+    metadata: dict[str, Any] = {"judged": evaluated, "faults": len(findings)}
+    if check.time_based:
+        metadata[TIME_BASED] = True
     if findings:
         names = fault_names(
             # By the clock it is another partition each time, of the same fault.
-            ("" if check.by_the_clock else one.partition, one.coin_id or "")
+            ("" if check.time_based else one.partition, one.coin_id or "")
             for one in worst
         )
         metadata |= {
             PARTITIONS_AT_FAULT: dg.MetadataValue.json(partitions),
-            WHAT_TO_DO: check.way_out,
+            WHAT_TO_DO: check.remediation,
             COINS_AT_FAULT: dg.MetadataValue.json(coins),
             FAULTS: dg.MetadataValue.json(names),
             "found": markdown_table(
@@ -295,7 +295,7 @@ def check_result(check: Check, findings: Sequence[Finding], judged: str) -> dg.A
         check_name=check.name,
         passed=not findings,
         severity=severity,
-        description=_described(findings) if findings else f"Holds for {judged}.",
+        description=_described(findings) if findings else f"Holds for {evaluated}.",
         metadata=metadata,
     )
 
@@ -311,13 +311,13 @@ def fault_names(faults: Iterable[tuple[str, str]]) -> list[str]:
     """
     faults = list(faults)
     names = {"/".join(part for part in fault if part) for fault in faults} - {""}
-    if len(names) > MOST_FAULTS:
+    if len(names) > MAX_FAULTS:
         names = {partition for partition, _ in faults} - {""}
     return sorted(names)
 
 
-def stop_if_blocked(
-    asset: str, findings: Sequence[Finding], *, consequence: str, way_out: str
+def raise_on_blocking(
+    asset: str, findings: Sequence[Finding], *, consequence: str, remediation: str
 ) -> None:
     """Let nothing go on that failed a blocking check.
 
@@ -325,7 +325,7 @@ def stop_if_blocked(
         asset: The asset that was judged, for the message.
         findings: What was found.
         consequence: What is kept from happening, in a sentence.
-        way_out: What to do, in a sentence.
+        remediation: What to do, in a sentence.
 
     Raises:
         BlockedByCheckError: A finding is of a blocking check.
@@ -335,11 +335,13 @@ def stop_if_blocked(
         names = ", ".join(sorted({finding.check.name for finding in blocking}))
         raise BlockedByCheckError(
             f"{asset} failed its blocking checks ({names}): {_described(blocking)} "
-            f"{consequence} {way_out}"
+            f"{consequence} {remediation}"
         )
 
 
-def judge_raw(stream: Stream, manifests: Iterable[Manifest], coins: Sequence[str]) -> list[Finding]:
+def evaluate_raw(
+    stream: Stream, manifests: Iterable[Manifest], coins: Sequence[str]
+) -> list[Finding]:
     """Whether every coin that was asked for is in the raw lake or explained.
 
     Args:

@@ -14,7 +14,7 @@ from crypto_platform.checks.definitions import ERROR, WARN, Check, Finding, chec
 from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream, Window
-from crypto_platform.ingestion.tracked_coins import TrackedCoins, kept_coins
+from crypto_platform.ingestion.tracked_coins import TrackedCoins, load_tracked_coins
 from crypto_platform.lake.layers import Lake
 from crypto_platform.warehouse.resource import Row, Warehouse
 from crypto_platform.warehouse.sql import statement
@@ -39,7 +39,7 @@ def freshness_policy(stream: Stream) -> dg.FreshnessPolicy | None:
 def freshness_rule(stream: Stream) -> Check:
     """The check on the newest price of each coin of a stream."""
     hours = f"{stream.late_after.total_seconds() / 3600:g} hours"
-    judged = (
+    evaluated = (
         ""
         if stream.scheduled_by_default
         else f" Judged while {stream.schedule_name} runs: without it nobody promised new prices."
@@ -50,10 +50,10 @@ def freshness_rule(stream: Stream) -> Check:
         "price_at in the warehouse and not by when something ran. An error where no coin has one "
         "(the stream is stale), or one coin lacks it and asking again may bring it. A warning for "
         "a dead coin, of which the ledger says that the source has nothing: take it out of "
-        f"TRACKED_COINS.{judged}",
+        f"TRACKED_COINS.{evaluated}",
         f"Look under Runs and Automation why {stream.name} does not keep up, then materialize the "
         "partition named; take a coin that is dead out of TRACKED_COINS.",
-        by_the_clock=True,
+        time_based=True,
     )
 
 
@@ -71,7 +71,7 @@ def build_freshness_check(stream: Stream, settings: Settings) -> dg.AssetChecksD
         due = due_window(stream, settings.first_window(stream), datetime.now(UTC))
         if due is None:
             return check_result(rule, [], "nothing: no window is due yet")
-        coins = expected_coins(kept_coins(lake.raw), due)
+        coins = expected_coins(load_tracked_coins(lake.raw), due)
         with warehouse.session(read_only=True) as session:
             newest = session.execute(
                 statement("newest_price_of_coins", stream.table, file="checks.sql"),
@@ -81,15 +81,15 @@ def build_freshness_check(stream: Stream, settings: Settings) -> dg.AssetChecksD
                 statement("ledger_of_window", file="checks.sql"),
                 [stream.name, settings.vs_currency, due.start],
             )
-        findings = judge_freshness(
+        findings = evaluate_freshness(
             stream,
             due,
             coins,
             {row["coin_id"]: row["newest"] for row in newest},
             {row["coin_id"]: row for row in ledger},
         )
-        judged = f"the window {stream.partition_key(due)} of {len(coins)} coin(s)"
-        return check_result(rule, findings, judged)
+        evaluated = f"the window {stream.partition_key(due)} of {len(coins)} coin(s)"
+        return check_result(rule, findings, evaluated)
 
     return fresh
 
@@ -118,7 +118,7 @@ def expected_coins(coins: TrackedCoins, due: Window) -> list[str]:
     ]
 
 
-def judge_freshness(
+def evaluate_freshness(
     stream: Stream,
     due: Window,
     coins: Sequence[str],

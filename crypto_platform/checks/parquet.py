@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crypto_platform.checks.definitions import (
     CAPS_AND_VOLUMES,
     KEYS,
-    LEAST_SHARE_OF_POINTS,
+    MIN_SHARE_OF_POINTS,
     POINTS,
     PRICES,
     SCHEMA,
@@ -37,7 +37,7 @@ _SPACINGS = {
 _KEY = ("coin_id", "vs_currency", "price_at")
 
 
-def judge_prices(prices: Mapping[Window, Sequence["pa.Table"]], stream: Stream) -> list[Finding]:
+def evaluate_prices(prices: Mapping[Window, Sequence["pa.Table"]], stream: Stream) -> list[Finding]:
     """What is wrong with the prices of transformed windows; all of them are judged at once.
 
     Args:
@@ -61,8 +61,8 @@ def judge_prices(prices: Mapping[Window, Sequence["pa.Table"]], stream: Stream) 
                 sound.append(declared.append_column("window", found_in))
     if sound:
         together = pa.concat_tables(sound, promote_options="permissive")
-        judged = _Judged(together, stream, windows)
-        findings += [*_row_findings(judged), *_point_findings(judged)]
+        evaluated = _EvaluatedPrices(together, stream, windows)
+        findings += [*_row_findings(evaluated), *_point_findings(evaluated)]
     return findings
 
 
@@ -78,7 +78,7 @@ def _types(schema: "pa.Schema") -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _EvaluatedPrices:
     """Prices of some windows.
 
     Attributes:
@@ -129,16 +129,16 @@ class _Judged:
         ]
 
 
-def _row_findings(judged: _Judged) -> list[Finding]:
+def _row_findings(evaluated: _EvaluatedPrices) -> list[Finding]:
     import pyarrow as pa  # noqa: PLC0415 - as above
     import pyarrow.compute as pc  # noqa: PLC0415
 
-    table = judged.prices
+    table = evaluated.prices
     no = False
 
     def broken(check: Check, which: Any, told: Callable[[Row], str]) -> list[Finding]:
         rows = table.filter(which)
-        return judged.findings(check, rows, lambda row: f"{told(row)} at {_at(row)}", SHOWN)
+        return evaluated.findings(check, rows, lambda row: f"{told(row)} at {_at(row)}", SHOWN)
 
     def not_from_zero(column: str) -> Any:
         values = table[column]
@@ -149,8 +149,8 @@ def _row_findings(judged: _Judged) -> list[Finding]:
 
     prices, stamps = table["price"], table["price_at"]
     inside = pc.and_(
-        pc.greater_equal(stamps, of_window(window.start for window in judged.windows)),
-        pc.less(stamps, of_window(window.end for window in judged.windows)),
+        pc.greater_equal(stamps, of_window(window.start for window in evaluated.windows)),
+        pc.less(stamps, of_window(window.end for window in evaluated.windows)),
     )
     positive = pc.and_(pc.greater(prices, 0.0), pc.is_finite(prices))
     null_key = pc.or_(
@@ -164,7 +164,7 @@ def _row_findings(judged: _Judged) -> list[Finding]:
             null_key,
             lambda row: f"the key of {row['coin_id']} in {row['vs_currency']} lacks a part",
         ),
-        *judged.findings(
+        *evaluated.findings(
             KEYS,
             repeated,
             lambda row: f"the key is there {row['count_all']} times at {_at(row)}",
@@ -184,16 +184,16 @@ def _row_findings(judged: _Judged) -> list[Finding]:
     ]
 
 
-def _point_findings(judged: _Judged) -> list[Finding]:
+def _point_findings(evaluated: _EvaluatedPrices) -> list[Finding]:
     import pyarrow as pa  # noqa: PLC0415 - as above
     import pyarrow.compute as pc  # noqa: PLC0415
 
-    length = judged.stream.window_length
+    length = evaluated.stream.window_length
     promised = {name: max(1, length // spacing) for name, spacing in _SPACINGS.items()}
-    coins = judged.prices.group_by(["window", "coin_id", "granularity"])
+    coins = evaluated.prices.group_by(["window", "coin_id", "granularity"])
     counted = coins.aggregate([([], "count_all")])
     kind = pc.index_in(counted["granularity"], pa.array(list(promised)))
-    least = pa.array([LEAST_SHARE_OF_POINTS * points for points in promised.values()])
+    least = pa.array([MIN_SHARE_OF_POINTS * points for points in promised.values()])
     # A granularity that nobody knows promises nothing that can be compared.
     few = pc.less(counted["count_all"], pc.fill_null(least.take(kind), math.inf))
 
@@ -203,7 +203,7 @@ def _point_findings(judged: _Judged) -> list[Finding]:
             return f"the granularity {granularity!r} is not one of {', '.join(promised)}"
         return f"{row['count_all']} of about {promised[granularity]} {granularity} points"
 
-    return judged.findings(POINTS, counted.filter(few), told)
+    return evaluated.findings(POINTS, counted.filter(few), told)
 
 
 def _at(row: Row) -> str:

@@ -8,13 +8,13 @@ from crypto_platform.checks.definitions import (
     COINS,
     ERROR,
     JUMP_IN_DEVIATIONS,
-    LEAST_RETURNS,
     LOOK_BACK_IN_WINDOWS,
+    MIN_JUMP,
+    MIN_RETURNS,
     PRICE_JUMPS,
     REVISIONS,
     ROW_COUNTS,
     SCHEMA,
-    SMALLEST_JUMP,
     STREAMS_AGREE,
     STREAMS_CONTRADICTION,
     STREAMS_TOLERANCE,
@@ -40,7 +40,7 @@ _TYPES = {
 _CAN_CHANGE = ("price", "market_cap", "total_volume", "granularity")
 
 
-def judge_load(
+def evaluate_load(
     session: Session, stream: Stream, windows: Sequence[Window], coins: Sequence[str], currency: str
 ) -> list[Finding]:
     """What is wrong with the windows of a load, as they stand in the warehouse.
@@ -77,19 +77,19 @@ def reconcile(
     start = min(manifest.window.start for manifest in manifests)
     end = max(manifest.window.end for manifest in manifests)
     expected = sum(manifest.points for manifest in manifests)
-    (standing,) = session.execute(_sql("rows_of_windows", stream), [start, end])
+    (existing,) = session.execute(_sql("rows_of_windows", stream), [start, end])
     rejected = sum(file.rows for manifest in manifests for file in manifest.files_of("rejected"))
     counts = (
         f"{len(manifests):,} window(s), {expected:,} prices and {rejected:,} rejected points in "
-        f"the transformed lake, {standing['prices']:,} prices in {stream.table}"
+        f"the transformed lake, {existing['prices']:,} prices in {stream.table}"
     )
-    if standing["prices"] == expected:
+    if existing["prices"] == expected:
         return [], counts
     windows = [manifest.window for manifest in manifests]
     return [Finding(ROW_COUNTS, partition_range(stream, windows), None, counts)], counts
 
 
-def judge_revisions(stream: Stream, revisions: Revisions) -> list[Finding]:
+def evaluate_revisions(stream: Stream, revisions: Revisions) -> list[Finding]:
     """What a load changed of prices that people may have used already; one finding a window.
 
     Args:
@@ -153,8 +153,8 @@ def _jumps(session: Session, stream: Stream, start: datetime, end: datetime) -> 
             start - LOOK_BACK_IN_WINDOWS * stream.window_length,
             end,
             start,
-            LEAST_RETURNS,
-            SMALLEST_JUMP,
+            MIN_RETURNS,
+            MIN_JUMP,
             JUMP_IN_DEVIATIONS,
         ],
     )

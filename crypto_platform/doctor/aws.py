@@ -8,7 +8,12 @@ from uuid import uuid4
 
 from crypto_platform.alerts.channels import SnsTopic
 from crypto_platform.core.streams import STREAMS, Stream
-from crypto_platform.doctor.preflight import Check, CheckFailedError, CheckSkippedError, Preflight
+from crypto_platform.doctor.preflight import (
+    CheckFailedError,
+    CheckSkippedError,
+    Preflight,
+    PreflightCheck,
+)
 from crypto_platform.ingestion.aws_lambda import LambdaIngestion
 from crypto_platform.ingestion.resource import FunctionBusy
 from crypto_platform.lake.layers import Layer
@@ -30,21 +35,21 @@ def _account(preflight: Preflight) -> str:
 
 def _price_api(preflight: Preflight) -> str:
     ingestion: LambdaIngestion = preflight.resource("ingestion")
-    impatient = LambdaIngestion(**{**dict(ingestion), "patience": _PATIENCE})
+    with_timeout = LambdaIngestion(**{**dict(ingestion), "patience": _PATIENCE})
     try:
-        answer = impatient.invoke({"action": "ping"})
+        response = with_timeout.invoke({"action": "ping"})
     except FunctionBusy as error:
         raise CheckSkippedError(
             f"A run has the function {ingestion.function_name}, which does one thing at a time: "
             "look again when the run has ended."
         ) from error
     here = configured_plan(preflight.environment).name
-    if answer["plan"] != here:
+    if response["plan"] != here:
         raise CheckFailedError(
-            f"The function asks on the plan {answer['plan']}, and COINGECKO_PLAN is {here} here, "
+            f"The function asks on the plan {response['plan']}, and COINGECKO_PLAN is {here} here, "
             "by which the month's credits are counted."
         )
-    return f"{answer['base_url']} answers on the plan {here} ({answer['source']})"
+    return f"{response['base_url']} answers on the plan {here} ({response['source']})"
 
 
 def _bucket(layer: str, preflight: Preflight) -> str:
@@ -100,8 +105,8 @@ def _object(preflight: Preflight, uri: str) -> bytes:
     from botocore.exceptions import ClientError  # noqa: PLC0415 - half a second
 
     try:
-        answer = _client(preflight, "s3").get_object(Bucket=bucket, Key=key)
-        content: bytes = answer["Body"].read()
+        response = _client(preflight, "s3").get_object(Bucket=bucket, Key=key)
+        content: bytes = response["Body"].read()
     except ClientError as error:
         raise CheckFailedError(f"{uri} cannot be read: {error}") from error
     return content
@@ -135,19 +140,19 @@ def _client(preflight: Preflight, service: str) -> Any:
 
 
 AWS_CHECKS = (
-    Check(
+    PreflightCheck(
         _ACCOUNT,
         _account,
         "Give this machine credentials, as aws configure or a role does, and correct AWS_REGION.",
     ),
-    Check(
+    PreflightCheck(
         "function",
         _function,
         f"{_DEPLOY} If it is there under another name, correct INGESTION_FUNCTION and AWS_REGION. "
         f"{_ALLOW}",
         needs=_ACCOUNT,
     ),
-    Check(
+    PreflightCheck(
         "price API",
         _price_api,
         "Correct the stack's parameter CoinGeckoPlan, the key in the secret "
@@ -156,7 +161,7 @@ AWS_CHECKS = (
         needs=_ACCOUNT,
     ),
     *(
-        Check(
+        PreflightCheck(
             f"{layer} bucket",
             partial(_bucket, layer),
             f"{_DEPLOY} If it is there under another name, correct {layer.upper()}_BUCKET. "
@@ -166,7 +171,7 @@ AWS_CHECKS = (
         for layer in ("raw", "transformed")
     ),
     *(
-        Check(
+        PreflightCheck(
             f"{stream.name} Glue job",
             partial(_glue_job, stream),
             f"{_DEPLOY} If it is there under another name, correct {stream.name.upper()}_GLUE_JOB "
@@ -175,7 +180,7 @@ AWS_CHECKS = (
         )
         for stream in STREAMS
     ),
-    Check(
+    PreflightCheck(
         "alerts topic",
         _topic,
         f"{_DEPLOY} If it is there under another name, correct ALERTS_TOPIC_ARN. {_ALLOW}",

@@ -76,7 +76,7 @@ class Preflight:
 
 
 @dataclass(frozen=True)
-class Finding:
+class PreflightResult:
     """What came of a check.
 
     Attributes:
@@ -93,7 +93,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Check:
+class PreflightCheck:
     """One thing that has to work.
 
     Attributes:
@@ -108,14 +108,14 @@ class Check:
     what_to_do: str
     needs: str | None = None
 
-    def finding(self, preflight: Preflight) -> Finding:
+    def finding(self, preflight: Preflight) -> PreflightResult:
         """Look, and tell the outcome whatever it is."""
         try:
-            return Finding(self.name, "passed", self.look(preflight))
+            return PreflightResult(self.name, "passed", self.look(preflight))
         except CheckSkippedError as reason:
-            return Finding(self.name, "skipped", str(reason))
+            return PreflightResult(self.name, "skipped", str(reason))
         except Exception as error:  # noqa: BLE001 - whatever goes wrong is what was found
-            return Finding(self.name, "failed", _described(error), self.what_to_do)
+            return PreflightResult(self.name, "failed", _described(error), self.what_to_do)
 
 
 def _described(error: Exception) -> str:

@@ -16,11 +16,11 @@ from rich.table import Table
 from crypto_platform.core.settings import SettingsError
 from crypto_platform.doctor.aws import AWS_CHECKS
 from crypto_platform.doctor.preflight import (
-    Check,
     CheckFailedError,
     CheckSkippedError,
-    Finding,
     Preflight,
+    PreflightCheck,
+    PreflightResult,
     Status,
 )
 from crypto_platform.doctor.snowflake import SNOWFLAKE_CHECKS
@@ -43,8 +43,8 @@ _SECRETS = {
 
 
 def _price_api(preflight: Preflight) -> str:
-    answer = preflight.resource("ingestion").invoke({"action": "ping"})
-    return f"{answer['base_url']} answers on the plan {answer['plan']} ({answer['source']})"
+    response = preflight.resource("ingestion").invoke({"action": "ping"})
+    return f"{response['base_url']} answers on the plan {response['plan']} ({response['source']})"
 
 
 def _read_and_write(layer: Layer) -> str:
@@ -106,7 +106,7 @@ def _dagster_instance(preflight: Preflight) -> str:
     return f"{folder} opens, with {runs} runs"
 
 
-_DAGSTER_INSTANCE = Check(
+_DAGSTER_INSTANCE = PreflightCheck(
     "Dagster instance",
     _dagster_instance,
     "Start Dagster with make dev, which puts dagster.yaml there, or set DAGSTER_HOME to the "
@@ -114,28 +114,28 @@ _DAGSTER_INSTANCE = Check(
 )
 
 LOCAL_CHECKS = (
-    Check(
+    PreflightCheck(
         "price API",
         _price_api,
         "Correct COINGECKO_PLAN, COINGECKO_API_KEY or COINGECKO_BASE_URL in .env, or mend this "
         "machine's way to the internet.",
     ),
-    Check(
+    PreflightCheck(
         "raw lake",
         lambda preflight: _read_and_write(preflight.lake.raw),
         "Set CRYPTO_HOME to a folder that this user may write.",
     ),
-    Check(
+    PreflightCheck(
         "transformed lake",
         lambda preflight: _read_and_write(preflight.lake.transformed),
         "Set CRYPTO_HOME to a folder that this user may write.",
     ),
-    Check(
+    PreflightCheck(
         "Spark",
         _spark,
         "Set CRYPTO_SPARK=sail, which needs no Java, and install the requirements anew.",
     ),
-    Check(
+    PreflightCheck(
         "warehouse",
         _duckdb,
         "If another program has the file open, close it. Else move the file away and materialize "
@@ -145,14 +145,14 @@ LOCAL_CHECKS = (
 )
 """What the local profile needs."""
 
-CHECKS: Mapping[str, Sequence[Check]] = {
+CHECKS: Mapping[str, Sequence[PreflightCheck]] = {
     "local": LOCAL_CHECKS,
     "aws": (*AWS_CHECKS, *SNOWFLAKE_CHECKS, _DAGSTER_INSTANCE),
 }
 """What each profile needs, in the order in which it is looked at."""
 
 
-def examine(environment: Mapping[str, str], *, send: bool = False) -> list[Finding]:
+def examine(environment: Mapping[str, str], *, send: bool = False) -> list[PreflightResult]:
     """Run all checks of the profile that an environment chooses.
 
     Args:
@@ -167,26 +167,28 @@ def examine(environment: Mapping[str, str], *, send: bool = False) -> list[Findi
         preflight = Preflight.of(environment, send=send)
     except SettingsError as error:
         what_to_do = "Correct these variables in the environment or in .env."
-        findings = [Finding(_SETTINGS, "failed", str(error), what_to_do)]
+        findings = [PreflightResult(_SETTINGS, "failed", str(error), what_to_do)]
         reason = "Not looked at while the settings cannot be used."
-        findings += [Finding(check.name, "skipped", reason) for check in checks]
+        findings += [PreflightResult(check.name, "skipped", reason) for check in checks]
     else:
         found = f"well-formed, for the profile {preflight.settings.profile}"
-        findings = [Finding(_SETTINGS, "passed", found)]
+        findings = [PreflightResult(_SETTINGS, "passed", found)]
         for check in checks:
             findings.append(_finding(check, preflight, findings))
     return [_without_secrets(finding, environment) for finding in findings]
 
 
-def _finding(check: Check, preflight: Preflight, before: Sequence[Finding]) -> Finding:
+def _finding(
+    check: PreflightCheck, preflight: Preflight, before: Sequence[PreflightResult]
+) -> PreflightResult:
     for earlier in before:
         if earlier.check == check.needs and earlier.status != "passed":
             reason = f"Not looked at: {earlier.check} {earlier.status}."
-            return Finding(check.name, "skipped", reason)
+            return PreflightResult(check.name, "skipped", reason)
     return check.finding(preflight)
 
 
-def _without_secrets(finding: Finding, environment: Mapping[str, str]) -> Finding:
+def _without_secrets(finding: PreflightResult, environment: Mapping[str, str]) -> PreflightResult:
     found = finding.found
     for variable, place in _SECRETS.items():
         if secret := environment.get(variable, "").strip():
@@ -214,7 +216,7 @@ def report(*, as_json: bool, send: bool = False) -> int:
     return 0 if healthy else 1
 
 
-def _table(findings: Sequence[Finding]) -> Table:
+def _table(findings: Sequence[PreflightResult]) -> Table:
     table = Table("check", "", "found", show_lines=True)
     for finding in findings:
         advice = (

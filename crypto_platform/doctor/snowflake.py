@@ -5,7 +5,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from crypto_platform.doctor.preflight import Check, CheckFailedError, CheckSkippedError, Preflight
+from crypto_platform.doctor.preflight import (
+    CheckFailedError,
+    CheckSkippedError,
+    Preflight,
+    PreflightCheck,
+)
 from crypto_platform.warehouse.resource import Row
 from crypto_platform.warehouse.snowflake import SnowflakeWarehouse
 from crypto_platform.warehouse.snowflake_apply import SCRIPTS
@@ -180,26 +185,26 @@ def _warehouse(preflight: Preflight) -> SnowflakeWarehouse:
 
 
 SNOWFLAKE_CHECKS = (
-    Check(
+    PreflightCheck(
         _LOGIN,
         _login,
         "Correct SNOWFLAKE_* here; README's steps for Snowflake say how key, user and role are "
         "made.",
     ),
-    Check(
+    PreflightCheck(
         "Snowflake tables",
         _tables,
         f"{_APPLY} It makes what is not there and never changes a table that is: add a missing "
         "column by hand, with the statement named.",
         needs=_LOGIN,
     ),
-    Check(
+    PreflightCheck(
         "Snowflake stage",
         _stage,
         "Correct TRANSFORMED_BUCKET, let the storage role trust what apply prints at its end, or "
         "drop the stage and run crypto-platform snowflake apply.",
         needs=_LOGIN,
     ),
-    Check("Snowflake pipes", _pipes, _APPLY, needs=_LOGIN),
+    PreflightCheck("Snowflake pipes", _pipes, _APPLY, needs=_LOGIN),
 )
 """What the aws profile needs in Snowflake."""

@@ -16,11 +16,11 @@ from dagster._core.storage.tags import (
 from crypto_platform.core.run_tags import HEAL_TAG
 from crypto_platform.core.streams import Stream, Window
 
-MOST_TRIES = 5
+MAX_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
-class Try:
+class Attempt:
     """A healing run that has ended.
 
     Attributes:
@@ -59,7 +59,7 @@ def range_of_run(stream: Stream, tags: Mapping[str, str]) -> Window | None:
     return Window(start=stream.window(first).start, end=stream.window(last).end)
 
 
-def past_tries(stream: Stream, instance: dg.DagsterInstance) -> list[Try]:
+def past_attempts(stream: Stream, instance: dg.DagsterInstance) -> list[Attempt]:
     """The healing runs of a stream that have ended."""
     records = instance.get_run_records(
         dg.RunsFilter(
@@ -69,24 +69,24 @@ def past_tries(stream: Stream, instance: dg.DagsterInstance) -> list[Try]:
                 dg.DagsterRunStatus.FAILURE,
                 dg.DagsterRunStatus.CANCELED,
             ],
-            tags={HEAL_TAG: [str(number + 1) for number in range(MOST_TRIES)]},
+            tags={HEAL_TAG: [str(number + 1) for number in range(MAX_ATTEMPTS)]},
         )
     )
-    tries = []
+    attempts = []
     for record in records:
         run = record.dagster_run
         about = range_of_run(stream, run.tags)
         if about:
             ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else None
-            tries.append(
-                Try(
+            attempts.append(
+                Attempt(
                     coins=frozenset(coins_of_run(stream, run)),
                     first=about.start,
                     last=about.end - stream.window_length,
                     at=ended or record.update_timestamp.replace(tzinfo=UTC),
                 )
             )
-    return tries
+    return attempts
 
 
 def first_scheduled(stream: Stream, instance: dg.DagsterInstance) -> datetime | None:

@@ -15,11 +15,11 @@ from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.markdown import markdown_table
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream, Window
-from crypto_platform.healing.attempts import MOST_TRIES
-from crypto_platform.healing.planner import SickWindows, sick_windows
-from crypto_platform.ingestion.tracked_coins import TrackedCoins, kept_coins
+from crypto_platform.healing.attempts import MAX_ATTEMPTS
+from crypto_platform.healing.planner import Gap, find_gaps
+from crypto_platform.ingestion.tracked_coins import TrackedCoins, load_tracked_coins
 from crypto_platform.lake.layers import Lake
-from crypto_platform.report.ledger_heatmap import picture
+from crypto_platform.report.ledger_heatmap import heat_map
 from crypto_platform.warehouse.resource import Row, Warehouse
 from crypto_platform.warehouse.sql import ledger_statement
 
@@ -29,7 +29,7 @@ _SHOWN, _SHOWN_COINS = 3, 50
 STATUSES = ("present", "missing_at_source", "out_of_plan", "quarantined", "failed", "pending")
 
 
-def keep_grid(
+def sync_expected_windows(
     warehouse: Warehouse, settings: Settings, streams: Sequence[Stream], coins: TrackedCoins
 ) -> None:
     """Have the warehouse know which windows and coins are expected; writes only what changed.
@@ -91,8 +91,8 @@ def ledger_metadata(
         for stream in streams
         for status in STATUSES
     }
-    pictures = {
-        f"{stream.name}_heat_map": picture(stream, cells(warehouse, stream, now), now)
+    heat_maps = {
+        f"{stream.name}_heat_map": heat_map(stream, cells(warehouse, stream, now), now)
         for stream in streams
     }
     rows = [
@@ -102,13 +102,13 @@ def ledger_metadata(
         }
         for status in STATUSES
     ]
-    return {**pictures, "windows": markdown_table(rows), **totals}
+    return {**heat_maps, "windows": markdown_table(rows), **totals}
 
 
-def healing_check(sick: Mapping[Stream, Sequence[SickWindows]]) -> dg.AssetCheckResult:
+def healing_check(gaps: Mapping[Stream, Sequence[Gap]]) -> dg.AssetCheckResult:
     """Whether healing has given anything up: which coins, which partitions, and the last reason."""
     given_up = [
-        (stream, windows) for stream, found in sick.items() for windows in found if windows.given_up
+        (stream, windows) for stream, found in gaps.items() for windows in found if windows.given_up
     ]
     rows = [
         {
@@ -133,7 +133,7 @@ def healing_check(sick: Mapping[Stream, Sequence[SickWindows]]) -> dg.AssetCheck
         passed=not given_up,
         severity=dg.AssetCheckSeverity.ERROR,
         description=(
-            f"Healing gave up on {count} windows of {len(coins)} coins after {MOST_TRIES} tries. "
+            f"Healing gave up on {count} windows of {len(coins)} coins after {MAX_ATTEMPTS} tries. "
             f"{described}. Mend the reason, then materialize these partitions."
             if given_up
             else "Healing has given nothing up."
@@ -151,7 +151,7 @@ def healing_check(sick: Mapping[Stream, Sequence[SickWindows]]) -> dg.AssetCheck
     )
 
 
-def _names(stream: Stream, windows: SickWindows) -> list[tuple[str, str]]:
+def _names(stream: Stream, windows: Gap) -> list[tuple[str, str]]:
     """What was given up, by names that stay the same while it is: a coin and each of its windows.
 
     A coin without any later price has one name: each new window makes its gap longer, and is no
@@ -164,7 +164,7 @@ def _names(stream: Stream, windows: SickWindows) -> list[tuple[str, str]]:
     return [(windows.coin_id, _key(stream, start)) for start in starts]
 
 
-def _partitions(stream: Stream, windows: SickWindows) -> str:
+def _partitions(stream: Stream, windows: Gap) -> str:
     first, last = (_key(stream, start) for start in (windows.first, windows.last))
     return first if first == last else f"{first}...{last}"
 
@@ -192,7 +192,7 @@ def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefi
                 "healing",
                 asset="ingestion_ledger",
                 description=(
-                    f"Fails where healing has tried {MOST_TRIES} times in vain: these windows "
+                    f"Fails where healing has tried {MAX_ATTEMPTS} times in vain: these windows "
                     "need a person. It passes again once they have a price, or a reason for good."
                 ),
             )
@@ -202,7 +202,7 @@ def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefi
         context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
     ) -> dg.MaterializeResult:  # type: ignore[type-arg] # Dagster takes no parameter beside checks
         now = datetime.now(UTC)
-        keep_grid(warehouse, settings, streams, kept_coins(lake.raw))
+        sync_expected_windows(warehouse, settings, streams, load_tracked_coins(lake.raw))
         return dg.MaterializeResult(
             metadata={
                 **ledger_metadata(warehouse, streams, now),
@@ -211,7 +211,7 @@ def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefi
             check_results=[
                 healing_check(
                     {
-                        stream: sick_windows(warehouse, stream, context.instance, now)
+                        stream: find_gaps(warehouse, stream, context.instance, now)
                         for stream in streams
                     }
                 )

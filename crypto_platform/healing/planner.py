@@ -13,7 +13,7 @@ from itertools import pairwise
 import dagster as dg
 
 from crypto_platform.core.streams import Stream, Window
-from crypto_platform.healing.attempts import MOST_TRIES, Try, first_scheduled, past_tries
+from crypto_platform.healing.attempts import MAX_ATTEMPTS, Attempt, first_scheduled, past_attempts
 from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform.warehouse.sql import ledger_statement
 from lambda_function.request_planner import windows_a_call
@@ -30,7 +30,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class SickWindows:
+class Gap:
     """Neighbouring windows of a coin that lack a price, and have been tried equally often.
 
     Attributes:
@@ -40,8 +40,8 @@ class SickWindows:
         last: Start of the last window.
         reason: What the ledger says; ``None`` where no load has told of them.
         alive_since: When a later window of the coin first had a price; ``None`` where none has.
-        tries: How many healing runs were about them.
-        tried_at: When the last of these ended.
+        attempts: How many healing runs were about them.
+        attempted_at: When the last of these ended.
     """
 
     coin_id: str
@@ -50,23 +50,23 @@ class SickWindows:
     last: datetime
     reason: str | None = None
     alive_since: datetime | None = None
-    tries: int = 0
-    tried_at: datetime | None = None
+    attempts: int = 0
+    attempted_at: datetime | None = None
 
     @property
-    def may_be_tried_at(self) -> datetime | None:
+    def retry_due_at(self) -> datetime | None:
         """When the pause after the last try is over; ``None`` once there were enough of them."""
-        if self.tries >= MOST_TRIES:
+        if self.attempts >= MAX_ATTEMPTS:
             return None
-        if self.tried_at is None:
+        if self.attempted_at is None:
             return _EPOCH
-        pause: timedelta = _FIRST_PAUSE * _PAUSE_GROWS ** (self.tries - 1)
-        return self.tried_at + min(pause, _LONGEST_PAUSE)
+        pause: timedelta = _FIRST_PAUSE * _PAUSE_GROWS ** (self.attempts - 1)
+        return self.attempted_at + min(pause, _LONGEST_PAUSE)
 
     @property
     def given_up(self) -> bool:
         """Whether a person has to look; that the source has nothing is no one's fault."""
-        return self.tries >= MOST_TRIES and self.status != "missing_at_source"
+        return self.attempts >= MAX_ATTEMPTS and self.status != "missing_at_source"
 
 
 @dataclass(frozen=True)
@@ -102,16 +102,16 @@ class HealRequest:
         return self.first.start < other.end and other.start < self.last.end
 
 
-def newest_overdue(stream: Stream, now: datetime) -> Window:
+def latest_due(stream: Stream, now: datetime) -> Window:
     """The newest window that the API has, and that the schedule has had its turn at."""
     number = (now - stream.overdue_after - _EPOCH) // stream.window_length - 1
     start = _EPOCH + number * stream.window_length
     return Window(start=start, end=start + stream.window_length)
 
 
-def sick_windows(
+def find_gaps(
     warehouse: Warehouse, stream: Stream, instance: dg.DagsterInstance, now: datetime
-) -> list[SickWindows]:
+) -> list[Gap]:
     """What of a stream lacks a price that can yet be had, with how often it was tried.
 
     It begins at the oldest window that a load or the schedule was ever about: a history that nobody
@@ -128,10 +128,10 @@ def sick_windows(
     young = now - stream.may_come_within - stream.window_length
     rows = warehouse.query(
         ledger_statement("sick_windows"),
-        [stream.name, oldest, newest_overdue(stream, now).start, young, young],
+        [stream.name, oldest, latest_due(stream, now).start, young, young],
     )
-    sick = [
-        SickWindows(
+    gaps = [
+        Gap(
             coin_id=row["coin_id"],
             status=row["status"],
             first=row["first_window"],
@@ -141,12 +141,12 @@ def sick_windows(
         )
         for row in rows
     ]
-    return with_tries(sick, past_tries(stream, instance) if sick else [], stream.window_length)
+    return with_attempts(
+        gaps, past_attempts(stream, instance) if gaps else [], stream.window_length
+    )
 
 
-def with_tries(
-    sick: Iterable[SickWindows], tries: Sequence[Try], length: timedelta
-) -> list[SickWindows]:
+def with_attempts(gaps: Iterable[Gap], attempts: Sequence[Attempt], length: timedelta) -> list[Gap]:
     """Sick windows with their tries, cut where these differ.
 
     A coin without any later price is taken as one: what is learned of it by trying holds for its
@@ -154,34 +154,37 @@ def with_tries(
     price again, the tries made while it was dead are forgotten.
 
     Args:
-        sick: Windows whose tries are not counted yet.
-        tries: The healing runs of their stream.
+        gaps: Windows whose tries are not counted yet.
+        attempts: The healing runs of their stream.
         length: Length of a window.
     """
-    by_coin: dict[str, list[Try]] = {}
-    for one in tries:
+    by_coin: dict[str, list[Attempt]] = {}
+    for one in attempts:
         for coin in one.coins:
             by_coin.setdefault(coin, []).append(one)
     counted = [
         part
-        for windows in sick
-        for part in _cut_by_tries(windows, by_coin.get(windows.coin_id, ()), length)
+        for windows in gaps
+        for part in _split_by_attempts(windows, by_coin.get(windows.coin_id, ()), length)
     ]
-    dead: dict[str, SickWindows] = {}
+    delisted: dict[str, Gap] = {}
     for part in counted:
         if part.alive_since is None:
-            most = dead.setdefault(part.coin_id, part)
-            if (part.tries, part.tried_at or _EPOCH) > (most.tries, most.tried_at or _EPOCH):
-                dead[part.coin_id] = part
+            most = delisted.setdefault(part.coin_id, part)
+            if (part.attempts, part.attempted_at or _EPOCH) > (
+                most.attempts,
+                most.attempted_at or _EPOCH,
+            ):
+                delisted[part.coin_id] = part
     return [
-        replace(part, tries=most.tries, tried_at=most.tried_at)
-        if part.alive_since is None and (most := dead[part.coin_id])
+        replace(part, attempts=most.attempts, attempted_at=most.attempted_at)
+        if part.alive_since is None and (most := delisted[part.coin_id])
         else part
         for part in counted
     ]
 
 
-def plan_requests(stream: Stream, sick: Iterable[SickWindows], now: datetime) -> list[HealRequest]:
+def plan_requests(stream: Stream, gaps: Iterable[Gap], now: datetime) -> list[HealRequest]:
     """The fewest API calls that ask for all of these windows, in few ranges, newest first.
 
     Each window is in exactly one request with its coin. What lies between is asked for too where
@@ -189,7 +192,7 @@ def plan_requests(stream: Stream, sick: Iterable[SickWindows], now: datetime) ->
 
     Args:
         stream: The stream.
-        sick: The windows to ask for.
+        gaps: The windows to ask for.
         now: The time; it decides on what one call brings.
     """
     length = stream.window_length
@@ -201,15 +204,15 @@ def plan_requests(stream: Stream, sick: Iterable[SickWindows], now: datetime) ->
         windows = windows_a_call(stream.granularity, _EPOCH + first * length, length, now)
         return float("inf") if windows is None else first + windows - 1
 
-    by_coin: dict[str, list[SickWindows]] = {}
-    for windows in sick:
+    by_coin: dict[str, list[Gap]] = {}
+    for windows in gaps:
         by_coin.setdefault(windows.coin_id, []).append(windows)
     calls = [
         call
         for coin, of_coin in by_coin.items()
         for call in _calls_of_coin(
             coin,
-            sorted((number(one.first), number(one.last), one.tries) for one in of_coin),
+            sorted((number(one.first), number(one.last), one.attempts) for one in of_coin),
             one_call_reaches,
         )
     ]
@@ -241,7 +244,7 @@ def plan_requests(stream: Stream, sick: Iterable[SickWindows], now: datetime) ->
             first=window(together[0].first),
             last=window(max(call.last for call in together)),
             coins=tuple(sorted(call.coin_id for call in together)),
-            number=max(call.tries for call in together) + 1,
+            number=max(call.attempts for call in together) + 1,
         )
         for together in ranges
     ]
@@ -276,12 +279,10 @@ def select_requests(
     return chosen, lacking
 
 
-def _cut_by_tries(
-    windows: SickWindows, tries: Sequence[Try], length: timedelta
-) -> list[SickWindows]:
+def _split_by_attempts(windows: Gap, attempts: Sequence[Attempt], length: timedelta) -> list[Gap]:
     relevant = [
         one
-        for one in tries
+        for one in attempts
         if one.first <= windows.last
         and one.last >= windows.first
         and (windows.alive_since is None or one.at >= windows.alive_since)
@@ -293,8 +294,8 @@ def _cut_by_tries(
     parts = []
     for first, end in pairwise(sorted(bounds)):
         about = [one.at for one in relevant if one.first <= first and end <= one.last + length]
-        part = replace(windows, first=first, last=end - length, tries=len(about))
-        parts.append(replace(part, tried_at=max(about)) if about else part)
+        part = replace(windows, first=first, last=end - length, attempts=len(about))
+        parts.append(replace(part, attempted_at=max(about)) if about else part)
     return parts
 
 
@@ -305,20 +306,20 @@ class _Call:
     coin_id: str
     first: int
     last: int
-    tries: int
+    attempts: int
 
 
 def _calls_of_coin(
-    coin: str, sick: Iterable[tuple[int, int, int]], reaches: Callable[[int], float]
+    coin: str, gaps: Iterable[tuple[int, int, int]], reaches: Callable[[int], float]
 ) -> list[_Call]:
     """As few calls as bring all sick windows of a coin: each as far as it reaches."""
     calls: list[_Call] = []
-    for first, last, tries in sick:
+    for first, last, attempts in gaps:
         begin = first
         while begin <= last:
             if not calls or begin > reaches(calls[-1].first):
-                calls.append(_Call(coin, begin, begin, tries))
+                calls.append(_Call(coin, begin, begin, attempts))
             end = int(min(last, reaches(calls[-1].first)))
-            calls[-1] = replace(calls[-1], last=end, tries=max(tries, calls[-1].tries))
+            calls[-1] = replace(calls[-1], last=end, attempts=max(attempts, calls[-1].attempts))
             begin = end + 1
     return calls

@@ -21,16 +21,16 @@ from crypto_platform.core.run_tags import HEAL_TAG
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream, Window
 from crypto_platform.healing.attempts import coins_of_run, range_of_run, raw_prices_config
-from crypto_platform.healing.ledger import keep_grid
+from crypto_platform.healing.ledger import sync_expected_windows
 from crypto_platform.healing.planner import (
     HealRequest,
-    newest_overdue,
+    find_gaps,
+    latest_due,
     plan_requests,
     select_requests,
-    sick_windows,
 )
 from crypto_platform.ingestion.quota import MonthBudget, present_budget
-from crypto_platform.ingestion.tracked_coins import TrackedCoins, kept_coins
+from crypto_platform.ingestion.tracked_coins import TrackedCoins, load_tracked_coins
 from crypto_platform.lake.layers import Lake
 from crypto_platform.warehouse.resource import Warehouse, WarehouseBusyError
 from lambda_function.plans import Plan, configured_plan
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 STAGES = ("raw_prices", "transformed_prices", "snowflake_prices")
 
 # Healing leaves the API to the schedule again after so many minutes of calls.
-_MINUTES_OF_CALLS = 30
+_MAX_CALL_MINUTES = 30
 # What was short (credits, or a stream that a backfill holds) is looked at again after so long.
-_LOOK_AGAIN = timedelta(minutes=15)
+_RECHECK_AFTER = timedelta(minutes=15)
 
 
-class Look(BaseModel, frozen=True):
+class SensorCursor(BaseModel, frozen=True):
     """What the sensor remembers of its last look at the ledger.
 
     Attributes:
@@ -85,24 +85,22 @@ def build_healing_sensor(
         context: dg.SensorEvaluationContext, lake: Lake, warehouse: Warehouse
     ) -> dg.SensorResult | dg.SkipReason:
         now = datetime.now(UTC)
-        newest = {
-            stream.name: stream.partition_key(newest_overdue(stream, now)) for stream in streams
-        }
-        last = Look.model_validate_json(context.cursor) if context.cursor else None
+        newest = {stream.name: stream.partition_key(latest_due(stream, now)) for stream in streams}
+        last = SensorCursor.model_validate_json(context.cursor) if context.cursor else None
         if last and not _has_news(context.instance, streams, last, newest, now):
             return dg.SkipReason(
                 f"Nothing that could have changed the ledger happened since {last.at:%F %H:%M} UTC."
             )
-        coins = kept_coins(lake.raw)
+        coins = load_tracked_coins(lake.raw)
         if not coins.ids:
             return dg.SkipReason("No coin is tracked yet: nothing was ever loaded.")
         try:
-            requests, reasons, again_at = _look(
-                context.instance, settings, streams, lake, warehouse.impatient(), coins, now
+            requests, reasons, again_at = _plan(
+                context.instance, settings, streams, lake, warehouse.with_timeout(), coins, now
             )
         except WarehouseBusyError as error:
             return dg.SkipReason(f"Will look again in a minute. {error}")
-        cursor = Look(at=now, newest=newest, again_at=again_at).model_dump_json()
+        cursor = SensorCursor(at=now, newest=newest, again_at=again_at).model_dump_json()
         return dg.SensorResult(
             run_requests=[_run_request(request) for request in requests] or None,
             skip_reason=None if requests else " ".join(reasons),
@@ -115,7 +113,7 @@ def build_healing_sensor(
 def _has_news(
     instance: dg.DagsterInstance,
     streams: Sequence[Stream],
-    last: Look,
+    last: SensorCursor,
     newest: dict[str, str],
     now: datetime,
 ) -> bool:
@@ -128,7 +126,7 @@ def _has_news(
     return any(_is_on(stream, record.dagster_run) for record in ended for stream in streams)
 
 
-def _look(  # noqa: PLR0913, PLR0917 - all that a look takes in
+def _plan(  # noqa: PLR0913, PLR0917 - all that a look takes in
     instance: dg.DagsterInstance,
     settings: Settings,
     streams: Sequence[Stream],
@@ -154,24 +152,24 @@ def _look(  # noqa: PLR0913, PLR0917 - all that a look takes in
     )
     if calls <= 0:
         # Before the warehouse is woken for nothing.
-        return [], ["The budget leaves healing no call now."], now + _LOOK_AGAIN
-    keep_grid(warehouse, settings, streams, coins)
+        return [], ["The budget leaves healing no call now."], now + _RECHECK_AFTER
+    sync_expected_windows(warehouse, settings, streams, coins)
     backfills = _unfinished_backfills(instance)
     launched: list[HealRequest] = []
     reasons: list[str] = []
     waits: list[datetime] = []
     for stream in streams:
-        sick = sick_windows(warehouse, stream, instance, now)
+        gaps = find_gaps(warehouse, stream, instance, now)
         due = []
-        for windows in sick:
-            at = windows.may_be_tried_at
+        for windows in gaps:
+            at = windows.retry_due_at
             if at is not None and at <= now:
                 due.append(windows)
             elif at is not None:
                 waits.append(at)
         if due and any(_is_about(stream, backfill) for backfill in backfills):
             reasons.append(f"A backfill of {stream.name} is under way.")
-            waits.append(now + _LOOK_AGAIN)
+            waits.append(now + _RECHECK_AFTER)
             continue
         busy = _busy(stream, unfinished)
         chosen, lacking = select_requests(plan_requests(stream, due, now), busy, calls)
@@ -179,7 +177,7 @@ def _look(  # noqa: PLR0913, PLR0917 - all that a look takes in
         calls -= sum(request.calls for request in chosen)
         if lacking:
             reasons.append(f"{lacking} calls of {stream.name} do not fit into the budget now.")
-            waits.append(now + _LOOK_AGAIN)
+            waits.append(now + _RECHECK_AFTER)
         elif due and not chosen:
             reasons.append(f"Runs on the same windows of {stream.name} are under way.")
     again_at = min(waits, default=None)
@@ -201,7 +199,7 @@ def calls_left(plan: Plan, budget: MonthBudget) -> int:
         plan: The price API's plan.
         budget: The month's budget, with what the schedules will need of it.
     """
-    at_once = plan.calls_a_minute * _MINUTES_OF_CALLS
+    at_once = plan.calls_a_minute * _MAX_CALL_MINUTES
     if budget.monthly_credits is None:
         return at_once
     return max(0, min(at_once, budget.monthly_credits - budget.forecast))

@@ -57,7 +57,7 @@ class LambdaIngestion(Ingestion):
                 LogType="Tail",
                 Payload=json.dumps(event).encode(),
             )
-            answer: dict[str, Any] = json.loads(response["Payload"].read())
+            payload: dict[str, Any] = json.loads(response["Payload"].read())
         except ClientError as error:
             raise self._refusal(error) from error
         except BotoCoreError as error:
@@ -66,8 +66,8 @@ class LambdaIngestion(Ingestion):
                 f"{error} What it wrote does not count; the next try starts anew."
             ) from error
         if "FunctionError" in response:
-            raise self._function_error(answer, response.get("LogResult", ""))
-        return answer
+            raise self._function_error(payload, response.get("LogResult", ""))
+        return payload
 
     @cached_property
     def _client(self) -> Any:
@@ -99,13 +99,13 @@ class LambdaIngestion(Ingestion):
             return IngestionFailure(description=refused)
         return PermanentFailure(f"{refused} {remedy}")
 
-    def _function_error(self, answer: Mapping[str, Any], log_tail: str) -> dg.Failure:
+    def _function_error(self, payload: Mapping[str, Any], log_tail: str) -> dg.Failure:
         """What it means that the function raised, or that Lambda ended it."""
         from lambda_function import errors  # noqa: PLC0415 - as in LocalIngestion
 
         # Lambda's own errors, such as a timeout, may come without a type.
-        name = str(answer.get("errorType", "no type"))
-        message = str(answer.get("errorMessage", ""))
+        name = str(payload.get("errorType", "no type"))
+        message = str(payload.get("errorMessage", ""))
         log = base64.b64decode(log_tail).decode(errors="replace")
         metadata = {"log_tail": dg.MetadataValue.md(f"```\n{log}\n```")}
         kind = getattr(errors, name, None)

@@ -1,7 +1,7 @@
 """What loading a range will take, known before it is launched: calls, time, bytes and money.
 
 API calls come from the planner that ingestion itself uses, so they are exact. All else is a model,
-and every figure of it stands in ``Prices`` and ``Model``, with where it comes from.
+and every figure of it stands in ``Prices`` and ``CostModel``, with where it comes from.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from typing import Any
 
 from crypto_platform.core.streams import Stream, Window
 from lambda_function.plans import MARKETS_A_PAGE, Plan
-from lambda_function.rate_limiter import Pace
+from lambda_function.rate_limiter import RateLimiter
 from lambda_function.request_planner import SpanPlan, plan_spans
-from lambda_function.windows import Window as AskedWindow
+from lambda_function.windows import RequestedWindow
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Prices:
 
 
 @dataclass(frozen=True)
-class Model:
+class CostModel:
     """How work becomes seconds and bytes.
 
     Attributes:
@@ -66,7 +66,7 @@ class Model:
 
 
 PRICES = Prices()
-MODEL = Model()
+MODEL = CostModel()
 
 _POINTS_AN_HOUR = {"daily": 1 / 24, "hourly": 1, "5-minute": 12}
 
@@ -219,10 +219,10 @@ def estimate(
         plan: The plan of the price API.
         now: The time at which the run asks: it decides what the plan has, and how finely.
     """
-    asked = [AskedWindow(n, window.start, window.end, "") for n, window in enumerate(windows)]
-    edge = plan.edge(now)
-    together = plan_spans(asked, stream.granularity, now, edge)
-    alone = [plan_spans([window], stream.granularity, now, edge) for window in asked]
+    asked = [RequestedWindow(n, window.start, window.end, "") for n, window in enumerate(windows)]
+    earliest_allowed = plan.earliest_allowed(now)
+    together = plan_spans(asked, stream.granularity, now, earliest_allowed)
+    alone = [plan_spans([window], stream.granularity, now, earliest_allowed) for window in asked]
     points = coins * round(sum(map(_points, alone)))
     files = len(windows) - len(together.out_of_plan)
     newest = max(windows, key=lambda window: window.end)
@@ -277,7 +277,7 @@ def _cost(
         runs=len(points_a_run),
         api_calls=calls,
         api_credits=calls,
-        api_minutes=waits * Pace.PERIOD / 60,
+        api_minutes=waits * RateLimiter.PERIOD / 60,
         glue_dpu_hours=dpu_hours,
         glue_dollars=dpu_hours * PRICES.dpu_hour,
         snowflake_credits=snowflake_credits,

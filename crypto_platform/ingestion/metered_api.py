@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel
 from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.streams import SIMULATED, Stream, Window
 from crypto_platform.ingestion.resource import Ingestion
-from crypto_platform.ingestion.responses import MarketsAnswer, PricesAnswer
+from crypto_platform.ingestion.responses import MarketsResponse, PricesResponse
 from crypto_platform.lake.layers import Layer
 
 _SOURCE = "source.txt"
@@ -63,7 +63,7 @@ class PriceApi:
 
     def prices(
         self, stream: Stream, windows: Sequence[Window], coins: Sequence[str]
-    ) -> PricesAnswer:
+    ) -> PricesResponse:
         """Have the prices of closed windows written to the raw lake.
 
         Raises:
@@ -71,7 +71,7 @@ class PriceApi:
             IngestionFailure: A later try may succeed.
             MixedSourcesError: The lake holds prices of another source.
         """
-        answer = self.ingestion.prices(
+        response = self.ingestion.prices(
             stream,
             windows,
             coins=coins,
@@ -81,9 +81,9 @@ class PriceApi:
             run_id=self.run_id,
             credits_left=self._credits_left(),
         )
-        self._record(answer)
-        self._check_source(answer)
-        return answer
+        self._record(response)
+        self._check_source(response)
+        return response
 
     def markets(
         self,
@@ -91,9 +91,9 @@ class PriceApi:
         top: int = 0,
         ids: Sequence[str] = (),
         snapshot: tuple[Stream, Window] | None = None,
-    ) -> MarketsAnswer:
+    ) -> MarketsResponse:
         """Ask which coins there are, and keep a snapshot of them where a window wants one."""
-        answer = self.ingestion.markets(
+        response = self.ingestion.markets(
             vs_currency=self.vs_currency,
             run_id=self.run_id,
             credits_left=self._credits_left(),
@@ -101,9 +101,9 @@ class PriceApi:
             ids=ids,
             snapshot=(snapshot[1], self._run_folder(*snapshot)) if snapshot else None,
         )
-        self._record(answer)
-        self._check_source(answer)
-        return answer
+        self._record(response)
+        self._check_source(response)
+        return response
 
     def _run_folder(self, stream: Stream, window: Window) -> str:
         return self.layer.uri(f"{stream.window_folder(window)}/run={self.run_id}")
@@ -114,18 +114,18 @@ class PriceApi:
         used = sum(usage.credits for usage in usage_of_month(self.layer, datetime.now(UTC)))
         return max(0, self.monthly_credits - used)
 
-    def _check_source(self, answer: PricesAnswer | MarketsAnswer) -> None:
-        if not answer.credits:
+    def _check_source(self, response: PricesResponse | MarketsResponse) -> None:
+        if not response.credits:
             # Nobody answered, so nobody said who they are.
             return
-        refuse_other_source(self.layer, answer.source, "COINGECKO_BASE_URL")
+        refuse_other_source(self.layer, response.source, "COINGECKO_BASE_URL")
 
-    def _record(self, answer: PricesAnswer | MarketsAnswer) -> None:
+    def _record(self, response: PricesResponse | MarketsResponse) -> None:
         usage = ApiUsage(
             asset=self.asset,
             run_id=self.run_id,
-            calls=answer.calls,
-            credits=answer.credits,
+            calls=response.calls,
+            credits=response.credits,
             at=datetime.now(UTC),
         )
         name = f"{self.asset.replace('/', '.')}-{self.run_id}-{usage.at:%d%H%M%S%f}.json"

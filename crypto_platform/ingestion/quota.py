@@ -16,7 +16,7 @@ import dagster as dg
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import STREAMS, Stream
 from crypto_platform.ingestion.metered_api import ApiUsage, usage_of_month
-from crypto_platform.ingestion.tracked_coins import kept_coins
+from crypto_platform.ingestion.tracked_coins import load_tracked_coins
 from crypto_platform.lake.layers import Lake
 from lambda_function.plans import MARKETS_A_PAGE, configured_plan
 
@@ -226,7 +226,7 @@ def present_budget(
     """
     now = datetime.now(UTC)
     spec = settings.tracked_coins
-    coins = len(kept_coins(lake.raw).ids) or spec.top + len(spec.named)
+    coins = len(load_tracked_coins(lake.raw).ids) or spec.top + len(spec.named)
     return month_budget(
         now,
         configured_plan(environment).monthly_credits,

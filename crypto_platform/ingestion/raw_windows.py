@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from crypto_platform.core.streams import Dataset, Stream, Window
-from crypto_platform.ingestion.responses import PricesAnswer, WrittenObject
+from crypto_platform.ingestion.responses import PricesResponse, WrittenObject
 from crypto_platform.lake.layers import (
     Layer,
     from_json_lines,
@@ -22,7 +22,7 @@ from crypto_platform.lake.layers import (
 from crypto_platform.lake.manifests import Absence, LakeFile, Manifest
 
 Record = Mapping[str, Any]
-Coin = tuple[str, str]
+CoinKey = tuple[str, str]
 
 _FINENESS = {"daily": 0, "hourly": 1, "5-minute": 2}
 # That the source has nothing stays true when it can no longer be asked.
@@ -31,7 +31,7 @@ _SERIES = ("prices", "market_caps", "total_volumes")
 
 
 @dataclass(frozen=True)
-class SettledRecords:
+class MergedRecords:
     """The records that count in a window from now on.
 
     Attributes:
@@ -45,22 +45,22 @@ class SettledRecords:
     all_new: bool
 
 
-def settle(old: Iterable[Record], new: Iterable[Record]) -> SettledRecords:
+def merge(old: Iterable[Record], new: Iterable[Record]) -> MergedRecords:
     """Choose, coin by coin, between what a window holds and what a new answer says."""
     held = {_coin(record): record for record in old}
     answered = {_coin(record): record for record in new}
     chosen = {
         coin: _better(held.get(coin), answered.get(coin)) for coin in held.keys() | answered.keys()
     }
-    return SettledRecords(
+    return MergedRecords(
         records=[chosen[coin] for coin in sorted(chosen)],
         all_old=all(record is held.get(coin) for coin, record in chosen.items()),
         all_new=all(record is answered.get(coin) for coin, record in chosen.items()),
     )
 
 
-def settle_absences(
-    old: Iterable[Absence], new: Iterable[Absence], present: set[Coin]
+def merge_absences(
+    old: Iterable[Absence], new: Iterable[Absence], present: set[CoinKey]
 ) -> tuple[Absence, ...]:
     """Which coins are absent from a window, and since when that is known.
 
@@ -88,11 +88,11 @@ class Committed:
     unchanged: int
 
 
-def commit_answer(  # noqa: PLR0913 - what was asked, what came, and where it goes
+def commit_response(  # noqa: PLR0913 - what was asked, what came, and where it goes
     layer: Layer,
     stream: Stream,
     windows: Sequence[Window],
-    answer: PricesAnswer,
+    response: PricesResponse,
     *,
     snapshots: Mapping[Window, Sequence[WrittenObject]],
     vs_currency: str,
@@ -104,17 +104,17 @@ def commit_answer(  # noqa: PLR0913 - what was asked, what came, and where it go
         layer: The raw lake.
         stream: The stream of the windows.
         windows: The windows that were asked for, in the order of the request.
-        answer: What ingestion wrote and missed.
+        response: What ingestion wrote and missed.
         snapshots: The market snapshot of a window, where one was taken.
         vs_currency: The currency that was asked for.
         run_id: The run that asked.
     """
     objects: dict[int, list[WrittenObject]] = {}
-    for written in answer.objects:
+    for written in response.objects:
         objects.setdefault(written.window, []).append(written)
-    absences = _absences_by_window(answer, vs_currency, run_id)
+    absences = _absences_by_window(response, vs_currency, run_id)
 
-    def settle_window(index: int) -> tuple[Manifest, bool]:
+    def merge_window(index: int) -> tuple[Manifest, bool]:
         window = windows[index]
         written = objects.get(index, [])
         new = Manifest(
@@ -131,42 +131,42 @@ def commit_answer(  # noqa: PLR0913 - what was asked, what came, and where it go
             absent=tuple(sorted(absences.get(index, ()), key=lambda absence: absence.coin_id)),
         )
         held = layer.manifest(stream, window)
-        settled = _settled(layer, stream, held, new) if held else new
-        return settled, settled is held
+        merged = _merged(layer, stream, held, new) if held else new
+        return merged, merged is held
 
-    settled = layer.each(settle_window, range(len(windows)))
-    layer.commit(stream, [manifest for manifest, _ in settled])
+    merged = layer.each(merge_window, range(len(windows)))
+    layer.commit(stream, [manifest for manifest, _ in merged])
     return Committed(
-        manifests=[manifest for manifest, _ in settled],
-        unchanged=sum(unchanged for _, unchanged in settled),
+        manifests=[manifest for manifest, _ in merged],
+        unchanged=sum(unchanged for _, unchanged in merged),
     )
 
 
-def _settled(layer: Layer, stream: Stream, held: Manifest, new: Manifest) -> Manifest:
+def _merged(layer: Layer, stream: Stream, held: Manifest, new: Manifest) -> Manifest:
     """The window as it is from now on: ``held`` itself where ``new`` adds nothing to it."""
     old = _records(layer, held.files_of("prices"))
-    settled = settle(old, _records(layer, new.files_of("prices")))
-    present = {_coin(record) for record in settled.records if record["prices"]}
-    absent = settle_absences(held.absent, new.absent, present)
+    merged = merge(old, _records(layer, new.files_of("prices")))
+    present = {_coin(record) for record in merged.records if record["prices"]}
+    absent = merge_absences(held.absent, new.absent, present)
     # A snapshot is of its moment: the first one of a window stays.
     snapshots = held.files_of("snapshots") or new.files_of("snapshots")
     # A file that was damaged has nothing to keep; what the new answer has takes its place.
-    if settled.all_old and len(old) == held.coins:
+    if merged.all_old and len(old) == held.coins:
         if snapshots == held.files_of("snapshots") and absent == held.absent:
             return held
         prices = held.files_of("prices")
-    elif settled.all_new:
+    elif merged.all_new:
         prices = new.files_of("prices")
     else:
         folder = f"{stream.window_folder(new.window)}/run={new.run_id}"
-        content = to_json_lines(settled.records)
+        content = to_json_lines(merged.records)
         path = f"{folder}/prices-settled.json.gz"
         layer.put(path, content)
-        prices = (layer.describe_file("prices", path, len(settled.records), content),)
+        prices = (layer.describe_file("prices", path, len(merged.records), content),)
     return new.model_copy(
         update={
-            "coins": len(settled.records),
-            "points": sum(len(record["prices"]) for record in settled.records),
+            "coins": len(merged.records),
+            "points": sum(len(record["prices"]) for record in merged.records),
             "files": (*prices, *snapshots),
             "absent": absent,
         }
@@ -191,17 +191,17 @@ def _as_file(layer: Layer, dataset: Dataset, written: WrittenObject) -> LakeFile
 
 
 def _absences_by_window(
-    answer: PricesAnswer, vs_currency: str, run_id: str
+    response: PricesResponse, vs_currency: str, run_id: str
 ) -> dict[int, list[Absence]]:
     by_window: dict[int, list[Absence]] = {}
-    for entry in answer.absent:
+    for entry in response.absent:
         absence = Absence(
             coin_id=entry.coin_id,
             vs_currency=vs_currency,
             status=entry.status,
             reason=entry.reason,
             run_id=run_id,
-            seen_at=answer.fetched_at,
+            seen_at=response.fetched_at,
         )
         for first, last in entry.windows:
             for index in range(first, last + 1):
@@ -217,7 +217,7 @@ def _more_telling(old: Absence | None, new: Absence | None) -> Absence:
     return old if (old.status, old.reason) == (new.status, new.reason) else new
 
 
-def _coin(record: Record) -> Coin:
+def _coin(record: Record) -> CoinKey:
     return record["coin_id"], record["vs_currency"]
 
 

@@ -10,9 +10,9 @@ import dagster as dg
 from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.streams import Stream, Window
 from crypto_platform.ingestion.responses import (
-    FearAndGreedAnswer,
-    MarketsAnswer,
-    PricesAnswer,
+    FearAndGreedResponse,
+    MarketsResponse,
+    PricesResponse,
 )
 
 
@@ -47,7 +47,7 @@ class Ingestion(dg.ConfigurableResource[None], ABC):
         rejected_uri: str,
         run_id: str,
         credits_left: int | None,
-    ) -> PricesAnswer:
+    ) -> PricesResponse:
         """Have the prices of all windows written to the lake, however many invocations it takes.
 
         Args:
@@ -61,7 +61,7 @@ class Ingestion(dg.ConfigurableResource[None], ABC):
             credits_left: What the month's budget still allows; ``None`` where there is none.
         """
         # Loading the definitions must not pay for the function's modules.
-        from lambda_function.events import MOST_WINDOWS  # noqa: PLC0415
+        from lambda_function.events import MAX_WINDOWS  # noqa: PLC0415
 
         whole: dict[str, Any] = {
             "action": "prices",
@@ -75,25 +75,25 @@ class Ingestion(dg.ConfigurableResource[None], ABC):
             {**window.model_dump(mode="json"), "uri": uri}
             for window, uri in zip(windows, window_uris, strict=True)
         ]
-        total: PricesAnswer | None = None
+        total: PricesResponse | None = None
         part = 0
-        for first in range(0, len(targets), MOST_WINDOWS):
+        for first in range(0, len(targets), MAX_WINDOWS):
             left = credits_left
             if left is not None and total:
                 left = max(0, left - total.credits)
             event: dict[str, Any] | None = {
                 **whole,
-                "windows": targets[first : first + MOST_WINDOWS],
+                "windows": targets[first : first + MAX_WINDOWS],
                 # Every invocation's files have a name of their own.
                 "part": part,
                 "credits_left": left,
             }
             while event:
-                answer = self.invoke(event)
-                told = PricesAnswer.model_validate(answer).of_windows_from(first)
+                response = self.invoke(event)
+                told = PricesResponse.model_validate(response).of_windows_from(first)
                 total = total.and_then(told) if total else told
                 part += 1
-                event = {**event, **answer["continuation"]} if answer["continuation"] else None
+                event = {**event, **response["continuation"]} if response["continuation"] else None
         assert total is not None  # noqa: S101 - there is at least one window
         return total
 
@@ -106,7 +106,7 @@ class Ingestion(dg.ConfigurableResource[None], ABC):
         top: int = 0,
         ids: Sequence[str] = (),
         snapshot: tuple[Window, str] | None = None,
-    ) -> MarketsAnswer:
+    ) -> MarketsResponse:
         """Ask for the market's present state, and keep it where a snapshot is wanted.
 
         Args:
@@ -118,7 +118,7 @@ class Ingestion(dg.ConfigurableResource[None], ABC):
             snapshot: The window that the snapshot belongs to, and the folder it goes to.
         """
         window = snapshot and {"window": snapshot[0].model_dump(mode="json"), "uri": snapshot[1]}
-        return MarketsAnswer.model_validate(
+        return MarketsResponse.model_validate(
             self.invoke(
                 {
                     "action": "markets",
@@ -132,7 +132,7 @@ class Ingestion(dg.ConfigurableResource[None], ABC):
             )
         )
 
-    def fear_and_greed(self, *, run_id: str, uri: str) -> FearAndGreedAnswer:
+    def fear_and_greed(self, *, run_id: str, uri: str) -> FearAndGreedResponse:
         """Have all days of the Fear & Greed index written to a file.
 
         Args:
@@ -140,7 +140,7 @@ class Ingestion(dg.ConfigurableResource[None], ABC):
             uri: The file.
         """
         event = {"action": "fear_and_greed", "run_id": run_id, "uri": uri}
-        return FearAndGreedAnswer.model_validate(self.invoke(event))
+        return FearAndGreedResponse.model_validate(self.invoke(event))
 
 
 class LocalIngestion(Ingestion):
@@ -153,10 +153,10 @@ class LocalIngestion(Ingestion):
         from lambda_function.handler import lambda_handler  # noqa: PLC0415
 
         try:
-            answer = lambda_handler(json.loads(json.dumps(event)), None)
+            response = lambda_handler(json.loads(json.dumps(event)), None)
         except IngestionError as error:
             if error.retryable:
                 raise IngestionFailure(description=str(error)) from error
             raise PermanentFailure(str(error)) from error
-        passed: dict[str, Any] = json.loads(json.dumps(answer))
+        passed: dict[str, Any] = json.loads(json.dumps(response))
         return passed

@@ -43,7 +43,7 @@ class AbsentWindows(BaseModel, frozen=True):
     windows: tuple[tuple[int, int], ...]
 
 
-class PricesAnswer(BaseModel, frozen=True):
+class PricesResponse(BaseModel, frozen=True):
     """What came of asking for prices.
 
     Attributes:
@@ -102,7 +102,7 @@ class Listing(BaseModel, frozen=True):
     image: str | None = None
 
 
-class MarketsAnswer(BaseModel, frozen=True):
+class MarketsResponse(BaseModel, frozen=True):
     """What came of asking for the market's present state.
 
     Attributes:
@@ -122,7 +122,7 @@ class MarketsAnswer(BaseModel, frozen=True):
     observed_at: AwareDatetime
 
 
-class FearAndGreedAnswer(BaseModel, frozen=True):
+class FearAndGreedResponse(BaseModel, frozen=True):
     """What came of asking for the Fear & Greed index.
 
     Attributes:

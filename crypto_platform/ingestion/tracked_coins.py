@@ -120,7 +120,7 @@ def refresh_tracked_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins
     Raises:
         UnknownCoinError: ``spec`` names a new coin that the API does not have.
     """
-    before = kept_coins(api.layer)
+    before = load_tracked_coins(api.layer)
     ids = dict.fromkeys([*before.ids, *spec.named])
     listings = api.markets(top=spec.top, ids=list(ids)).coins
     known = {listing.coin_id for listing in listings}.union(coin.coin_id for coin in before.coins)
@@ -130,13 +130,13 @@ def refresh_tracked_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins
     return _keep(api.layer, before.updated(spec, listings, datetime.now(UTC)))
 
 
-def current_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins:
+def ensure_tracked_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins:
     """The list as it stands, with the API asked only where ``spec`` wants a top not yet known.
 
     Coins that are named join the list as they are; one that the API does not have shows as failed
     in the ledger, and does not stop the others.
     """
-    before = kept_coins(api.layer)
+    before = load_tracked_coins(api.layer)
     if before.satisfies(spec):
         return before
     listings = api.markets(top=spec.top).coins if spec.top > before.resolved_top else ()
@@ -158,7 +158,7 @@ def chosen_coins(tracked: Sequence[str], only: Sequence[str]) -> Sequence[str]:
     return only or tracked
 
 
-def kept_coins(layer: Layer) -> TrackedCoins:
+def load_tracked_coins(layer: Layer) -> TrackedCoins:
     """The list as the raw lake has it, without asking the API; empty where none was ever made."""
     content = layer.read(DOCUMENT)
     return TrackedCoins.model_validate_json(content) if content else TrackedCoins()

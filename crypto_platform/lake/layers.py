@@ -224,8 +224,8 @@ class Layer:
         try:
             yield
         except Exception as error:
-            answer = getattr(error, "response", None) or {}
-            if answer.get("Error", {}).get("Code") not in _REFUSALS:
+            refused = getattr(error, "response", None) or {}
+            if refused.get("Error", {}).get("Code") not in _REFUSALS:
                 raise
             raise LakeRefusedError(
                 f"The {self.name} lake, {self.root}, may not be used: {error} {meanwhile} "

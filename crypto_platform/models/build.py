@@ -234,7 +234,7 @@ def make_models(warehouse: Warehouse) -> MadeModels:
                 session.execute(model_statement("clear_inputs"))
                 session.execute(model_statement("keep_inputs"), [definition])
         return MadeModels(
-            first_day, {model.name: _judged(session, model, first_day) for model in MODELS}
+            first_day, {model.name: _evaluated(session, model, first_day) for model in MODELS}
         )
 
 
@@ -253,7 +253,7 @@ def _make(session: Session, model: Model, first_day: date) -> None:
         session.execute(sql, [first_day] * sql.count("?"))
 
 
-def _judged(session: Session, model: Model, first_day: date | None) -> MadeModel:
+def _evaluated(session: Session, model: Model, first_day: date | None) -> MadeModel:
     (size,) = session.execute(model_statement("size", model.name), [first_day or date.max])
     return MadeModel(
         rows=size["row_count"],

@@ -67,14 +67,14 @@ class FearAndGreed:
     odd: tuple[Any, ...]
 
     @classmethod
-    def parse(cls, answer: Mapping[str, Any]) -> "FearAndGreed":
+    def parse(cls, response: Mapping[str, Any]) -> "FearAndGreed":
         """Read an answer: strings and seconds, the newest first; days may be missing.
 
         A day that comes twice has the value that is told first, the newer one.
         """
         days: dict[date, FearAndGreedDay] = {}
         odd = []
-        for entry in answer["data"]:
+        for entry in response["data"]:
             day = _day(entry)
             if day is None:
                 odd.append(entry)
@@ -108,8 +108,8 @@ def keep_fear_and_greed(
     with warehouse.session(read_only=False) as session:
         session.execute(model_statement("stage_fear_and_greed"))
         session.stage_rows("staged_fear_and_greed", rows)
-        standing = {row["source"] for row in session.execute(statement("standing_sources"))}
-        refuse_mixed_sources({source}, standing)
+        existing = {row["source"] for row in session.execute(statement("standing_sources"))}
+        refuse_mixed_sources({source}, existing)
         session.execute(model_statement("merge_fear_and_greed"))
 
 
@@ -147,10 +147,10 @@ def build_fear_and_greed(settings: Settings) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[None]]:
         run_id = f"{context.run.run_id}-{context.retry_number}"
         path = f"{NAME}/asked={datetime.now(UTC):%Y-%m-%d}/run={run_id}.json.gz"
-        answer = ingestion.fear_and_greed(run_id=run_id, uri=lake.raw.uri(path))
-        refuse_other_source(lake.raw, answer.source, "FEAR_AND_GREED_BASE_URL", unless_kept=path)
+        response = ingestion.fear_and_greed(run_id=run_id, uri=lake.raw.uri(path))
+        refuse_other_source(lake.raw, response.source, "FEAR_AND_GREED_BASE_URL", unless_kept=path)
         index = _kept(lake, path)
-        keep_fear_and_greed(warehouse, index.days, answer.fetched_at, answer.source)
+        keep_fear_and_greed(warehouse, index.days, response.fetched_at, response.source)
         with warehouse.session(read_only=True) as session:
             (summary,) = session.execute(model_statement("summary_of_fear_and_greed"))
             faults = rows_at_fault(session, NAME, _KEY, _CHECKS)
@@ -159,10 +159,10 @@ def build_fear_and_greed(settings: Settings) -> dg.AssetsDefinition:
             metadata={
                 "dagster/row_count": summary["row_count"],
                 "dagster/uri": warehouse.table_uri(NAME),
-                "raw": answer.uri,
+                "raw": response.uri,
                 "value": newest.value,
                 "newest_day": str(newest.day),
-                "source": answer.source,
+                "source": response.source,
                 "preview": markdown_table(
                     [vars(one) for one in reversed(index.days[-_SHOWN:])],
                 ),

@@ -140,9 +140,9 @@ def _preview(facts: Facts, drawn: Sequence[Panel]) -> str:
     shown = ("drawdown", "correlation")
     images = [
         f"**{panel.title}.** {panel.finding}\n\n"
-        + charts.markdown_image(panel.pictures[0].svg, panel.title)
+        + charts.markdown_image(panel.charts[0].svg, panel.title)
         for panel in drawn
-        if panel.key in shown and panel.pictures
+        if panel.key in shown and panel.charts
     ]
     said = "**Simulated: no price is real.**" if facts.simulated else ""
     table = markdown_table(sparkline_rows(facts)).md_str or ""

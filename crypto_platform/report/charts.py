@@ -40,7 +40,7 @@ _BOTTOM = 22
 _TEXT = 11.5
 
 # Of its middle, that a sparkline shows at least.
-_LEAST_SPAN = 0.06
+_MIN_SPAN = 0.06
 
 # What stands for a number that is not known.
 UNKNOWN = "\N{EN DASH}"
@@ -113,9 +113,9 @@ def sparkline_text(values: Sequence[Value]) -> str:
     top = len(_BLOCKS) - 1
     low, span = min(known), max(known) - min(known)
     middle = low + span / 2
-    if span < abs(middle) * _LEAST_SPAN or not span:
+    if span < abs(middle) * _MIN_SPAN or not span:
         # What is pegged looks flat, and not like noise: all about one block.
-        span = abs(middle) * _LEAST_SPAN or 1
+        span = abs(middle) * _MIN_SPAN or 1
         low = middle - span * (top // 2) / top
     return "".join(
         "\N{NO-BREAK SPACE}"
@@ -140,7 +140,7 @@ def sparkline(values: Sequence[Value], *, colour: int = 0) -> str:
         axes.set_xlim(-0.5, len(numbers) - 0.5)
         # What is pegged looks flat, and not like noise.
         low, high = min(numbers[place] for place in known), max(numbers[place] for place in known)
-        room = max((high - low) * 0.54, abs(high + low) / 2 * _LEAST_SPAN / 2)
+        room = max((high - low) * 0.54, abs(high + low) / 2 * _MIN_SPAN / 2)
         axes.set_ylim((high + low) / 2 - room, (high + low) / 2 + (room or 1))
     return _svg(figure)
 

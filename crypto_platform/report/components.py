@@ -21,7 +21,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Chart:
     """A picture of a panel.
 
     Attributes:
@@ -55,7 +55,7 @@ class Panel:
         key: Its address in the page.
         title: What it is about.
         finding: What there is to see, in a sentence or two.
-        pictures: What shows it; none where there is too little to draw.
+        charts: What shows it; none where there is too little to draw.
         legend: What the colours stand for.
         tables: The same in numbers.
         is_open: Whether the numbers are the point, and not to be unfolded first.
@@ -65,7 +65,7 @@ class Panel:
     key: str
     title: str
     finding: str
-    pictures: Sequence[Picture] = ()
+    charts: Sequence[Chart] = ()
     legend: Sequence[Legend] = ()
     tables: Sequence[Table] = ()
     is_open: bool = False

@@ -9,9 +9,9 @@ from crypto_platform.report import charts
 from crypto_platform.report.charts import percent
 from crypto_platform.report.components import (
     IN_THE_TABLE,
+    Chart,
     Legend,
     Panel,
-    Picture,
     Table,
     count,
     named,
@@ -80,7 +80,7 @@ def health_panel(facts: Facts) -> Panel:
     )
 
 
-def _of_stream(stream: Stream, rows: Sequence[Row], days: Sequence[date]) -> Picture:
+def _of_stream(stream: Stream, rows: Sequence[Row], days: Sequence[date]) -> Chart:
     counted: dict[date, Counter[str]] = {day: Counter() for day in days}
     for row in rows:
         counted[row["day"]][part_of(row["status"])] += row["coin_windows"]
@@ -89,7 +89,7 @@ def _of_stream(stream: Stream, rows: Sequence[Row], days: Sequence[date]) -> Pic
     }
     present = sum(count["in the warehouse"] for count in counted.values())
     every = sum(count.total() for count in counted.values())
-    return Picture(
+    return Chart(
         charts.parts_of_days(days, parts),
         f"{stream.name}: {percent(present / every)} complete over {len(days)} days.",
         title=stream.name,

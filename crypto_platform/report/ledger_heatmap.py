@@ -29,7 +29,7 @@ _WIDTH, _TALLEST_ROW, _LOWEST_ROW = 9.0, 0.2, 0.085
 _DOTS_AN_INCH = 110
 
 
-def picture(
+def heat_map(
     stream: Stream, counts: Sequence[Mapping[str, Any]], now: datetime
 ) -> dg.MarkdownMetadataValue:
     """The heat map of a stream, inline.

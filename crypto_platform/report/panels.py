@@ -7,9 +7,9 @@ from crypto_platform.report import charts
 from crypto_platform.report.charts import UNKNOWN, Band, Series, Value, compact, percent, price_text
 from crypto_platform.report.components import (
     IN_THE_TABLE,
+    Chart,
     Legend,
     Panel,
-    Picture,
     Table,
     count,
     name_of,
@@ -38,7 +38,7 @@ from crypto_platform.report.health_panel import health_panel
 from crypto_platform.warehouse.resource import Row
 
 # Coins with a picture of their own.
-_WITH_A_PICTURE = 8
+_WITH_A_CHART = 8
 
 
 def panels(facts: Facts) -> list[Panel]:
@@ -61,13 +61,13 @@ def _prices(facts: Facts) -> Panel:
     by_coin = rows_by_coin(facts.days_of_coins)
     days = days_of(facts.days_of_coins)
     drawn = []
-    for coin in facts.current[:_WITH_A_PICTURE]:
+    for coin in facts.current[:_WITH_A_CHART]:
         closes = column_by_day(by_coin.get(coin["coin_id"], ()), "close", days)
         known = [value for value in closes if value is not None]
         if len(known) < 2:  # noqa: PLR2004 - a line needs two
             continue
         drawn.append(
-            Picture(
+            Chart(
                 charts.sparkline(closes),
                 f"Price of {name_of(coin)} from {price_text(known[0])} to {price_text(known[-1])}, "
                 f"between {price_text(min(known))} and {price_text(max(known))}.",
@@ -192,7 +192,7 @@ def _spread(facts: Facts, spread: _Spread) -> Panel:
         spread.title,
         finding,
         [
-            Picture(
+            Chart(
                 charts.lines(days, series, band=band),
                 f"{spread.title} over {len(days)} days. Newest: {said}.",
             )
@@ -239,7 +239,7 @@ def _correlation(facts: Facts) -> Panel:
         f"Of daily returns over {DAYS} days: 1.00 is moving alike, 0 is no connection. "
         f"Most alike are {_pair(closest)}, least {_pair(loosest)}.",
         [
-            Picture(
+            Chart(
                 charts.heat_map(symbols, matrix),
                 f"Correlations of daily returns of {len(coins)} coins, as in the table below.",
             )
@@ -268,7 +268,7 @@ def _volume(facts: Facts) -> Panel:
     newest, usual = last_known(volumes), median_known(volumes)
     unusual = [coin for coin in facts.current if coin["unusual"]]
     unusual.sort(key=lambda coin: -coin["ratio_to_median"])
-    judged = any(coin["unusual"] is not None for coin in facts.current)
+    evaluated = any(coin["unusual"] is not None for coin in facts.current)
     remark = (
         f"Unusually much: {named(unusual, _times)}."
         if unusual
@@ -278,9 +278,10 @@ def _volume(facts: Facts) -> Panel:
         "volume",
         "Volume",
         f"{compact(newest)} {facts.currency} in the newest 24 hours; the middle of {len(days)} "
-        f"days is {compact(usual)}. {remark if judged else 'What is unusual shows after 30 days.'}",
+        f"days is {compact(usual)}. "
+        + (remark if evaluated else "What is unusual shows after 30 days."),
         [
-            Picture(
+            Chart(
                 charts.bars(days, volumes),
                 f"Volume of all coins together over {len(days)} days, newest {compact(newest)}.",
             )
@@ -334,7 +335,7 @@ def _sentiment(facts: Facts) -> Panel:
         "Sentiment",
         says + means,
         [
-            Picture(
+            Chart(
                 charts.moods(days, index, breadth),
                 f"Fear & Greed over {len(days)} days, and the part of coins that rose each day.",
             )

@@ -26,7 +26,7 @@ _RANGE_DELAY_MS, _CHART_DELAY_MS = 35 * MINUTE_MS, 10 * MINUTE_MS
 # A caller's "now" is some seconds old when the request arrives.
 _STILL_NOW_MS = MINUTE_MS
 _LONGEST_PAGE = 250
-_MOST_DIGITS = 18
+_MAX_DIGITS = 18
 _FEELINGS = (
     (25, "Extreme Fear"),
     (46, "Fear"),
@@ -163,7 +163,7 @@ class PriceApi:
             "/fng/": self._fear_and_greed,
         }
 
-    def answer(self, request: Request) -> Any:
+    def response(self, request: Request) -> Any:
         """What the body of an answer says.
 
         Raises:
@@ -272,7 +272,7 @@ class PriceApi:
         precision = request.parameters.get("precision", "full")
         if precision == "full":
             return chart
-        if not precision.isdecimal() or int(precision) > _MOST_DIGITS:
+        if not precision.isdecimal() or int(precision) > _MAX_DIGITS:
             raise ApiError(HTTPStatus.BAD_REQUEST, "invalid precision")
         rounded: Series = [
             (stamp, None if price is None else round(price, int(precision)))

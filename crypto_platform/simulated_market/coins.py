@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Coin:
+class SimulatedCoin:
     """A coin, and how its price behaves.
 
     Attributes:
@@ -75,7 +75,7 @@ _PEGGED: Mapping[str, Any] = {
 }
 
 WELL_KNOWN = (
-    Coin(
+    SimulatedCoin(
         "bitcoin",
         "btc",
         "Bitcoin",
@@ -89,7 +89,7 @@ WELL_KNOWN = (
         issuance=0.03,
         turnover=0.026,
     ),
-    Coin(
+    SimulatedCoin(
         "ethereum",
         "eth",
         "Ethereum",
@@ -101,29 +101,41 @@ WELL_KNOWN = (
         issuance=0.02,
         turnover=0.045,
     ),
-    Coin("tether", "usdt", "Tether", 1.0, 184e9, _day("2015-02-25"), turnover=0.3, **_PEGGED),
-    Coin("binancecoin", "bnb", "BNB", 620, 134.8e6, _day("2017-09-16"), 200e6, turnover=0.01),
-    Coin("usd-coin", "usdc", "USDC", 1.0, 73e9, _day("2018-10-05"), turnover=0.17, **_PEGGED),
-    Coin("ripple", "xrp", "XRP", 1.3, 62.2e9, _day("2013-08-04"), 100e9, turnover=0.02),
-    Coin("solana", "sol", "Solana", 95, 581e6, _day("2020-04-11"), own_volatility=0.035),
-    Coin("tron", "trx", "TRON", 0.32, 94.9e9, _day("2017-11-09"), turnover=0.014),
-    Coin("hyperliquid", "hype", "Hyperliquid", 45, 222e6, _day("2024-11-29"), 1e9),
-    Coin("dogecoin", "doge", "Dogecoin", 0.09, 155e9, _day("2013-12-15"), own_volatility=0.045),
-    Coin("zcash", "zec", "Zcash", 410, 16.8e6, _day("2016-10-29"), 21e6, growth=0.0),
-    Coin("cardano", "ada", "Cardano", 0.25, 37.3e9, _day("2017-10-18"), 45e9),
-    Coin("stellar", "xlm", "Stellar", 0.2, 34.1e9, _day("2014-08-05")),
-    Coin("monero", "xmr", "Monero", 330, 18.8e6, _day("2014-05-21"), turnover=0.018),
-    Coin("chainlink", "link", "Chainlink", 9.5, 748e6, _day("2017-11-09"), 1e9),
-    Coin("bitcoin-cash", "bch", "Bitcoin Cash", 290, 20.0e6, _day("2017-08-02"), 21e6),
-    Coin("dai", "dai", "Dai", 1.0, 4.6e9, _day("2019-11-19"), turnover=0.045, **_PEGGED),
-    Coin("the-open-network", "ton", "Toncoin", 1.7, 2.7e9, _day("2021-08-28")),
-    Coin("litecoin", "ltc", "Litecoin", 55, 77.3e6, _day("2013-04-28"), 84e6, growth=0.1),
-    Coin("hedera-hashgraph", "hbar", "Hedera", 0.09, 43.8e9, _day("2019-09-17"), 50e9),
-    Coin("sui", "sui", "Sui", 0.9, 4.1e9, _day("2023-05-03"), 10e9, own_volatility=0.045),
-    Coin("avalanche-2", "avax", "Avalanche", 8.4, 431e6, _day("2020-09-22"), 720e6),
-    Coin("near", "near", "NEAR Protocol", 1.8, 1.3e9, _day("2020-10-14"), own_volatility=0.04),
-    Coin("shiba-inu", "shib", "Shiba Inu", 5.1e-06, 589e12, _day("2020-08-01"), issuance=0.0),
-    Coin("uniswap", "uni", "Uniswap", 3.6, 621e6, _day("2020-09-17"), 1e9),
+    SimulatedCoin(
+        "tether", "usdt", "Tether", 1.0, 184e9, _day("2015-02-25"), turnover=0.3, **_PEGGED
+    ),
+    SimulatedCoin(
+        "binancecoin", "bnb", "BNB", 620, 134.8e6, _day("2017-09-16"), 200e6, turnover=0.01
+    ),
+    SimulatedCoin(
+        "usd-coin", "usdc", "USDC", 1.0, 73e9, _day("2018-10-05"), turnover=0.17, **_PEGGED
+    ),
+    SimulatedCoin("ripple", "xrp", "XRP", 1.3, 62.2e9, _day("2013-08-04"), 100e9, turnover=0.02),
+    SimulatedCoin("solana", "sol", "Solana", 95, 581e6, _day("2020-04-11"), own_volatility=0.035),
+    SimulatedCoin("tron", "trx", "TRON", 0.32, 94.9e9, _day("2017-11-09"), turnover=0.014),
+    SimulatedCoin("hyperliquid", "hype", "Hyperliquid", 45, 222e6, _day("2024-11-29"), 1e9),
+    SimulatedCoin(
+        "dogecoin", "doge", "Dogecoin", 0.09, 155e9, _day("2013-12-15"), own_volatility=0.045
+    ),
+    SimulatedCoin("zcash", "zec", "Zcash", 410, 16.8e6, _day("2016-10-29"), 21e6, growth=0.0),
+    SimulatedCoin("cardano", "ada", "Cardano", 0.25, 37.3e9, _day("2017-10-18"), 45e9),
+    SimulatedCoin("stellar", "xlm", "Stellar", 0.2, 34.1e9, _day("2014-08-05")),
+    SimulatedCoin("monero", "xmr", "Monero", 330, 18.8e6, _day("2014-05-21"), turnover=0.018),
+    SimulatedCoin("chainlink", "link", "Chainlink", 9.5, 748e6, _day("2017-11-09"), 1e9),
+    SimulatedCoin("bitcoin-cash", "bch", "Bitcoin Cash", 290, 20.0e6, _day("2017-08-02"), 21e6),
+    SimulatedCoin("dai", "dai", "Dai", 1.0, 4.6e9, _day("2019-11-19"), turnover=0.045, **_PEGGED),
+    SimulatedCoin("the-open-network", "ton", "Toncoin", 1.7, 2.7e9, _day("2021-08-28")),
+    SimulatedCoin("litecoin", "ltc", "Litecoin", 55, 77.3e6, _day("2013-04-28"), 84e6, growth=0.1),
+    SimulatedCoin("hedera-hashgraph", "hbar", "Hedera", 0.09, 43.8e9, _day("2019-09-17"), 50e9),
+    SimulatedCoin("sui", "sui", "Sui", 0.9, 4.1e9, _day("2023-05-03"), 10e9, own_volatility=0.045),
+    SimulatedCoin("avalanche-2", "avax", "Avalanche", 8.4, 431e6, _day("2020-09-22"), 720e6),
+    SimulatedCoin(
+        "near", "near", "NEAR Protocol", 1.8, 1.3e9, _day("2020-10-14"), own_volatility=0.04
+    ),
+    SimulatedCoin(
+        "shiba-inu", "shib", "Shiba Inu", 5.1e-06, 589e12, _day("2020-08-01"), issuance=0.0
+    ),
+    SimulatedCoin("uniswap", "uni", "Uniswap", 3.6, 621e6, _day("2020-09-17"), 1e9),
 )
 
 _FIRST_NAMES = (
@@ -138,7 +150,7 @@ _LAST_NAMES = (
 _FIRST_LISTING, _LISTING_DAYS = _day("2014-01-01"), 4_160
 
 
-def coins_of(seed: int, number: int) -> tuple[Coin, ...]:
+def coins_of(seed: int, number: int) -> tuple[SimulatedCoin, ...]:
     """The market's coins: the well-known ones, then as many made-up ones as it takes.
 
     Args:
@@ -163,11 +175,11 @@ def coins_of(seed: int, number: int) -> tuple[Coin, ...]:
     return (*WELL_KNOWN, *made_up)[:number]
 
 
-def _made_up(rank: int, first: str, last: str, draw: random.Random) -> Coin:
+def _made_up(rank: int, first: str, last: str, draw: random.Random) -> SimulatedCoin:
     # Caps fall with rank about as they do in the real market: 2 billion at 26, 0.1 at 250.
     market_cap = 2e9 * (26 / rank) ** 1.3 * draw.lognormvariate(0, 0.2)
     price = 10 ** draw.uniform(-4, 2)
-    return Coin(
+    return SimulatedCoin(
         id=f"{first}-{last}".lower(),
         symbol=(first[:2] + last[:2]).lower(),
         name=f"{first} {last}",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from crypto_platform.simulated_market.api import DAY_MS, Chart, Series, Span, UnknownCoinError
-from crypto_platform.simulated_market.coins import Coin, Oddities, coins_of
+from crypto_platform.simulated_market.coins import Oddities, SimulatedCoin, coins_of
 from crypto_platform.simulated_market.prices import PriceModel
 
 # How many of a currency a US dollar is worth: exchange rates stand still here.
@@ -135,10 +135,10 @@ class SyntheticMarket:
             if second not in _SKIPPED_FEELINGS
         ]
 
-    def _listed(self, now: int) -> list[Coin]:
+    def _listed(self, now: int) -> list[SimulatedCoin]:
         return [coin for coin in self._coins.values() if self._model.first_stamp(coin) <= now]
 
-    def _row(self, coin: Coin, rate: float, last_day: _LastDay) -> dict[str, Any]:
+    def _row(self, coin: SimulatedCoin, rate: float, last_day: _LastDay) -> dict[str, Any]:
         """A row of ``/coins/markets``."""
         first = self._model.first_stamp(coin)
         priced = zip(last_day.prices, last_day.stamps, strict=True)
@@ -178,7 +178,7 @@ class SyntheticMarket:
             "last_updated": _iso(last_day.stamps[-1]),
         }
 
-    def _records_before(self, coin: Coin, day: int) -> tuple[_PricedAt, _PricedAt]:
+    def _records_before(self, coin: SimulatedCoin, day: int) -> tuple[_PricedAt, _PricedAt]:
         """The lowest and the highest of a coin's daily prices, up to a day since 1970."""
         midnights = np.arange(self._model.first_stamp(coin), day * DAY_MS + 1, DAY_MS)
         prices = self._model.prices([coin], midnights)[0]

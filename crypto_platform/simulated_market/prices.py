@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crypto_platform.simulated_market.api import DAY_MS, HOUR_MS
-from crypto_platform.simulated_market.coins import Coin, Oddities
+from crypto_platform.simulated_market.coins import Oddities, SimulatedCoin
 
 Floats = NDArray[np.float64]
 Stamps = NDArray[np.int64]
@@ -57,13 +57,13 @@ class PriceModel:
         self._seed = seed
         self._oddities = oddities
 
-    def first_stamp(self, coin: Coin) -> int:
+    def first_stamp(self, coin: SimulatedCoin) -> int:
         """The moment of a coin's first price, in UNIX milliseconds."""
         if self._oddities.late_listing:
             return int(coin.listed.timestamp() * 1000)
         return _FIRST_LISTING_MS
 
-    def stamps(self, coin: Coin, step: int, first: int, last: int) -> Stamps:
+    def stamps(self, coin: SimulatedCoin, step: int, first: int, last: int) -> Stamps:
         """The moments in ``[first, last]`` at which a coin has points ``step`` apart.
 
         Daily points stand at midnight. Finer ones wander about their grid, each coin's in its own
@@ -84,7 +84,7 @@ class PriceModel:
         present: Stamps = stamps[(stamps >= first) & (stamps <= last) & ~missing]
         return present
 
-    def prices(self, coins: Sequence[Coin], stamps: Stamps) -> Floats:
+    def prices(self, coins: Sequence[SimulatedCoin], stamps: Stamps) -> Floats:
         """The coins' prices at some moments, in US dollars, also where they were not listed yet."""
         mood = self._mood(stamps)
         market = _bridge(self._keys("market"), stamps, _column([_FOUR_YEARS]), mood)
@@ -102,7 +102,7 @@ class PriceModel:
         )
         return _exp(logs)
 
-    def quotes(self, coins: Sequence[Coin], stamps: Stamps) -> Quotes:
+    def quotes(self, coins: Sequence[SimulatedCoin], stamps: Stamps) -> Quotes:
         """What coins are worth at some moments, in US dollars."""
         prices = self.prices(coins, stamps)
         supplies = self.supplies(coins, stamps)
@@ -126,7 +126,7 @@ class PriceModel:
             total_volumes=volumes.tolist(),
         )
 
-    def supplies(self, coins: Sequence[Coin], stamps: Stamps) -> Floats:
+    def supplies(self, coins: Sequence[SimulatedCoin], stamps: Stamps) -> Floats:
         """How many of the coins are in circulation at some moments."""
         issuance = _column(coin.issuance for coin in coins)
         return _column(coin.supply for coin in coins) / (1.0 - issuance * _years_after(stamps))
@@ -138,11 +138,13 @@ class PriceModel:
         mood = _uniform(keys, months) * (1.0 - place) + _uniform(keys, months + 1) * place
         return 0.4 + 1.2 * mood
 
-    def _on_days(self, what: str, coins: Sequence[Coin], stamps: Stamps, share: float) -> Flags:
+    def _on_days(
+        self, what: str, coins: Sequence[SimulatedCoin], stamps: Stamps, share: float
+    ) -> Flags:
         """Whether moments lie on the days something is odd, by coin."""
         return _uniform(self._keys(what, coins), stamps // DAY_MS) < share
 
-    def _keys(self, what: str, coins: Sequence[Coin] | None = None) -> Hashes:
+    def _keys(self, what: str, coins: Sequence[SimulatedCoin] | None = None) -> Hashes:
         """Where the hashes of a quantity start, as a column: one a coin, or one for all."""
         names = [what] if coins is None else [f"{what}/{coin.id}" for coin in coins]
         digests = (blake2b(f"{self._seed}/{name}".encode(), digest_size=8) for name in names)

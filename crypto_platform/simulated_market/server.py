@@ -75,7 +75,7 @@ class Calls:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _Response:
     status: int
     body: bytes
     content_type: str = _JSON
@@ -189,7 +189,7 @@ class MarketServer:
             by_status=counts["status"],
         )
 
-    def _respond(self, method: str, target: str, body: bytes) -> tuple[_Answer, Fault]:
+    def _respond(self, method: str, target: str, body: bytes) -> tuple[_Response, Fault]:
         """The answer to any request, and what goes wrong on its way back."""
         url = urlsplit(target)
         if url.path.startswith("/simulation/"):
@@ -200,20 +200,20 @@ class MarketServer:
         path = url.path.removeprefix(_BASE_PATH) if inside else f"outside of {_BASE_PATH}"
         request = Request(path=path, parameters=dict(parse_qsl(url.query)), now=now)
         fault = self.faults.next_for(request.path, request.coin) or _NOTHING_WRONG
-        answer = self._answer(request, fault)
+        response = self._answer(request, fault)
         with self._count_lock:
             self._counts["endpoint"][request.endpoint] += 1
             if request.coin:
                 self._counts["coin"][request.coin] += 1
             if not fault.reset:
-                self._counts["status"][answer.status] += 1
-        return answer, fault
+                self._counts["status"][response.status] += 1
+        return response, fault
 
-    def _answer(self, request: Request, fault: Fault) -> _Answer:
+    def _answer(self, request: Request, fault: Fault) -> _Response:
         # Every call counts against the minute, also one that goes wrong.
         seconds = self._minute.seconds_to_wait()
         if fault.body is not None:
-            return _Answer(
+            return _Response(
                 fault.status or HTTPStatus.OK,
                 fault.body.encode(),
                 fault.content_type,
@@ -222,14 +222,14 @@ class MarketServer:
         if seconds:
             return self._refusal(seconds)
         try:
-            said, status = self._api.answer(request), HTTPStatus.OK
+            said, status = self._api.response(request), HTTPStatus.OK
         except ApiError as error:
             said, status = error.body, error.status
         if fault.edit and status == HTTPStatus.OK and "prices" in said:
             said = edited(said, fault.edit)
-        return _Answer(fault.status or status, _dumped(said), headers=fault.headers)
+        return _Response(fault.status or status, _dumped(said), headers=fault.headers)
 
-    def _refusal(self, seconds: int) -> _Answer:
+    def _refusal(self, seconds: int) -> _Response:
         """Too many calls this minute."""
         reset = self._now() + timedelta(seconds=seconds)
         headers = {
@@ -239,9 +239,9 @@ class MarketServer:
         }
         if self._limits.retry_after:
             headers["retry-after"] = str(seconds)
-        return _Answer(HTTPStatus.TOO_MANY_REQUESTS, RATE_LIMIT_BODY.encode(), headers=headers)
+        return _Response(HTTPStatus.TOO_MANY_REQUESTS, RATE_LIMIT_BODY.encode(), headers=headers)
 
-    def _control(self, method: str, path: str, body: bytes) -> _Answer:
+    def _control(self, method: str, path: str, body: bytes) -> _Response:
         """The endpoints that tests steer the market with from another process."""
         try:
             if path == "/simulation/faults" and method == "POST":
@@ -249,13 +249,13 @@ class MarketServer:
             elif path == "/simulation/faults" and method == "DELETE":
                 self.faults.clear()
         except ValidationError as error:
-            return _Answer(HTTPStatus.BAD_REQUEST, _dumped({"error": str(error)}))
+            return _Response(HTTPStatus.BAD_REQUEST, _dumped({"error": str(error)}))
         if path == "/simulation/faults":
             rules = [rule.model_dump(mode="json") for rule in self.faults.rules]
-            return _Answer(HTTPStatus.OK, _dumped({"faults": rules}))
+            return _Response(HTTPStatus.OK, _dumped({"faults": rules}))
         if path == "/simulation/stats":
-            return _Answer(HTTPStatus.OK, _dumped(asdict(self.calls())))
-        return _Answer(HTTPStatus.NOT_FOUND, _dumped({"error": f"There is no {path}."}))
+            return _Response(HTTPStatus.OK, _dumped(asdict(self.calls())))
+        return _Response(HTTPStatus.NOT_FOUND, _dumped({"error": f"There is no {path}."}))
 
 
 class _Minute:
@@ -291,7 +291,7 @@ class _Http(ThreadingHTTPServer):
     def __init__(
         self,
         address: tuple[str, int],
-        respond: Callable[[str, str, bytes], tuple[_Answer, Fault]],
+        respond: Callable[[str, str, bytes], tuple[_Response, Fault]],
         headers: Mapping[str, str],
     ) -> None:
         self.respond = respond
@@ -336,13 +336,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         length = int(self.headers.get("content-length") or 0)
-        answer, fault = self.server.respond(self.command, self.path, self.rfile.read(length))
+        response, fault = self.server.respond(self.command, self.path, self.rfile.read(length))
         if fault.delay_seconds:
             self.server.closing.wait(fault.delay_seconds)
         if fault.reset:
             self._reset()
         else:
-            self._send(answer, cut=fault.cut)
+            self._send(response, cut=fault.cut)
 
     do_POST = do_GET  # noqa: N815
     do_DELETE = do_GET  # noqa: N815
@@ -350,18 +350,18 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
         """Say nothing: the calls are counted."""
 
-    def _send(self, answer: _Answer, *, cut: bool) -> None:
-        self.send_response_only(answer.status)
+    def _send(self, response: _Response, *, cut: bool) -> None:
+        self.send_response_only(response.status)
         headers = {
-            "Content-Type": answer.content_type,
-            "Content-Length": str(len(answer.body)),
+            "Content-Type": response.content_type,
+            "Content-Length": str(len(response.body)),
             **self.server.headers,
-            **answer.headers,
+            **response.headers,
         }
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(answer.body[: len(answer.body) // 2] if cut else answer.body)
+        self.wfile.write(response.body[: len(response.body) // 2] if cut else response.body)
         self.close_connection = self.close_connection or cut
 
     def _reset(self) -> None:

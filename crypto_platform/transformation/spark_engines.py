@@ -37,7 +37,7 @@ class EngineError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Session:
+class EngineSession:
     """A running engine.
 
     Attributes:
@@ -51,7 +51,7 @@ class Session:
     path_syntax: str
 
 
-def start(engine: Engine, cache_folder: Path) -> Session:
+def start(engine: Engine, cache_folder: Path) -> EngineSession:
     """Start an engine, which is stopped at exit; a process can have one.
 
     Args:
@@ -64,7 +64,7 @@ def start(engine: Engine, cache_folder: Path) -> Session:
     return {"sail": _start_sail, "spark": _start_apache_spark}[engine](cache_folder)
 
 
-def _start_sail(_cache_folder: Path) -> Session:
+def _start_sail(_cache_folder: Path) -> EngineSession:
     # Sail reads this when it is first imported; its notices are no news to the user.
     os.environ.setdefault("RUST_LOG", "error")
     # A file is a window's, and small: to share it among threads takes half as much memory again.
@@ -79,10 +79,10 @@ def _start_sail(_cache_folder: Path) -> Session:
     host, port = server.listening_address
     spark = SparkSession.builder.remote(f"sc://{host}:{port}").getOrCreate()
     atexit.register(spark.stop)
-    return Session(f"Sail {pysail.__version__}", spark, path_syntax="uri")
+    return EngineSession(f"Sail {pysail.__version__}", spark, path_syntax="uri")
 
 
-def _start_apache_spark(cache_folder: Path) -> Session:
+def _start_apache_spark(cache_folder: Path) -> EngineSession:
     import dagster as dg  # noqa: PLC0415 - as above
     import pyspark  # noqa: PLC0415
     from dagster_pyspark import PySparkResource  # noqa: PLC0415
@@ -114,7 +114,7 @@ def _start_apache_spark(cache_folder: Path) -> Session:
     resource.setup_for_execution(dg.build_init_resource_context())
     spark = resource.spark_session
     atexit.register(_stop_apache_spark, spark, archive)
-    return Session(f"Apache Spark {pyspark.__version__}", spark, path_syntax="glob")
+    return EngineSession(f"Apache Spark {pyspark.__version__}", spark, path_syntax="glob")
 
 
 _QUICK_START = (
@@ -168,10 +168,10 @@ def _java_homes() -> Iterator[Path]:
 def _java_at(home: Path) -> Java | None:
     command = [str(home / "bin" / "java"), "-version"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+        response = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     except (OSError, subprocess.CalledProcessError):
         return None
-    version = re.search(r'version "([^"]+)"', answer.stderr)
+    version = re.search(r'version "([^"]+)"', response.stderr)
     return version and Java(home, version[1])
 
 

@@ -23,7 +23,7 @@ from queue import SimpleQueue
 from tempfile import TemporaryFile
 from typing import IO, cast
 
-from crypto_platform.transformation.spark_engines import Engine, Session, start
+from crypto_platform.transformation.spark_engines import Engine, EngineSession, start
 
 _LAST_LINES = 50
 
@@ -149,15 +149,15 @@ class SparkProcess:
             raise self._unexpected_end()
         said = self._pass_on_what_it_said()
         try:
-            answer: dict[str, str] = json.loads(line)
+            response: dict[str, str] = json.loads(line)
         except ValueError:
             self._end()
             raise SparkProcessError(
                 f"The process that runs Spark said what is no answer: {line.strip()}", said
             ) from None
-        if "error" in answer:
-            raise SparkProcessError(answer["error"], said + answer["log"])
-        return answer["engine"]
+        if "error" in response:
+            raise SparkProcessError(response["error"], said + response["log"])
+        return response["engine"]
 
     def _unexpected_end(self) -> SparkProcessError:
         code = self._wait()
@@ -193,14 +193,14 @@ class SparkProcess:
 
 def main(engine: Engine, cache_folder: str) -> None:
     """Be the process: run what is asked for until nobody can ask any more."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    responses = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     # What an engine prints is no answer.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     # pyspark 3.5 compares versions with distutils, and leaves sockets to the collector.
     warnings.filterwarnings("ignore", ".*distutils", DeprecationWarning)
     warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)
 
-    def answer(of: Callable[[], str]) -> bool:
+    def response(of: Callable[[], str]) -> bool:
         try:
             said = {"engine": of()}
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
@@ -208,11 +208,11 @@ def main(engine: Engine, cache_folder: str) -> None:
         requests.done()
         sys.stdout.flush()
         sys.stderr.flush()
-        print(json.dumps(said), file=answers, flush=True)
+        print(json.dumps(said), file=responses, flush=True)
         return "engine" in said
 
     requests = _Requests()
-    sessions: list[Session] = []
+    sessions: list[EngineSession] = []
 
     def started() -> str:
         sessions.append(start(engine, Path(cache_folder)))
@@ -220,11 +220,11 @@ def main(engine: Engine, cache_folder: str) -> None:
         sessions[0].spark.range(1).count()
         return sessions[0].engine
 
-    if not answer(started):
+    if not response(started):
         return
     while (line := requests.next()) is not None:
         asked = json.loads(line)
-        answer(partial(_run, sessions[0], asked["job"], asked["argv"]))
+        response(partial(_run, sessions[0], asked["job"], asked["argv"]))
 
 
 class _Requests:
@@ -253,7 +253,7 @@ class _Requests:
         self._lines.put(None)
 
 
-def _run(session: Session, job: str, argv: Sequence[str]) -> str:
+def _run(session: EngineSession, job: str, argv: Sequence[str]) -> str:
     try:
         module = importlib.import_module(f"glue_jobs.{job}")
         module.main([*argv, "--path_syntax", session.path_syntax], session.spark)

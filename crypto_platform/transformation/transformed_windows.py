@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from crypto_platform.checks.definitions import ROW_COUNTS, Finding
-from crypto_platform.checks.parquet import judge_prices
+from crypto_platform.checks.parquet import evaluate_prices
 from crypto_platform.core.streams import DATASETS, Dataset, Stream, Window
 from crypto_platform.lake.layers import Lake, from_json_lines
 from crypto_platform.lake.manifests import Absence, LakeFile, Manifest
@@ -54,7 +54,7 @@ class _Output:
     rows: "pa.Table"
 
 
-def write_work_order(lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str) -> str:
+def write_job_spec(lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str) -> str:
     """Tell a transformation which files to read, window by window; returns the order's path."""
     lines = []
     for manifest in raw:
@@ -75,21 +75,21 @@ def write_work_order(lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id
     return path
 
 
-def job_arguments(lake: Lake, stream: Stream, work_order: str, run_id: str) -> dict[str, str]:
+def job_arguments(lake: Lake, stream: Stream, job_spec: str, run_id: str) -> dict[str, str]:
     """The arguments of a transformation, as its script takes them."""
     layer = lake.transformed
     datasets: list[Dataset] = ["prices", "rejected"]
     if stream.snapshot_within:
         datasets.append("snapshots")
     return {
-        "work_order": layer.uri(work_order),
+        "work_order": layer.uri(job_spec),
         **{f"{name}_output": layer.uri(stream.dataset_folder(name)) for name in datasets},
         "partition_by": ",".join(stream.partition_columns),
         "run_id": run_id,
     }
 
 
-def collect(
+def read_outputs(
     lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str
 ) -> list[TransformedWindow]:
     """Read back what a run of the transformation wrote, window by window, and judge it.
@@ -101,11 +101,11 @@ def collect(
     return [
         window
         for _, block in groupby(numbered, key=itemgetter(0))
-        for window in _collect(lake, stream, [manifest for _, manifest in block], run_id)
+        for window in _read_block(lake, stream, [manifest for _, manifest in block], run_id)
     ]
 
 
-def _collect(
+def _read_block(
     lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str
 ) -> list[TransformedWindow]:
     outputs = lake.transformed.each(lambda one: _outputs(lake, stream, one, run_id), raw)
@@ -114,13 +114,15 @@ def _collect(
         manifest.window: [output.rows for output in _of("prices", written)]
         for manifest, written in zip(raw, outputs, strict=True)
     }
-    for finding in judge_prices(prices, stream):
+    for finding in evaluate_prices(prices, stream):
         findings[finding.partition].append(finding)
 
     def told(one: tuple[Manifest, list[_Output]]) -> TransformedWindow:
         manifest, written = one
-        judged = findings[stream.partition_key(manifest.window)]
-        return _transformed_window(lake, stream, manifest, run_id, outputs=written, judged=judged)
+        evaluated = findings[stream.partition_key(manifest.window)]
+        return _transformed_window(
+            lake, stream, manifest, run_id, outputs=written, evaluated=evaluated
+        )
 
     # Side by side: where something was rejected, the raw files are read again.
     return lake.raw.each(told, zip(raw, outputs, strict=True))
@@ -162,7 +164,7 @@ def _transformed_window(  # noqa: PLR0913 - where it is, and what came of it
     run_id: str,
     *,
     outputs: Sequence[_Output],
-    judged: Sequence[Finding],
+    evaluated: Sequence[Finding],
 ) -> TransformedWindow:
     prices, rejected = _of("prices", outputs), _of("rejected", outputs)
     points = sum(output.file.rows for output in prices)
@@ -185,7 +187,7 @@ def _transformed_window(  # noqa: PLR0913 - where it is, and what came of it
             row for output in prices for row in output.rows.slice(0, _PREVIEW_ROWS).to_pylist()
         ][:_PREVIEW_ROWS],
         findings=(
-            *judged,
+            *evaluated,
             *([] if plain else _count_findings(lake, stream, raw, prices, rejected)),
         ),
     )

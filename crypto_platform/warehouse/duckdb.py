@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _MEMORY = "1GB"
 
 # Seconds that a sensor may wait, which has to answer within a minute.
-_IMPATIENT = 5.0
+_SHORT_TIMEOUT = 5.0
 
 # Rows that go through memory at once where they do not come from files.
 _ROWS_A_BATCH = 50_000
@@ -78,9 +78,9 @@ class DuckDBWarehouse(Warehouse):
         """See ``Warehouse.exists``."""
         return Path(self.path).exists()
 
-    def impatient(self) -> Self:
-        """See ``Warehouse.impatient``."""
-        return type(self)(path=self.path, patience=_IMPATIENT, cache_folder=self.cache_folder)
+    def with_timeout(self) -> Self:
+        """See ``Warehouse.with_timeout``."""
+        return type(self)(path=self.path, patience=_SHORT_TIMEOUT, cache_folder=self.cache_folder)
 
     def table_uri(self, table: str) -> str:
         """See ``Warehouse.table_uri``."""

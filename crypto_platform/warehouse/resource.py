@@ -273,7 +273,7 @@ class Warehouse(dg.ConfigurableResource[None]):
         """Whether there is anything to read, for who must not make it by asking."""
         return True
 
-    def impatient(self) -> Self:
+    def with_timeout(self) -> Self:
         """The same warehouse, for who would rather come back later than wait long for it."""
         return self
 
@@ -352,24 +352,24 @@ def _absences(stream: Stream, manifests: Iterable[Manifest]) -> Iterator[Row]:
 
 def _refuse_mixed_sources(session: Session) -> None:
     staged = {row["source"] for row in session.execute(statement("staged_sources"))}
-    standing = {row["source"] for row in session.execute(statement("standing_sources"))}
-    refuse_mixed_sources(staged, standing)
+    existing = {row["source"] for row in session.execute(statement("standing_sources"))}
+    refuse_mixed_sources(staged, existing)
 
 
-def refuse_mixed_sources(staged: AbstractSet[str], standing: AbstractSet[str]) -> None:
+def refuse_mixed_sources(staged: AbstractSet[str], existing: AbstractSet[str]) -> None:
     """Refuse to put simulated values beside real ones, whichever of them came first.
 
     Args:
         staged: The sources of what is to be loaded.
-        standing: The sources of what stands in the warehouse.
+        existing: The sources of what stands in the warehouse.
 
     Raises:
         MixedSourcesError: Some are simulated, and some are not.
     """
-    if len({source == SIMULATED for source in staged | standing}) > 1:
+    if len({source == SIMULATED for source in staged | existing}) > 1:
         raise MixedSourcesError(
             f"The files hold prices from {_listed(staged)}, the warehouse holds prices from "
-            f"{_listed(standing)}: simulated prices and real ones are never mixed. "
+            f"{_listed(existing)}: simulated prices and real ones are never mixed. "
             "Nothing was loaded; set CRYPTO_HOME to another folder for one of them."
         )
 

@@ -95,8 +95,10 @@ def apply(session: Session, todo: Sequence[Step]) -> Iterator[Outcome]:
             run again.
     """
     for step in todo:
-        answers = session.execute(step.sql)
-        yield Outcome(step, _change(step, " ".join(str(row.get("status", "")) for row in answers)))
+        responses = session.execute(step.sql)
+        yield Outcome(
+            step, _change(step, " ".join(str(row.get("status", "")) for row in responses))
+        )
 
 
 def handover(session: Session) -> Handover:

@@ -10,7 +10,7 @@ import pytest
 from crypto_platform.alerts.channels import (
     AlertNotSentError,
     AlertStateUnreadableError,
-    LocalOutbox,
+    FileChannel,
 )
 from crypto_platform.alerts.messages import Alert
 
@@ -29,25 +29,25 @@ def alert(number: int) -> Alert:
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> LocalOutbox:
-    return LocalOutbox(path=str(tmp_path / "alerts" / "outbox.jsonl"), state_root=str(tmp_path))
+def outbox(tmp_path: Path) -> FileChannel:
+    return FileChannel(path=str(tmp_path / "alerts" / "outbox.jsonl"), state_root=str(tmp_path))
 
 
-def test_what_is_sent_can_be_read_in_order(outbox: LocalOutbox) -> None:
+def test_what_is_sent_can_be_read_in_order(outbox: FileChannel) -> None:
     for number in range(3):
         outbox.send(alert(number))
 
     assert outbox.sent() == [alert(0), alert(1), alert(2)]
 
 
-def test_the_file_has_one_line_a_message(outbox: LocalOutbox) -> None:
+def test_the_file_has_one_line_a_message(outbox: FileChannel) -> None:
     outbox.send(alert(1))
     outbox.send(alert(2))
 
     assert len(Path(outbox.path).read_text().splitlines()) == 2
 
 
-def test_sending_twice_is_sending_once(outbox: LocalOutbox) -> None:
+def test_sending_twice_is_sending_once(outbox: FileChannel) -> None:
     outbox.send(alert(1))
     outbox.send(alert(1))
 
@@ -55,7 +55,7 @@ def test_sending_twice_is_sending_once(outbox: LocalOutbox) -> None:
 
 
 def test_a_line_that_a_full_disk_cut_off_costs_no_other_message(
-    outbox: LocalOutbox, monkeypatch: pytest.MonkeyPatch
+    outbox: FileChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outbox.send(alert(1))
     write = os.write
@@ -73,7 +73,7 @@ def test_a_line_that_a_full_disk_cut_off_costs_no_other_message(
     assert outbox.sent() == [alert(1), alert(2), alert(3)]
 
 
-def test_a_full_disk_is_explained(outbox: LocalOutbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_explained(outbox: FileChannel, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -83,13 +83,13 @@ def test_a_full_disk_is_explained(outbox: LocalOutbox, monkeypatch: pytest.Monke
         outbox.send(alert(1))
 
 
-def test_only_its_owner_may_read_the_file(outbox: LocalOutbox) -> None:
+def test_only_its_owner_may_read_the_file(outbox: FileChannel) -> None:
     outbox.send(alert(1))
 
     assert Path(outbox.path).stat().st_mode & 0o077 == 0
 
 
-def test_a_document_that_cannot_be_read_says_where_it_is(outbox: LocalOutbox) -> None:
+def test_a_document_that_cannot_be_read_says_where_it_is(outbox: FileChannel) -> None:
     folder = Path(outbox.state_root, "incidents")
     folder.mkdir()
     (folder / "an-instance.json").write_text("{")
@@ -98,7 +98,7 @@ def test_a_document_that_cannot_be_read_says_where_it_is(outbox: LocalOutbox) ->
         outbox.latest_state()
 
 
-def test_a_damaged_document_is_named_with_what_to_do(outbox: LocalOutbox) -> None:
+def test_a_damaged_document_is_named_with_what_to_do(outbox: FileChannel) -> None:
     folder = Path(outbox.state_root, "incidents")
     folder.mkdir()
     (folder / "an-instance.json").write_text('{"updated_at": "')

@@ -11,37 +11,39 @@ from hypothesis import strategies as st
 
 from crypto_platform.alerts.channels import Alerts
 from crypto_platform.alerts.delivery import watch_instance
-from crypto_platform.alerts.incidents import follow
+from crypto_platform.alerts.incidents import update_incidents
 from crypto_platform.alerts.messages import (
     BODY_LIMIT,
     SUBJECT_LIMIT,
     Alert,
     AlertState,
     Incident,
-    Voice,
+    MessageFormatter,
 )
 from crypto_platform.alerts.problems import (
     CheckEvaluated,
     Event,
     FreshnessChanged,
-    Mended,
+    Problem,
+    Resolution,
     RunEnded,
-    ScheduleJudged,
-    Trouble,
-    readings,
+    ScheduleEvaluated,
+    interpret,
 )
 from crypto_platform.core.redaction import Secrets
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 RAW, LOADED = "intra_day/raw_prices", "intra_day/snowflake_prices"
-VOICE = Voice("http://ui.example:3000", Secrets.of({"COINGECKO_API_KEY": "CG-the-real-key"}))
+FORMATTER = MessageFormatter(
+    "http://ui.example:3000", Secrets.of({"COINGECKO_API_KEY": "CG-the-real-key"})
+)
 
 
 def fold(events: Sequence[Event]) -> tuple[list[Incident], list[Alert]]:
     incidents: list[Incident] = []
     alerts: list[Alert] = []
     for event in events:
-        incidents, told = follow(incidents, event, VOICE)
+        incidents, told = update_incidents(incidents, event, FORMATTER)
         alerts += told
     return incidents, alerts
 
@@ -213,7 +215,7 @@ def test_a_range_check_is_mended_where_the_partitions_at_fault_pass() -> None:
     assert told(*events) == [("check_failed", "opened"), ("check_failed", "recovered")]
 
 
-def by_the_clock(identity: str, *coins: str, **details: Any) -> CheckEvaluated:
+def time_based(identity: str, *coins: str, **details: Any) -> CheckEvaluated:
     """A check that judges all coins at once, and names those at fault."""
     return check(
         identity,
@@ -231,7 +233,7 @@ CHECK_OPENED, CHECK_RECOVERED = ("check_failed", "opened"), ("check_failed", "re
 
 
 def test_a_coin_that_is_newly_at_fault_is_told_though_another_has_been_for_long() -> None:
-    _, alerts = fold([by_the_clock("1", "ether"), by_the_clock("2", "ether", "monero")])
+    _, alerts = fold([time_based("1", "ether"), time_based("2", "ether", "monero")])
 
     assert [alert.subject for alert in alerts] == [
         f"[ERROR] check fresh of {LOADED} failed: ether",
@@ -244,10 +246,10 @@ def test_a_coin_that_is_newly_at_fault_is_told_though_another_has_been_for_long(
 def test_the_same_coins_at_fault_again_are_silent_however_they_were_told() -> None:
     incidents, alerts = fold(
         [
-            by_the_clock("1", "ether"),
-            by_the_clock("2", "ether", "monero"),
-            by_the_clock("3", "ether", "monero"),
-            by_the_clock("4", "ether", "monero", at=NOON + timedelta(days=89)),
+            time_based("1", "ether"),
+            time_based("2", "ether", "monero"),
+            time_based("3", "ether", "monero"),
+            time_based("4", "ether", "monero", at=NOON + timedelta(days=89)),
         ]
     )
 
@@ -260,11 +262,11 @@ def test_the_same_coins_at_fault_again_are_silent_however_they_were_told() -> No
 def test_an_incident_is_over_when_its_own_coins_are_though_others_are_still_at_fault() -> None:
     _, alerts = fold(
         [
-            by_the_clock("1", "ether"),
-            by_the_clock("2", "ether", "monero", "solana"),
-            by_the_clock("3", "ether", "solana"),
-            by_the_clock("4", "ether"),
-            by_the_clock("5"),
+            time_based("1", "ether"),
+            time_based("2", "ether", "monero", "solana"),
+            time_based("3", "ether", "solana"),
+            time_based("4", "ether"),
+            time_based("5"),
         ]
     )
 
@@ -279,7 +281,7 @@ def test_an_incident_is_over_when_its_own_coins_are_though_others_are_still_at_f
 def test_thirty_coins_newly_at_fault_are_one_message_that_names_them_all() -> None:
     coins = [f"coin-{number:02}" for number in range(30)]
 
-    _, alerts = fold([by_the_clock("1", "ether"), by_the_clock("2", "ether", *coins)])
+    _, alerts = fold([time_based("1", "ether"), time_based("2", "ether", *coins)])
 
     assert len(alerts) == 2
     assert alerts[1].subject.endswith("failed: 30, such as coin-00, coin-01, coin-02")
@@ -288,9 +290,9 @@ def test_thirty_coins_newly_at_fault_are_one_message_that_names_them_all() -> No
 
 def test_a_coin_that_recovers_and_fails_again_is_told_again() -> None:
     events = [
-        by_the_clock("1", "ether", "monero"),
-        by_the_clock("2", "ether"),
-        by_the_clock("3", "ether", "monero"),
+        time_based("1", "ether", "monero"),
+        time_based("2", "ether"),
+        time_based("3", "ether", "monero"),
     ]
 
     assert told(*events) == [CHECK_OPENED, CHECK_OPENED]
@@ -343,10 +345,10 @@ def test_a_known_fault_in_a_backfill_does_not_silence_the_new_ones_of_that_backf
 
 def test_a_check_that_failed_as_a_whole_has_told_of_the_coins_that_it_names_later() -> None:
     events = [
-        by_the_clock("1", passed=False),
-        by_the_clock("2", "ether", "monero"),
-        by_the_clock("3", "ether", "monero", "solana"),
-        by_the_clock("4", "solana"),
+        time_based("1", passed=False),
+        time_based("2", "ether", "monero"),
+        time_based("3", "ether", "monero", "solana"),
+        time_based("4", "solana"),
     ]
 
     assert told(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED]
@@ -368,10 +370,10 @@ def test_a_coin_at_fault_in_one_partition_is_news_in_another() -> None:
 
 def test_a_check_that_fails_as_a_whole_is_told_though_a_coin_of_it_is_known() -> None:
     events = [
-        by_the_clock("1", "ether"),
-        by_the_clock("2", passed=False),
-        by_the_clock("3", "ether"),
-        by_the_clock("4"),
+        time_based("1", "ether"),
+        time_based("2", passed=False),
+        time_based("3", "ether"),
+        time_based("4"),
     ]
 
     assert told(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED, CHECK_RECOVERED]
@@ -391,8 +393,8 @@ def test_an_incident_that_an_older_version_remembered_takes_over_its_coins_in_si
     incidents: Sequence[Incident] = AlertState.model_validate_json(remembered).incidents
     statuses = []
     for number, coins in enumerate([["ether"], ["ether", "monero"], ["monero"], []]):
-        event = by_the_clock(str(number), *coins, check="ingestion_ledger:healing")
-        incidents, alerts = follow(incidents, event, VOICE)
+        event = time_based(str(number), *coins, check="ingestion_ledger:healing")
+        incidents, alerts = update_incidents(incidents, event, FORMATTER)
         statuses.append([alert.status for alert in alerts])
 
     assert statuses == [[], ["opened"], ["recovered"], ["recovered"]]
@@ -432,9 +434,9 @@ def test_freshness_tells_of_failing_and_of_passing_again(
 def test_a_schedule_that_missed_many_times_is_one_message_until_it_ticks() -> None:
     hours = [NOON - timedelta(hours=number) for number in (18, 12, 6)]
     events = [
-        ScheduleJudged(at=NOON, schedule="intra_day_schedule", missed=tuple(hours[:2])),
-        ScheduleJudged(at=NOON, schedule="intra_day_schedule", missed=(hours[2],)),
-        ScheduleJudged(at=NOON, schedule="intra_day_schedule", ticking=True),
+        ScheduleEvaluated(at=NOON, schedule="intra_day_schedule", missed=tuple(hours[:2])),
+        ScheduleEvaluated(at=NOON, schedule="intra_day_schedule", missed=(hours[2],)),
+        ScheduleEvaluated(at=NOON, schedule="intra_day_schedule", ticking=True),
     ]
 
     _, alerts = fold(events)
@@ -575,7 +577,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
                             asset=draw(assets),
                             state=draw(st.sampled_from(["PASS", "WARN", "FAIL"])),
                         ),
-                        ScheduleJudged(
+                        ScheduleEvaluated(
                             at=NOON,
                             schedule="s",
                             missed=(NOON + timedelta(hours=place),) if draw(st.booleans()) else (),
@@ -613,13 +615,13 @@ def test_every_incident_is_told_once_and_nothing_broken_is_silent(history: list[
     # By the definition: what the last event on an asset and partition left broken is open.
     broken: set[tuple[str, str, str, str]] = set()
     for event in history:
-        for reading in readings(event):
+        for reading in interpret(event):
             match reading:
-                case Trouble():
+                case Problem():
                     broken |= {(reading.kind, *cell) for cell in cells_of(reading.affected)}
-                case Mended():
-                    mended = cells_of(reading.affected) - cells_of(reading.but)
-                    broken -= {(reading.kind, *cell) for cell in mended}
+                case Resolution():
+                    resolution = cells_of(reading.affected) - cells_of(reading.but)
+                    broken -= {(reading.kind, *cell) for cell in resolution}
     assert {
         (incident.kind, *cell) for incident in incidents for cell in cells_of(incident.affected)
     } == broken
@@ -650,11 +652,11 @@ def test_a_check_is_told_of_once_an_evaluation_and_only_where_it_names_a_new_fau
         known = {cell for incident in incidents for cell in cells_of(incident.affected)}
         faults = {
             cell
-            for reading in readings(event)
-            if isinstance(reading, Trouble)
+            for reading in interpret(event)
+            if isinstance(reading, Problem)
             for cell in cells_of(reading.affected)
         }
-        incidents, alerts = follow(incidents, event, VOICE)
+        incidents, alerts = update_incidents(incidents, event, FORMATTER)
         opened = [alert for alert in alerts if alert.status == "opened"]
 
         assert len(opened) == bool(faults - known)
@@ -736,7 +738,7 @@ def test_any_ticks_and_any_kills_give_the_same_messages(
     quiet = 0
     while quiet < len(chunks) + 2:
         try:
-            delivered, _ = watch_instance(log, account, VOICE)  # type: ignore[arg-type]
+            delivered, _ = watch_instance(log, account, FORMATTER)  # type: ignore[arg-type]
             quiet = 0 if delivered else quiet + 1
         except KilledError:
             killed += 1

@@ -31,12 +31,12 @@ from dagster._core.scheduler.instigation import (
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from sqlalchemy.exc import OperationalError
 
-from crypto_platform.alerts.channels import AlertNotSentError, Alerts, LocalOutbox
+from crypto_platform.alerts import event_reader as alert_events
+from crypto_platform.alerts.channels import AlertNotSentError, Alerts, FileChannel
 from crypto_platform.alerts.delivery import watch_instance
 from crypto_platform.alerts.event_reader import EventReader
-from crypto_platform.alerts.messages import Alert, AlertState, Voice
-from crypto_platform.alerts.messages import event_reader as alert_events
-from crypto_platform.checks.definitions import BY_THE_CLOCK, FAULTS, PARTITIONS_AT_FAULT
+from crypto_platform.alerts.messages import Alert, AlertState, MessageFormatter
+from crypto_platform.checks.definitions import FAULTS, PARTITIONS_AT_FAULT, TIME_BASED
 from crypto_platform.core.redaction import Secrets
 from crypto_platform.core.settings import Settings
 from crypto_platform.definitions import build_definitions
@@ -91,7 +91,7 @@ def loaded() -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster wants
             dg.AssetCheckResult(
                 check_name="fresh",
                 passed=not PLAN.get("stale"),
-                metadata={BY_THE_CLOCK: True, FAULTS: PLAN.get("stale") or []},
+                metadata={TIME_BASED: True, FAULTS: PLAN.get("stale") or []},
             ),
         ]
     )
@@ -126,10 +126,12 @@ class World:
 
     def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
         self.instance = instance
-        self.outbox = LocalOutbox(
+        self.outbox = FileChannel(
             path=str(folder / "alerts" / "outbox.jsonl"), state_root=str(folder / "alerts")
         )
-        self.voice = Voice("http://127.0.0.1:3000", Secrets.of({"A_KEY": "the-secret-key"}))
+        self.formatter = MessageFormatter(
+            "http://127.0.0.1:3000", Secrets.of({"A_KEY": "the-secret-key"})
+        )
 
     def tick(
         self,
@@ -139,7 +141,7 @@ class World:
         cursor: str | None = None,
     ) -> AlertState:
         reader = EventReader(self.instance, REPOSITORY, now or datetime.now(UTC) + LATER)
-        return watch_instance(reader, alerts or self.outbox, self.voice, cursor)[1]
+        return watch_instance(reader, alerts or self.outbox, self.formatter, cursor)[1]
 
     def run(self, day: str | None, job: str = "historical", **tags: str) -> str:
         return (
@@ -737,7 +739,7 @@ def test_an_event_is_left_alone_until_what_was_written_beside_it_can_be_read(
     assert world.told == [OPENED]
 
 
-class Refusing(LocalOutbox):
+class Refusing(FileChannel):
     """A topic that does not take messages now."""
 
     def send(self, alert: Alert) -> None:
@@ -774,7 +776,7 @@ def test_what_was_seen_once_is_told_though_it_cannot_be_seen_any_more(world: Wor
     assert world.told == [("schedule_missed", "opened"), ("schedule_missed", "recovered")]
 
 
-class Deadly(LocalOutbox):
+class Deadly(FileChannel):
     """Ends its process at a chosen step of a tick."""
 
     dies_at: str
@@ -800,7 +802,7 @@ def tick_in_a_process(folder: str, dies_at: str) -> None:
     )
     with dg.DagsterInstance.from_config(f"{folder}/dagster") as instance:
         reader = EventReader(instance, REPOSITORY, datetime.now(UTC) + LATER)
-        watch_instance(reader, outbox, Voice("http://ui", Secrets.of({})))
+        watch_instance(reader, outbox, MessageFormatter("http://ui", Secrets.of({})))
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def truth(market: SimulatedMarket, stream: Stream, windows: list[Window]) -> lis
     return sorted(prices)
 
 
-def standing(cloud: Cloud, stream: Stream) -> list[Price]:
+def existing(cloud: Cloud, stream: Stream) -> list[Price]:
     return [
         (
             row["coin_id"],
@@ -86,7 +86,7 @@ def test_what_the_market_says_ends_in_snowflake_to_the_last_bit(
     assert result.success
     expected = truth(market, stream, windows)
     assert len(expected) >= 2 * partitions
-    assert standing(cloud, stream) == expected
+    assert existing(cloud, stream) == expected
     ledger = cloud.query("SELECT coin_id, window_start, status, points FROM ingestion_ledger")
     assert {(row["coin_id"], row["window_start"]) for row in ledger} == {
         (coin, window.start) for coin in ("bitcoin", "ethereum") for window in windows
@@ -112,7 +112,7 @@ def test_the_policies_of_the_stack_allow_all_that_a_run_does(
         result = cloud.platform.materialize(HISTORICAL, key, stages=stages)
 
     assert result.success
-    assert len(standing(cloud, HISTORICAL)) == 2
+    assert len(existing(cloud, HISTORICAL)) == 2
 
 
 @pytest.mark.parametrize("role", ["FunctionRole", "GlueRole"])
@@ -129,4 +129,4 @@ def test_without_the_policy_of_its_role_the_work_is_refused(
     with acting([platform_policy()]), pytest.raises(dg.Failure):
         cloud.platform.materialize(HISTORICAL, key)
 
-    assert standing(cloud, HISTORICAL) == []
+    assert existing(cloud, HISTORICAL) == []

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from crypto_platform.cli.main import main
 from crypto_platform.core.settings import Settings
-from crypto_platform.doctor.preflight import Finding
+from crypto_platform.doctor.preflight import PreflightResult
 from crypto_platform.doctor.runner import CHECKS, examine
 from crypto_platform.doctor.snowflake import SNOWFLAKE_CHECKS, defined_pipes
 from crypto_platform.profiles import PROFILES
@@ -83,7 +83,7 @@ def with_snowflake(
     return {**environment, **variables}
 
 
-def look(name: str, environment: dict[str, str], *, send: bool = False) -> Finding:
+def look(name: str, environment: dict[str, str], *, send: bool = False) -> PreflightResult:
     """What the doctor finds of one check and of those that it needs."""
     (finding,) = [one for one in examine(environment, send=send) if one.check == name]
     return finding
@@ -98,13 +98,13 @@ def test_all_passes_where_stack_and_scripts_were_run(with_snowflake: dict[str, s
 
     result = run_doctor("--json")
 
-    answer = json.loads(result.stdout)
+    response = json.loads(result.stdout)
     expected = dict.fromkeys(["settings", *(check.name for check in CHECKS["aws"])], "passed")
-    assert {one["check"]: one["status"] for one in answer["checks"]} == {
+    assert {one["check"]: one["status"] for one in response["checks"]} == {
         **expected,
         "Dagster instance": "skipped",
     }
-    assert (answer["healthy"], result.exit_code) == (True, 0)
+    assert (response["healthy"], result.exit_code) == (True, 0)
     assert [*keys(RAW_BUCKET), *keys(TRANSFORMED_BUCKET)] == []
 
 
@@ -289,8 +289,8 @@ def test_a_message_is_sent_only_when_asked_for(environment: dict[str, str]) -> N
     )
 
     def received() -> list[str]:
-        answer = client("sqs").receive_message(QueueUrl=queue)
-        return [json.loads(one["Body"])["Message"] for one in answer.get("Messages", ())]
+        response = client("sqs").receive_message(QueueUrl=queue)
+        return [json.loads(one["Body"])["Message"] for one in response.get("Messages", ())]
 
     assert "--send really sends" in look("alerts topic", environment).found
     assert received() == []
@@ -374,7 +374,7 @@ def test_a_stage_over_another_bucket(with_snowflake: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "answer", "fault"),
+    ("statement", "response", "fault"),
     [
         (
             "SHOW PIPES",
@@ -395,9 +395,9 @@ def test_a_stage_over_another_bucket(with_snowflake: dict[str, str]) -> None:
     ids=["a missing pipe", "another copy", "another state"],
 )
 def test_pipes_that_are_not_as_the_scripts_define_them(
-    statement: str, answer: str, fault: str, with_snowflake: dict[str, str], wire: Wire
+    statement: str, response: str, fault: str, with_snowflake: dict[str, str], wire: Wire
 ) -> None:
-    wire.rewrites.insert(0, answering(statement, answer))
+    wire.rewrites.insert(0, answering(statement, response))
 
     finding = look("Snowflake pipes", with_snowflake)
 

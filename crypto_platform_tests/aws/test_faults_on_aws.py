@@ -19,7 +19,7 @@ from crypto_platform.warehouse.snowflake_errors import SnowflakeUnavailableError
 from crypto_platform_tests.aws.account import client
 from crypto_platform_tests.aws.cloud import Cloud
 from crypto_platform_tests.aws.permissions import acting, platform_policy
-from crypto_platform_tests.aws.test_assets_on_aws import standing, truth
+from crypto_platform_tests.aws.test_assets_on_aws import existing, truth
 from crypto_platform_tests.aws.test_lambda_ingestion import function_that
 from crypto_platform_tests.test_end_to_end import newest_keys
 from infrastructure.package import function_zip
@@ -125,13 +125,13 @@ def test_after_a_fault_nothing_is_lost_or_doubled_and_the_next_try_succeeds(
     cloud = build_cloud()
     first, second = newest_keys(HISTORICAL, 2)
     cloud.platform.materialize(HISTORICAL, first)
-    before = standing(cloud, HISTORICAL)
+    before = existing(cloud, HISTORICAL)
 
     with fault(cloud), pytest.raises(error, match=message):
         cloud.platform.materialize(HISTORICAL, first, second)
 
-    assert standing(cloud, HISTORICAL) == before
+    assert existing(cloud, HISTORICAL) == before
     cloud.platform.materialize(HISTORICAL, first, second)
     expected = truth(market, HISTORICAL, [HISTORICAL.window(first), HISTORICAL.window(second)])
-    assert standing(cloud, HISTORICAL) == expected
+    assert existing(cloud, HISTORICAL) == expected
     assert len(expected) == 4

@@ -14,7 +14,7 @@ from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.streams import HISTORICAL, Window
 from crypto_platform.ingestion.aws_lambda import LambdaIngestion
 from crypto_platform.ingestion.resource import IngestionFailure
-from crypto_platform.ingestion.responses import PricesAnswer
+from crypto_platform.ingestion.responses import PricesResponse
 from crypto_platform.simulated_market import Fault, FaultRule, SimulatedMarket
 from crypto_platform_tests.aws.account import RAW_BUCKET, REGION, client, keys, variables
 from crypto_platform_tests.aws.conftest import FUNCTION
@@ -34,7 +34,7 @@ def lambda_ingestion(**options: Any) -> LambdaIngestion:
     return LambdaIngestion(function_name=FUNCTION, region=REGION, **options)
 
 
-def ask(ingestion: LambdaIngestion, *coins: str, days: int = 2) -> PricesAnswer:
+def ask(ingestion: LambdaIngestion, *coins: str, days: int = 2) -> PricesResponse:
     starts = [FIRST + timedelta(days=day) for day in range(days)]
     windows = [Window(start=start, end=start + timedelta(days=1)) for start in starts]
     return ingestion.prices(
@@ -65,16 +65,16 @@ def test_the_deployed_zip_writes_a_range_of_windows_to_the_raw_bucket(
     deploy: Deploy, market: SimulatedMarket
 ) -> None:
     deploy(at(market))
-    answer = ask(lambda_ingestion())
+    response = ask(lambda_ingestion())
     assert keys(RAW_BUCKET) == [
         "historical_data/date=2026-06-01/run=r1/prices-00000.json.gz",
         "historical_data/date=2026-06-02/run=r1/prices-00000.json.gz",
     ]
-    assert [written.rows for written in answer.objects] == [2, 2]
+    assert [written.rows for written in response.objects] == [2, 2]
     body = client("s3").get_object(Bucket=RAW_BUCKET, Key=keys(RAW_BUCKET)[0])["Body"].read()
     records = [json.loads(line) for line in gzip.decompress(body).splitlines()]
     assert [record["coin_id"] for record in records] == list(COINS)
-    assert records[0]["source"] == answer.source == "simulated"
+    assert records[0]["source"] == response.source == "simulated"
 
 
 def test_a_warm_function_answers_each_event_anew(deploy: Deploy, market: SimulatedMarket) -> None:
@@ -93,12 +93,12 @@ def test_a_continuation_is_followed_until_every_coin_is_handled(
     deploy(at(market), timeout=47)
     listed = lambda_ingestion().markets(vs_currency="usd", run_id="r1", credits_left=None, top=40)
     coins = [coin.coin_id for coin in listed.coins]
-    answer = ask(lambda_ingestion(), *coins, days=1)
+    response = ask(lambda_ingestion(), *coins, days=1)
     assert [event["part"] for event in lambda_service.events[1:]] == list(
-        range(len(answer.objects))
+        range(len(response.objects))
     )
-    assert len(answer.objects) > 1
-    assert sum(written.rows for written in answer.objects) == len(coins)
+    assert len(response.objects) > 1
+    assert sum(written.rows for written in response.objects) == len(coins)
 
 
 def test_what_the_function_calls_permanent_is_not_tried_again(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crypto_platform.doctor.preflight import Finding
+from crypto_platform.doctor.preflight import PreflightResult
 from crypto_platform.doctor.runner import CHECKS, examine
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform_tests.aws.cloud import cloud
@@ -44,7 +44,7 @@ def environment(
 
 
 @pytest.fixture(scope="module")
-def findings(environment: Mapping[str, str]) -> Mapping[str, Finding]:
+def findings(environment: Mapping[str, str]) -> Mapping[str, PreflightResult]:
     return {finding.check: finding for finding in examine(environment, send=True)}
 
 

@@ -31,10 +31,10 @@ from crypto_platform.checks.definitions import (
     Check,
     Finding,
     check_result,
+    evaluate_raw,
     fault_names,
-    judge_raw,
 )
-from crypto_platform.checks.parquet import judge_prices
+from crypto_platform.checks.parquet import evaluate_prices
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream, Window
 from crypto_platform.definitions import build_definitions
@@ -76,7 +76,7 @@ def parquet(*rows: Mapping[str, Any]) -> pa.Table:
 
 
 def found(table: pa.Table, stream: Stream = HISTORICAL, key: str = KEY) -> list[Finding]:
-    return judge_prices({stream.window(key): [table]}, stream)
+    return evaluate_prices({stream.window(key): [table]}, stream)
 
 
 def points(spacing: timedelta, count: int, granularity: str) -> pa.Table:
@@ -180,10 +180,10 @@ def test_windows_that_are_judged_together_are_judged_as_each_alone(
         for place, written in enumerate(windows)
     }
 
-    together = judge_prices(files, INTRA_DAY)
+    together = evaluate_prices(files, INTRA_DAY)
 
     alone = [
-        found for window in files for found in judge_prices({window: files[window]}, INTRA_DAY)
+        found for window in files for found in evaluate_prices({window: files[window]}, INTRA_DAY)
     ]
     assert sorted(together, key=str) == sorted(alone, key=str)
 
@@ -213,7 +213,9 @@ def failed(coin: str) -> Absence:
 
 
 def test_a_coin_that_was_asked_for_and_is_neither_here_nor_explained_is_an_error() -> None:
-    (finding,) = judge_raw(HISTORICAL, [raw_manifest(coins=2)], ["bitcoin", "ethereum", "tether"])
+    (finding,) = evaluate_raw(
+        HISTORICAL, [raw_manifest(coins=2)], ["bitcoin", "ethereum", "tether"]
+    )
 
     assert (finding.check.name, finding.partition) == ("coins", KEY)
     assert finding.fault == "3 coins were asked for, 2 are here or explained"
@@ -223,7 +225,7 @@ def test_a_coin_that_was_asked_for_and_is_neither_here_nor_explained_is_an_error
 def test_a_coin_that_failed_is_a_warning_with_its_reason() -> None:
     manifest = raw_manifest(coins=1, absent=(failed("ethereum"),))
 
-    (finding,) = judge_raw(HISTORICAL, [manifest], ["bitcoin", "ethereum"])
+    (finding,) = evaluate_raw(HISTORICAL, [manifest], ["bitcoin", "ethereum"])
 
     assert (finding.partition, finding.coin_id) == (KEY, "ethereum")
     assert "the API said no" in finding.fault
@@ -240,7 +242,7 @@ def test_a_result_names_every_partition_and_coin_at_fault_and_shows_the_first_fe
     assert result.metadata["partitions"] == dg.JsonMetadataValue(days)
     assert result.metadata["coins"] == dg.JsonMetadataValue(["bitcoin"])
     assert result.metadata["faults"] == dg.IntMetadataValue(30)
-    assert result.metadata["what_to_do"] == dg.TextMetadataValue(PRICES.way_out)
+    assert result.metadata["what_to_do"] == dg.TextMetadataValue(PRICES.remediation)
     assert result.description is not None
     assert result.description.startswith(
         "30 faults in 30 partitions, 2026-11-01 to 2026-11-30: bitcoin 2026-11-01: price -1.0;"
@@ -403,7 +405,7 @@ def with_value(column: str, value: object) -> Tamper:
     return tamper
 
 
-def standing(platform: Platform) -> list[dict[str, Any]]:
+def existing(platform: Platform) -> list[dict[str, Any]]:
     return platform.query("SELECT * FROM historical_prices ORDER BY price_at, coin_id")
 
 
@@ -427,7 +429,7 @@ def test_a_bad_window_does_not_reach_lake_or_warehouse_and_is_named(
 ) -> None:
     keys = newest_keys(HISTORICAL, 3)
     simulated.materialize(HISTORICAL, keys[0], keys[-1])
-    rows = standing(simulated)
+    rows = existing(simulated)
     manifests = simulated.lake.transformed.manifests(HISTORICAL, [*map(HISTORICAL.window, keys)])
     bad = HISTORICAL.window_folder(HISTORICAL.window(keys[1]))
     tampered(monkeypatch, simulated, bad, tamper)
@@ -439,7 +441,7 @@ def test_a_bad_window_does_not_reach_lake_or_warehouse_and_is_named(
     assert result.severity is dg.AssetCheckSeverity.ERROR
     assert result.metadata["partitions"] == dg.JsonMetadataValue([keys[1]])
     assert keys[1] in (result.description or "")
-    assert standing(simulated) == rows
+    assert existing(simulated) == rows
     held = simulated.lake.transformed.manifests(HISTORICAL, [*map(HISTORICAL.window, keys)])
     assert held == manifests
 
@@ -461,7 +463,7 @@ def test_a_warning_lets_the_load_go_on(
     for result in failing.values():
         assert result.severity is dg.AssetCheckSeverity.WARN
         assert result.metadata["partitions"] == dg.JsonMetadataValue([key])
-    assert len(standing(simulated)) == 3
+    assert len(existing(simulated)) == 3
 
 
 @pytest.mark.integration

@@ -21,9 +21,9 @@ from dagster._core.scheduler.instigation import (
 from crypto_platform.checks.definitions import ERROR, WARN, Finding
 from crypto_platform.checks.freshness import (
     due_window,
+    evaluate_freshness,
     expected_coins,
     freshness_rule,
-    judge_freshness,
 )
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream
@@ -75,13 +75,13 @@ def test_nothing_is_due_before_the_first_window_has_closed() -> None:
 def test_a_stream_whose_coins_all_have_the_window_that_is_due_is_fresh() -> None:
     newest = {"bitcoin": FRESH, "ethereum": DUE.start}
 
-    assert judge_freshness(INTRA_DAY, DUE, ["bitcoin", "ethereum"], newest, {}) == []
+    assert evaluate_freshness(INTRA_DAY, DUE, ["bitcoin", "ethereum"], newest, {}) == []
 
 
 def test_a_stream_without_the_window_that_is_due_is_stale_with_its_newest_stamp() -> None:
     newest = {"bitcoin": STALE, "ethereum": STALE - timedelta(days=3)}
 
-    findings = judge_freshness(INTRA_DAY, DUE, ["bitcoin", "ethereum"], newest, {})
+    findings = evaluate_freshness(INTRA_DAY, DUE, ["bitcoin", "ethereum"], newest, {})
 
     assert findings[0].fault == (
         "the stream is stale: no coin has a price of this window, "
@@ -96,7 +96,7 @@ def test_one_dead_coin_does_not_hide_behind_24_living_ones() -> None:
     names = [f"coin-{number}" for number in range(25)]
     newest = {**dict.fromkeys(names, FRESH), "coin-7": STALE}
 
-    (finding,) = judge_freshness(INTRA_DAY, DUE, names, newest, {})
+    (finding,) = evaluate_freshness(INTRA_DAY, DUE, names, newest, {})
 
     assert (finding.coin_id, finding.severity) == ("coin-7", ERROR)
     assert finding.fault == (
@@ -105,7 +105,7 @@ def test_one_dead_coin_does_not_hide_behind_24_living_ones() -> None:
 
 
 def test_a_coin_that_never_had_a_price_is_named_too() -> None:
-    (finding,) = judge_freshness(INTRA_DAY, DUE, ["bitcoin", "ethereum"], {"bitcoin": FRESH}, {})
+    (finding,) = evaluate_freshness(INTRA_DAY, DUE, ["bitcoin", "ethereum"], {"bitcoin": FRESH}, {})
 
     assert (finding.coin_id, finding.severity) == ("ethereum", ERROR)
     assert "it has no price" in finding.fault
@@ -125,7 +125,7 @@ def test_a_coin_that_the_source_has_nothing_of_is_dead_and_one_that_failed_is_la
 ) -> None:
     newest = {"bitcoin": FRESH, "ethereum": STALE}
 
-    (finding,) = judge_freshness(
+    (finding,) = evaluate_freshness(
         INTRA_DAY, DUE, ["bitcoin", "ethereum"], newest, ledger("ethereum", status)
     )
 
@@ -134,7 +134,7 @@ def test_a_coin_that_the_source_has_nothing_of_is_dead_and_one_that_failed_is_la
 
 
 def test_a_source_that_has_nothing_of_any_coin_makes_the_stream_stale() -> None:
-    findings = judge_freshness(
+    findings = evaluate_freshness(
         INTRA_DAY,
         DUE,
         ["bitcoin"],
@@ -154,7 +154,7 @@ def test_a_coin_is_expected_from_the_first_window_on_that_closed_after_it_was_tr
 
 
 def test_an_empty_table_is_a_warning_and_alerts_nobody() -> None:
-    (finding,) = judge_freshness(INTRA_DAY, DUE, ["bitcoin"], {}, {})
+    (finding,) = evaluate_freshness(INTRA_DAY, DUE, ["bitcoin"], {}, {})
 
     assert (finding.coin_id, finding.severity) == (None, WARN)
 

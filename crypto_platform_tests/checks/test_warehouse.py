@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crypto_platform.checks.definitions import ERROR, WARN, Finding
-from crypto_platform.checks.warehouse import judge_load, reconcile
+from crypto_platform.checks.warehouse import evaluate_load, reconcile
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
@@ -56,7 +56,7 @@ def days(lake: TransformedLake, values: Sequence[float], coin: str = "bitcoin") 
     return [lake.day(day(n), price(coin, day(n), value)) for n, value in enumerate(values)]
 
 
-def judged(
+def evaluated(
     warehouse: Warehouse,
     manifests: Sequence[Manifest],
     stream: Stream = HISTORICAL,
@@ -64,7 +64,7 @@ def judged(
 ) -> list[Finding]:
     with warehouse.session(read_only=True) as session:
         windows = [manifest.window for manifest in manifests]
-        return judge_load(session, stream, windows, coins, "usd")
+        return evaluate_load(session, stream, windows, coins, "usd")
 
 
 def change(warehouse: Warehouse, sql: str, *values: object) -> None:
@@ -81,7 +81,7 @@ def test_a_load_without_a_fault_passes(duckdb: Warehouse, lake: TransformedLake)
     manifests = days(lake, [usual(n) for n in range(40)])
     duckdb.load(HISTORICAL, manifests, lake.root)
 
-    assert judged(duckdb, manifests) == []
+    assert evaluated(duckdb, manifests) == []
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_row_that_cannot_be_is_found_with_its_partition_and_coin(
     second = FIRST + timedelta(days=1)
     change(warehouse, f"UPDATE historical_prices SET {planted} WHERE price_at = ?", second)
 
-    (finding,) = judged(warehouse, manifests)
+    (finding,) = evaluated(warehouse, manifests)
 
     assert (finding.check.name, finding.partition, finding.coin_id) == (check, day(1), "bitcoin")
     assert fault in finding.fault.lower()
@@ -113,7 +113,7 @@ def test_a_key_that_comes_twice_is_found(duckdb: Warehouse, lake: TransformedLak
     duckdb.load(HISTORICAL, manifests, lake.root)
     change(duckdb, "INSERT INTO historical_prices SELECT * FROM historical_prices")
 
-    findings = judged(duckdb, manifests)
+    findings = evaluated(duckdb, manifests)
 
     assert names(findings) == {"keys"}
     assert [finding.partition for finding in findings] == [day(0), day(1), day(2)]
@@ -127,7 +127,7 @@ def test_rows_outside_the_windows_of_the_load_are_not_judged(
     duckdb.load(HISTORICAL, manifests, lake.root)
     change(duckdb, "UPDATE historical_prices SET price = -1 WHERE price_at = ?", FIRST)
 
-    assert judged(duckdb, manifests[1:]) == []
+    assert evaluated(duckdb, manifests[1:]) == []
 
 
 def test_a_column_of_another_type_is_found(duckdb: Warehouse, lake: TransformedLake) -> None:
@@ -135,7 +135,7 @@ def test_a_column_of_another_type_is_found(duckdb: Warehouse, lake: TransformedL
     duckdb.load(HISTORICAL, manifests, lake.root)
     change(duckdb, "ALTER TABLE historical_prices ALTER COLUMN price TYPE DECIMAL(18, 2)")
 
-    (finding,) = judged(duckdb, manifests)
+    (finding,) = evaluated(duckdb, manifests)
 
     assert finding.check.name == "schema"
     assert finding.fault == "historical_prices: price is DECIMAL(18,2), not double"
@@ -166,7 +166,7 @@ def test_a_tracked_coin_without_prices_or_reason_is_pending_in_each_of_its_windo
     ]
     warehouse.load(HISTORICAL, manifests, lake.root)
 
-    (finding,) = judged(warehouse, manifests, coins=["bitcoin", "ethereum"])
+    (finding,) = evaluated(warehouse, manifests, coins=["bitcoin", "ethereum"])
 
     assert (finding.check.name, finding.partition, finding.coin_id) == ("coins", day(1), "ethereum")
     assert finding.severity is WARN
@@ -180,7 +180,7 @@ def test_a_coin_that_failed_is_a_warning_with_its_reason(
     manifests = [lake.day(day(0), price("bitcoin", day(0)), absent=[absence("ethereum", "failed")])]
     duckdb.load(HISTORICAL, manifests, lake.root)
 
-    (finding,) = judged(duckdb, manifests, coins=["bitcoin", "ethereum"])
+    (finding,) = evaluated(duckdb, manifests, coins=["bitcoin", "ethereum"])
 
     assert (finding.partition, finding.coin_id, finding.severity) == (day(0), "ethereum", WARN)
     assert finding.fault == "failed: the price API has no price of ethereum"
@@ -194,7 +194,7 @@ def test_a_price_jump_is_found_with_coin_stamps_and_values(
     manifests = days(lake, values)
     warehouse.load(HISTORICAL, manifests, lake.root)
 
-    up, down = judged(warehouse, manifests)
+    up, down = evaluated(warehouse, manifests)
 
     assert {up.partition, down.partition} == {day(35), day(36)}
     jump = next(finding for finding in (up, down) if finding.partition == day(35))
@@ -211,7 +211,7 @@ def test_a_jump_is_seen_against_the_days_before_the_load(
     manifests = days(lake, [*(usual(n) for n in range(30)), 500.0])
     duckdb.load(HISTORICAL, manifests, lake.root)
 
-    (finding,) = judged(duckdb, manifests[-1:])
+    (finding,) = evaluated(duckdb, manifests[-1:])
 
     assert (finding.check.name, finding.partition) == ("price_jumps", day(30))
 
@@ -231,7 +231,7 @@ def test_what_is_usual_for_a_coin_is_no_jump(
     manifests = days(lake, values)
     duckdb.load(HISTORICAL, manifests, lake.root)
 
-    assert judged(duckdb, manifests) == []
+    assert evaluated(duckdb, manifests) == []
 
 
 def test_a_move_over_a_hole_in_the_series_is_no_jump(
@@ -244,7 +244,7 @@ def test_a_move_over_a_hole_in_the_series_is_no_jump(
     ]
     duckdb.load(HISTORICAL, manifests, lake.root)
 
-    assert judged(duckdb, manifests) == []
+    assert evaluated(duckdb, manifests) == []
 
 
 def at_midnight(value: float, at: str = f"{day(1)}T00:03:00") -> Row:
@@ -269,8 +269,8 @@ def test_streams_that_disagree_at_midnight_are_found_from_both_sides(
     duckdb.load(HISTORICAL, daily, lake.root)
     duckdb.load(INTRA_DAY, intra_day, lake.root)
 
-    (of_the_day,) = judged(duckdb, daily)
-    (of_the_window,) = judged(duckdb, intra_day, INTRA_DAY)
+    (of_the_day,) = evaluated(duckdb, daily)
+    (of_the_window,) = evaluated(duckdb, intra_day, INTRA_DAY)
 
     assert (of_the_day.partition, of_the_window.partition) == (day(1), f"{day(1)}-00:00")
     for finding in (of_the_day, of_the_window):
@@ -288,7 +288,7 @@ def test_streams_that_contradict_each_other_are_an_error(
     intra_day = [lake.six_hours(f"{day(1)}-00:00", at_midnight(1000.0))]
     warehouse.load(INTRA_DAY, intra_day, lake.root)
 
-    (finding,) = judged(warehouse, daily)
+    (finding,) = evaluated(warehouse, daily)
 
     assert (finding.check.name, finding.severity) == ("streams_agree", ERROR)
 
@@ -301,7 +301,7 @@ def test_the_last_point_before_midnight_is_compared_with_the_day_it_opens(
     duckdb.load(HISTORICAL, daily, lake.root)
     duckdb.load(INTRA_DAY, evening, lake.root)
 
-    (finding,) = judged(duckdb, evening, INTRA_DAY)
+    (finding,) = evaluated(duckdb, evening, INTRA_DAY)
 
     assert (finding.check.name, finding.partition) == ("streams_agree", f"{day(0)}-18:00")
 
@@ -321,5 +321,5 @@ def test_streams_that_agree_or_have_no_common_moment_pass(
     duckdb.load(HISTORICAL, daily, lake.root)
     duckdb.load(INTRA_DAY, intra_day, lake.root)
 
-    assert judged(duckdb, daily) == []
-    assert judged(duckdb, intra_day, INTRA_DAY) == []
+    assert evaluated(duckdb, daily) == []
+    assert evaluated(duckdb, intra_day, INTRA_DAY) == []

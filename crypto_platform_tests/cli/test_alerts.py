@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from crypto_platform.alerts.channels import LocalOutbox
+from crypto_platform.alerts.channels import FileChannel
 from crypto_platform.alerts.messages import Alert, AlertState, Incident
 from crypto_platform.cli.main import main
 
@@ -28,15 +28,15 @@ def alert(number: int) -> Alert:
 
 
 @pytest.fixture
-def outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalOutbox:
+def outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileChannel:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CRYPTO_HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
     folder = tmp_path / "alerts"
-    return LocalOutbox(path=str(folder / "outbox.jsonl"), state_root=str(folder))
+    return FileChannel(path=str(folder / "outbox.jsonl"), state_root=str(folder))
 
 
-def remember(outbox: LocalOutbox) -> None:
+def remember(outbox: FileChannel) -> None:
     incident = Incident(
         identity="run_failed/1",
         kind="run_failed",
@@ -59,12 +59,12 @@ def show(*options: str) -> str:
     return shown.output
 
 
-def test_before_the_first_tick_it_says_who_would_look(outbox: LocalOutbox) -> None:
+def test_before_the_first_tick_it_says_who_would_look(outbox: FileChannel) -> None:
     assert f"Alerts go to the file {outbox.path}" in show()
     assert "The sensor has not looked yet" in show()
 
 
-def test_it_lists_what_was_sent_what_waits_and_what_is_open(outbox: LocalOutbox) -> None:
+def test_it_lists_what_was_sent_what_waits_and_what_is_open(outbox: FileChannel) -> None:
     outbox.send(alert(1))
     outbox.send(alert(2))
     remember(outbox)
@@ -77,7 +77,7 @@ def test_it_lists_what_was_sent_what_waits_and_what_is_open(outbox: LocalOutbox)
     assert "intra_day/raw_prices 2026-11-24-06:00" in shown
 
 
-def test_programs_get_all_of_it_as_json(outbox: LocalOutbox) -> None:
+def test_programs_get_all_of_it_as_json(outbox: FileChannel) -> None:
     for number in (1, 2):
         outbox.send(alert(number))
     remember(outbox)
@@ -91,7 +91,7 @@ def test_programs_get_all_of_it_as_json(outbox: LocalOutbox) -> None:
 
 
 def test_what_the_sensor_remembers_being_unreadable_is_told_without_a_trace(
-    outbox: LocalOutbox,
+    outbox: FileChannel,
 ) -> None:
     remember(outbox)
     Path(outbox.state_root, "incidents", "an-instance.json").write_text("{")

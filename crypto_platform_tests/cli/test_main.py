@@ -116,10 +116,10 @@ def partitions_in_the_ui(port: int) -> list[str]:
         stop=stop_after_delay(90), wait=wait_fixed(0.5), retry=retry_if_exception_type()
     ):
         with attempt:
-            answer = requests.post(
+            response = requests.post(
                 f"http://127.0.0.1:{port}/graphql", json={"query": query}, timeout=10
             )
-            keys: list[str] = answer.json()["data"]["assetNodeOrError"]["partitionKeys"]
+            keys: list[str] = response.json()["data"]["assetNodeOrError"]["partitionKeys"]
     return keys
 
 
@@ -134,11 +134,11 @@ def test_the_simulated_market_answers_until_it_is_interrupted() -> None:
         said = market.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:\d+/api/v3", said)
         assert found, said
-        answer = requests.get(f"{found[0]}/ping", timeout=10)
+        response = requests.get(f"{found[0]}/ping", timeout=10)
         market.send_signal(signal.SIGINT)
         market.wait(timeout=20)
 
-    assert "(simulated)" in answer.json()["gecko_says"]
+    assert "(simulated)" in response.json()["gecko_says"]
     assert market.returncode == 0
 
 

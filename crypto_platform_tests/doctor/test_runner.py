@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from crypto_platform.cli.main import main
-from crypto_platform.doctor.preflight import Check, Finding, Preflight
+from crypto_platform.doctor import runner as doctor
+from crypto_platform.doctor.preflight import Preflight, PreflightCheck, PreflightResult
 from crypto_platform.doctor.runner import CHECKS, LOCAL_CHECKS, examine
-from crypto_platform.doctor.runner import runner as doctor
 from crypto_platform.simulated_market import SimulatedMarket
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def look(name: str, variables: Mapping[str, str]) -> Finding:
+def look(name: str, variables: Mapping[str, str]) -> PreflightResult:
     (check,) = [check for check in LOCAL_CHECKS if check.name == name]
     return check.finding(Preflight.of(variables))
 
@@ -53,11 +53,11 @@ def test_all_passes_where_all_is_there(run_doctor: RunDoctor, home: Path) -> Non
 
     result = run_doctor("--json")
 
-    answer = json.loads(result.stdout)
-    assert {check["check"]: check["status"] for check in answer["checks"]} == dict.fromkeys(
+    response = json.loads(result.stdout)
+    assert {check["check"]: check["status"] for check in response["checks"]} == dict.fromkeys(
         ["settings", *(check.name for check in LOCAL_CHECKS)], "passed"
     )
-    assert answer["healthy"] is True
+    assert response["healthy"] is True
     assert result.exit_code == 0
 
 
@@ -80,11 +80,13 @@ def test_a_key_that_a_library_quotes_is_not_shown(monkeypatch: pytest.MonkeyPatc
     def quote(_: Preflight) -> str:
         raise ValueError(f"invalid header {KEY!r}")
 
-    monkeypatch.setattr(doctor, "CHECKS", {**CHECKS, "local": (Check("API", quote, "Mend it."),)})
+    monkeypatch.setattr(
+        doctor, "CHECKS", {**CHECKS, "local": (PreflightCheck("API", quote, "Mend it."),)}
+    )
 
     findings = examine({"COINGECKO_API_KEY": KEY})
 
-    assert findings[1] == Finding("API", "failed", "invalid header '[key]'", "Mend it.")
+    assert findings[1] == PreflightResult("API", "failed", "invalid header '[key]'", "Mend it.")
 
 
 def test_nothing_else_is_looked_at_while_a_setting_is_malformed() -> None:
@@ -99,13 +101,16 @@ def test_no_check_stops_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     def break_down(_: Preflight) -> str:
         raise KeyError
 
-    checks = (Check("first", break_down, "Mend it."), Check("second", lambda _: "fine", ""))
+    checks = (
+        PreflightCheck("first", break_down, "Mend it."),
+        PreflightCheck("second", lambda _: "fine", ""),
+    )
     monkeypatch.setattr(doctor, "CHECKS", {"local": checks})
 
     _, first, second = examine({})
 
     assert (first.status, first.found) == ("failed", "KeyError")
-    assert second == Finding("second", "passed", "fine")
+    assert second == PreflightResult("second", "passed", "fine")
 
 
 def test_a_lake_that_cannot_be_written_fails_with_what_to_do(tmp_path: Path) -> None:

@@ -97,10 +97,10 @@ class JobRunner:
         run_id: str = "transform",
     ) -> None:
         """Run a stream's job on a work order."""
-        work_order = self.home / f"{run_id}.jsonl"
-        work_order.write_text("".join(json.dumps(line) + "\n" for line in orders))
+        job_spec = self.home / f"{run_id}.jsonl"
+        job_spec.write_text("".join(json.dumps(line) + "\n" for line in orders))
         arguments = {
-            "work_order": str(work_order),
+            "work_order": str(job_spec),
             "prices_output": str(self.home / "prices"),
             "rejected_output": str(self.home / "rejected"),
             "partition_by": ",".join(stream.partition_columns),

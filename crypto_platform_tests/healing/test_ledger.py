@@ -9,7 +9,7 @@ import pytest
 
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL
-from crypto_platform.healing.ledger import cells, keep_grid, status_counts
+from crypto_platform.healing.ledger import cells, status_counts, sync_expected_windows
 from crypto_platform.ingestion.tracked_coins import TrackedCoin, TrackedCoins
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.resource import Warehouse
@@ -50,7 +50,7 @@ def warehouse(lake: TransformedLake, tmp_path: Path) -> Warehouse:
 
 def filled(warehouse: Warehouse, lake: TransformedLake) -> Warehouse:
     """Five closed days: bitcoin has the first three but for one, ethereum failed in the first."""
-    keep_grid(warehouse, settings(), [HISTORICAL], tracked(*COINS))
+    sync_expected_windows(warehouse, settings(), [HISTORICAL], tracked(*COINS))
     manifests = [
         lake.day(day(5), price("bitcoin", day(5)), absent=[absence("ethereum", "failed")]),
         lake.day(day(4), absent=[absence("bitcoin"), absence("ethereum", "failed")]),
@@ -84,7 +84,7 @@ def settings() -> Settings:
     return Settings.from_environment({"HISTORY_START": day(5)})
 
 
-def sick(warehouse: Warehouse, *, first: int = 5, last: int = 1, young: int = 0) -> list[Any]:
+def gaps(warehouse: Warehouse, *, first: int = 5, last: int = 1, young: int = 0) -> list[Any]:
     bounds = [TODAY - timedelta(days=ago) for ago in (first, last, young, young)]
     rows = warehouse.query(ledger_statement("sick_windows"), [HISTORICAL.name, *bounds])
     return [
@@ -134,7 +134,7 @@ def test_the_day_that_is_not_over_is_not_expected(warehouse: Warehouse) -> None:
 def test_neighbouring_windows_that_lack_for_the_same_reason_are_one_row(
     warehouse: Warehouse,
 ) -> None:
-    assert sick(warehouse) == [
+    assert gaps(warehouse) == [
         ("bitcoin", "pending", day(2), day(1)),
         ("ethereum", "failed", day(5), day(4)),
         ("ethereum", "pending", day(2), day(1)),
@@ -144,8 +144,8 @@ def test_neighbouring_windows_that_lack_for_the_same_reason_are_one_row(
 def test_only_a_young_window_that_the_source_lacks_is_sick(warehouse: Warehouse) -> None:
     missing = ("bitcoin", "missing_at_source", day(4), day(4))
 
-    assert missing in sick(warehouse, young=4)
-    assert missing not in sick(warehouse, young=3)
+    assert missing in gaps(warehouse, young=4)
+    assert missing not in gaps(warehouse, young=3)
 
 
 def test_a_coin_that_the_source_has_long_had_nothing_of_is_not_sick(
@@ -154,14 +154,14 @@ def test_a_coin_that_the_source_has_long_had_nothing_of_is_not_sick(
     lacking = [lake.day(day(ago), absent=[absence("bitcoin")]) for ago in (3, 2, 1)]
     warehouse.load(HISTORICAL, lacking, lake.root)
 
-    assert ("bitcoin", "missing_at_source", day(4), day(1)) in sick(warehouse, young=5)
-    assert [row for row in sick(warehouse, young=3) if row[0] == "bitcoin"] == []
+    assert ("bitcoin", "missing_at_source", day(4), day(1)) in gaps(warehouse, young=5)
+    assert [row for row in gaps(warehouse, young=3) if row[0] == "bitcoin"] == []
 
 
 def test_windows_before_the_first_and_after_the_last_one_asked_about_are_left_out(
     warehouse: Warehouse,
 ) -> None:
-    assert sick(warehouse, first=4, last=2) == [
+    assert gaps(warehouse, first=4, last=2) == [
         ("bitcoin", "pending", day(2), day(2)),
         ("ethereum", "failed", day(4), day(4)),
         ("ethereum", "pending", day(2), day(2)),
@@ -169,14 +169,14 @@ def test_windows_before_the_first_and_after_the_last_one_asked_about_are_left_ou
 
 
 def test_a_coin_that_is_taken_out_is_not_expected_and_a_new_one_is(warehouse: Warehouse) -> None:
-    keep_grid(
+    sync_expected_windows(
         warehouse,
         settings(),
         [HISTORICAL],
         tracked("bitcoin", "ethereum", "tether", untracked="ethereum"),
     )
 
-    assert sick(warehouse) == [
+    assert gaps(warehouse) == [
         ("bitcoin", "pending", day(2), day(1)),
         ("tether", "pending", day(5), day(1)),
     ]
@@ -184,7 +184,7 @@ def test_a_coin_that_is_taken_out_is_not_expected_and_a_new_one_is(warehouse: Wa
 
 def test_the_grid_is_written_only_where_it_changed(warehouse: Warehouse) -> None:
     # Whoever would write now, would fail.
-    keep_grid(ReadOnly(warehouse), settings(), [HISTORICAL], tracked(*COINS))  # type: ignore[arg-type]
+    sync_expected_windows(ReadOnly(warehouse), settings(), [HISTORICAL], tracked(*COINS))  # type: ignore[arg-type]
 
 
 class ReadOnly:

@@ -9,22 +9,22 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream, Window
-from crypto_platform.healing.attempts import MOST_TRIES, Try
+from crypto_platform.healing.attempts import MAX_ATTEMPTS, Attempt
 from crypto_platform.healing.ledger import healing_check
 from crypto_platform.healing.planner import (
+    Gap,
     HealRequest,
-    SickWindows,
-    newest_overdue,
+    latest_due,
     plan_requests,
     select_requests,
-    with_tries,
+    with_attempts,
 )
 from lambda_function.request_planner import plan_spans
-from lambda_function.windows import Window as AskedWindow
+from lambda_function.windows import RequestedWindow
 
 NOW = datetime(2026, 11, 24, 17, tzinfo=UTC)
 DAY = timedelta(days=1)
-NEWEST = {stream: newest_overdue(stream, NOW) for stream in STREAMS}
+NEWEST = {stream: latest_due(stream, NOW) for stream in STREAMS}
 
 
 def start(stream: Stream, ago: int) -> datetime:
@@ -32,7 +32,7 @@ def start(stream: Stream, ago: int) -> datetime:
     return NEWEST[stream].start - ago * stream.window_length
 
 
-def sick(  # noqa: PLR0913 - facts of a gap, each with a default
+def gaps(  # noqa: PLR0913 - facts of a gap, each with a default
     coin: str,
     first: int,
     last: int | None = None,
@@ -40,26 +40,26 @@ def sick(  # noqa: PLR0913 - facts of a gap, each with a default
     stream: Stream = HISTORICAL,
     status: str = "failed",
     alive: datetime | None = None,
-) -> SickWindows:
+) -> Gap:
     """A coin's windows, both ends counted back from the newest overdue one."""
     ends = start(stream, first), start(stream, first if last is None else last)
-    return SickWindows(coin, status, *ends, reason="because", alive_since=alive)
+    return Gap(coin, status, *ends, reason="because", alive_since=alive)
 
 
-def tried(first: int, last: int, *coins: str, hours_ago: float = 1) -> Try:
+def tried(first: int, last: int, *coins: str, hours_ago: float = 1) -> Attempt:
     ends = start(HISTORICAL, first), start(HISTORICAL, last)
-    return Try(frozenset(coins), *ends, at=NOW - timedelta(hours=hours_ago))
+    return Attempt(frozenset(coins), *ends, at=NOW - timedelta(hours=hours_ago))
 
 
-def asked(request: HealRequest) -> list[AskedWindow]:
+def asked(request: HealRequest) -> list[RequestedWindow]:
     """The windows of a request, as ingestion is asked for them."""
     length = request.stream.window_length
     count = (request.last.end - request.first.start) // length
     starts = [request.first.start + number * length for number in range(count)]
-    return [AskedWindow(number, one, one + length, "") for number, one in enumerate(starts)]
+    return [RequestedWindow(number, one, one + length, "") for number, one in enumerate(starts)]
 
 
-def calls_a_coin(stream: Stream, windows: Sequence[AskedWindow]) -> int:
+def calls_a_coin(stream: Stream, windows: Sequence[RequestedWindow]) -> int:
     return len(plan_spans(windows, stream.granularity, NOW, None).spans)
 
 
@@ -80,14 +80,14 @@ def test_a_window_is_overdue_once_the_schedule_has_had_its_turn(
 ) -> None:
     moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
 
-    assert stream.partition_key(newest_overdue(stream, moment)) == key
+    assert stream.partition_key(latest_due(stream, moment)) == key
 
 
 # --- requests ------------------------------------------------------------------------------------
 
 
 def test_a_gap_of_all_coins_is_one_request() -> None:
-    (request,) = plan_requests(HISTORICAL, [sick("bitcoin", 3, 1), sick("ether", 3, 1)], NOW)
+    (request,) = plan_requests(HISTORICAL, [gaps("bitcoin", 3, 1), gaps("ether", 3, 1)], NOW)
 
     assert request.partition_range == ("2026-11-20", "2026-11-22")
     assert request.coins == ("bitcoin", "ether")
@@ -95,14 +95,14 @@ def test_a_gap_of_all_coins_is_one_request() -> None:
 
 
 def test_one_call_brings_all_daily_windows_of_a_coin_however_far_apart() -> None:
-    (request,) = plan_requests(HISTORICAL, [sick("bitcoin", 3000), sick("bitcoin", 0)], NOW)
+    (request,) = plan_requests(HISTORICAL, [gaps("bitcoin", 3000), gaps("bitcoin", 0)], NOW)
 
     assert request.calls == 1
     assert request.last.end - request.first.start == 3001 * DAY
 
 
 def test_coins_whose_gaps_lie_far_apart_are_not_asked_for_what_they_have() -> None:
-    requests = plan_requests(HISTORICAL, [sick("bitcoin", 3000), sick("ether", 0)], NOW)
+    requests = plan_requests(HISTORICAL, [gaps("bitcoin", 3000), gaps("ether", 0)], NOW)
 
     assert [(request.coins, len(asked(request))) for request in requests] == [
         (("ether",), 1),
@@ -111,15 +111,15 @@ def test_coins_whose_gaps_lie_far_apart_are_not_asked_for_what_they_have() -> No
 
 
 def test_a_long_gap_of_six_hour_windows_is_cut_where_a_call_ends() -> None:
-    requests = plan_requests(INTRA_DAY, [sick("bitcoin", 800, 0, stream=INTRA_DAY)], NOW)
+    requests = plan_requests(INTRA_DAY, [gaps("bitcoin", 800, 0, stream=INTRA_DAY)], NOW)
 
     # The last day is asked for in five-minute prices; then come 90 days a call.
     assert [len(asked(request)) for request in requests] == [4 - 1, 801 - 3 - 720, 360, 360]
 
 
 def test_the_number_of_a_try_is_one_more_than_there_were() -> None:
-    tries = [tried(3, 3, "bitcoin"), tried(3, 3, "bitcoin")]
-    (request,) = plan_requests(HISTORICAL, with_tries([sick("bitcoin", 3)], tries, DAY), NOW)
+    attempts = [tried(3, 3, "bitcoin"), tried(3, 3, "bitcoin")]
+    (request,) = plan_requests(HISTORICAL, with_attempts([gaps("bitcoin", 3)], attempts, DAY), NOW)
 
     assert request.number == 3
 
@@ -155,7 +155,7 @@ def fewest_calls(stream: Stream, numbers: tuple[int, ...]) -> int:
 def test_each_sick_window_is_asked_for_once_with_as_few_calls_as_there_can_be(
     stream: Stream, gaps: dict[str, set[int]]
 ) -> None:
-    wanted = [sick(coin, ago, stream=stream) for coin, agos in gaps.items() for ago in agos]
+    wanted = [gaps(coin, ago, stream=stream) for coin, agos in gaps.items() for ago in agos]
 
     requests = plan_requests(stream, wanted, NOW)
 
@@ -172,10 +172,10 @@ def test_each_sick_window_is_asked_for_once_with_as_few_calls_as_there_can_be(
         fewest_calls(stream, tuple(sorted(agos, reverse=True))) for agos in gaps.values()
     )
     # Nothing is asked for outside what lacks a price: each range begins and ends with a gap.
-    sick_starts = {(one.coin_id, one.first) for one in wanted}
+    gap_starts = {(one.coin_id, one.first) for one in wanted}
     for request in requests:
-        for edge in (request.first, request.last):
-            assert any((coin, edge.start) in sick_starts for coin in request.coins)
+        for earliest_allowed in (request.first, request.last):
+            assert any((coin, earliest_allowed.start) in gap_starts for coin in request.coins)
 
 
 @given(
@@ -186,12 +186,12 @@ def test_a_gap_counts_the_same_in_one_piece_or_in_many(
     stream: Stream, ends: list[tuple[int, int]]
 ) -> None:
     agos = {ago for one in ends for ago in range(min(one), max(one) + 1)}
-    whole = [sick("a", max(one), min(one), stream=stream) for one in ends]
-    pieces = [sick("a", ago, stream=stream) for ago in agos]
+    whole = [gaps("a", max(one), min(one), stream=stream) for one in ends]
+    pieces = [gaps("a", ago, stream=stream) for ago in agos]
 
     assert plan_requests(stream, whole[:1], NOW) == plan_requests(
         stream,
-        [sick("a", ago, stream=stream) for ago in range(min(ends[0]), max(ends[0]) + 1)],
+        [gaps("a", ago, stream=stream) for ago in range(min(ends[0]), max(ends[0]) + 1)],
         NOW,
     )
     covered = {window.start for one in plan_requests(stream, pieces, NOW) for window in asked(one)}
@@ -206,7 +206,7 @@ def window_of(first: int, last: int) -> Window:
 
 
 def test_windows_that_another_run_is_about_are_left_to_it() -> None:
-    requests = plan_requests(HISTORICAL, [sick("a", 500), sick("b", 3, 1)], NOW)
+    requests = plan_requests(HISTORICAL, [gaps("a", 500), gaps("b", 3, 1)], NOW)
 
     chosen, lacking = select_requests(requests, [window_of(9, 3)], 100)
 
@@ -215,13 +215,13 @@ def test_windows_that_another_run_is_about_are_left_to_it() -> None:
 
 
 def test_a_run_on_the_neighbouring_window_is_no_obstacle() -> None:
-    requests = plan_requests(HISTORICAL, [sick("b", 3, 1)], NOW)
+    requests = plan_requests(HISTORICAL, [gaps("b", 3, 1)], NOW)
 
     assert select_requests(requests, [window_of(9, 4), window_of(0, 0)], 100) == (requests, 0)
 
 
 def test_requests_for_the_same_windows_go_one_after_the_other() -> None:
-    gaps = [sick("a", 700, 400, stream=INTRA_DAY), sick("b", 500, 300, stream=INTRA_DAY)]
+    gaps = [gaps("a", 700, 400, stream=INTRA_DAY), gaps("b", 500, 300, stream=INTRA_DAY)]
     requests = plan_requests(INTRA_DAY, gaps, NOW)
     assert any(
         one.overlaps(Window(start=other.first.start, end=other.last.end))
@@ -237,7 +237,7 @@ def test_requests_for_the_same_windows_go_one_after_the_other() -> None:
 
 
 def test_what_does_not_fit_into_the_budget_waits_coin_by_coin() -> None:
-    requests = plan_requests(HISTORICAL, [sick(coin, 3) for coin in "abcde"], NOW)
+    requests = plan_requests(HISTORICAL, [gaps(coin, 3) for coin in "abcde"], NOW)
 
     chosen, lacking = select_requests(requests, [], 3)
 
@@ -251,17 +251,17 @@ def test_what_does_not_fit_into_the_budget_waits_coin_by_coin() -> None:
 
 
 def test_what_was_never_tried_may_be_tried_at_once() -> None:
-    (windows,) = with_tries([sick("bitcoin", 3)], [], DAY)
+    (windows,) = with_attempts([gaps("bitcoin", 3)], [], DAY)
 
-    assert windows.may_be_tried_at is not None
-    assert windows.may_be_tried_at < NOW
+    assert windows.retry_due_at is not None
+    assert windows.retry_due_at < NOW
 
 
 def test_the_pause_grows_with_each_try_up_to_a_day_and_then_it_is_given_up() -> None:
     pauses = []
-    for count in range(1, MOST_TRIES + 1):
-        (windows,) = with_tries([sick("bitcoin", 3)], [tried(3, 3, "bitcoin")] * count, DAY)
-        again = windows.may_be_tried_at
+    for count in range(1, MAX_ATTEMPTS + 1):
+        (windows,) = with_attempts([gaps("bitcoin", 3)], [tried(3, 3, "bitcoin")] * count, DAY)
+        again = windows.retry_due_at
         pauses.append(again and (again - (NOW - timedelta(hours=1))) / timedelta(hours=1))
 
     assert pauses == [0.5, 2, 8, 24, None]
@@ -270,13 +270,13 @@ def test_the_pause_grows_with_each_try_up_to_a_day_and_then_it_is_given_up() -> 
 
 def test_a_try_counts_only_for_its_coins_and_windows() -> None:
     alive = NOW - 9 * DAY
-    parts = with_tries(
-        [sick("bitcoin", 5, 1, alive=alive), sick("ether", 5, 1, alive=alive)],
+    parts = with_attempts(
+        [gaps("bitcoin", 5, 1, alive=alive), gaps("ether", 5, 1, alive=alive)],
         [tried(4, 3, "bitcoin"), tried(9, 4, "bitcoin")],
         DAY,
     )
 
-    assert [(part.coin_id, part.first, part.last, part.tries) for part in parts] == [
+    assert [(part.coin_id, part.first, part.last, part.attempts) for part in parts] == [
         ("bitcoin", start(HISTORICAL, 5), start(HISTORICAL, 5), 1),
         ("bitcoin", start(HISTORICAL, 4), start(HISTORICAL, 4), 2),
         ("bitcoin", start(HISTORICAL, 3), start(HISTORICAL, 3), 1),
@@ -286,37 +286,37 @@ def test_a_try_counts_only_for_its_coins_and_windows() -> None:
 
 
 def test_a_dead_coin_is_given_up_as_one_its_new_windows_too() -> None:
-    gap, new = sick("dead", 9, 4), sick("dead", 3, 0, status="pending")
+    gap, new = gaps("dead", 9, 4), gaps("dead", 3, 0, status="pending")
 
-    parts = with_tries([gap, new], [tried(9, 4, "dead")] * MOST_TRIES, DAY)
+    parts = with_attempts([gap, new], [tried(9, 4, "dead")] * MAX_ATTEMPTS, DAY)
 
     assert all(part.given_up for part in parts)
 
 
 def test_a_live_coin_with_a_bad_window_is_tried_for_others_still() -> None:
     alive = NOW - 9 * DAY
-    bad, new = sick("live", 9, alive=alive), sick("live", 0, status="pending")
+    bad, new = gaps("live", 9, alive=alive), gaps("live", 0, status="pending")
 
-    given_up, fresh = with_tries([bad, new], [tried(9, 9, "live")] * MOST_TRIES, DAY)
+    given_up, fresh = with_attempts([bad, new], [tried(9, 9, "live")] * MAX_ATTEMPTS, DAY)
 
     assert given_up.given_up
-    assert fresh.tries == 0
+    assert fresh.attempts == 0
 
 
 def test_a_coin_that_has_a_price_again_has_its_gap_tried_anew() -> None:
-    gap = sick("back", 9, 4, alive=NOW - timedelta(minutes=5))
+    gap = gaps("back", 9, 4, alive=NOW - timedelta(minutes=5))
 
-    (windows,) = with_tries([gap], [tried(9, 4, "back", hours_ago=1)] * MOST_TRIES, DAY)
+    (windows,) = with_attempts([gap], [tried(9, 4, "back", hours_ago=1)] * MAX_ATTEMPTS, DAY)
 
-    assert windows.tries == 0
+    assert windows.attempts == 0
 
 
 def test_what_the_source_lacks_is_let_go_and_not_given_up() -> None:
-    gap = sick("bitcoin", 3, status="missing_at_source")
+    gap = gaps("bitcoin", 3, status="missing_at_source")
 
-    (windows,) = with_tries([gap], [tried(3, 3, "bitcoin")] * MOST_TRIES, DAY)
+    (windows,) = with_attempts([gap], [tried(3, 3, "bitcoin")] * MAX_ATTEMPTS, DAY)
 
-    assert windows.may_be_tried_at is None
+    assert windows.retry_due_at is None
     assert not windows.given_up
 
 
@@ -328,12 +328,12 @@ def test_each_window_counts_the_runs_that_were_about_it(
     gap: tuple[int, int], runs: list[tuple[int, int]]
 ) -> None:
     alive = NOW - 30 * DAY
-    tries = [tried(max(run), min(run), "a") for run in runs]
+    attempts = [tried(max(run), min(run), "a") for run in runs]
 
-    parts = with_tries([sick("a", max(gap), min(gap), alive=alive)], tries, DAY)
+    parts = with_attempts([gaps("a", max(gap), min(gap), alive=alive)], attempts, DAY)
 
     counted = {
-        part.first + number * DAY: part.tries
+        part.first + number * DAY: part.attempts
         for part in parts
         for number in range((part.last - part.first) // DAY + 1)
     }
@@ -346,9 +346,9 @@ def test_each_window_counts_the_runs_that_were_about_it(
 # --- what the check says was given up -------------------------------------------------------------
 
 
-def given_up(**gaps: SickWindows) -> list[str]:
+def given_up(**gaps: Gap) -> list[str]:
     """How the check names what was given up; an alert is sent for each name that is new."""
-    tried_out = [replace(gap, coin_id=coin, tries=MOST_TRIES) for coin, gap in gaps.items()]
+    tried_out = [replace(gap, coin_id=coin, attempts=MAX_ATTEMPTS) for coin, gap in gaps.items()]
     result = healing_check({HISTORICAL: tried_out})
     listed = result.metadata["at_fault"].value
     assert isinstance(listed, list)
@@ -356,7 +356,7 @@ def given_up(**gaps: SickWindows) -> list[str]:
 
 
 def test_a_gap_that_was_given_up_is_named_by_its_windows_so_that_another_one_is_new() -> None:
-    assert given_up(bitcoin=sick("", 5, 3, alive=NOW)) == [
+    assert given_up(bitcoin=gaps("", 5, 3, alive=NOW)) == [
         "bitcoin/2026-11-18",
         "bitcoin/2026-11-19",
         "bitcoin/2026-11-20",
@@ -364,19 +364,19 @@ def test_a_gap_that_was_given_up_is_named_by_its_windows_so_that_another_one_is_
 
 
 def test_a_coin_without_a_later_price_keeps_its_name_while_its_gap_grows() -> None:
-    names = [given_up(bitcoin=sick("", first, 0)) for first in (3, 4, 5)]
+    names = [given_up(bitcoin=gaps("", first, 0)) for first in (3, 4, 5)]
 
     assert names == [["bitcoin/historical"]] * 3
 
 
 def test_every_coin_that_was_given_up_is_named_however_many_they_are() -> None:
-    coins = {f"coin-{number:03}": sick("", 3) for number in range(200)}
+    coins = {f"coin-{number:03}": gaps("", 3) for number in range(200)}
 
     assert given_up(**coins) == [f"{coin}/historical" for coin in coins]
 
 
 def test_what_was_not_given_up_is_not_named() -> None:
-    result = healing_check({HISTORICAL: [sick("bitcoin", 3)]})
+    result = healing_check({HISTORICAL: [gaps("bitcoin", 3)]})
 
     assert result.passed
     assert result.metadata["at_fault"].value == []

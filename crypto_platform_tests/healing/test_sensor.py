@@ -13,15 +13,15 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
-from crypto_platform.alerts.channels import LocalOutbox
+from crypto_platform.alerts.channels import FileChannel
 from crypto_platform.alerts.delivery import watch_instance
 from crypto_platform.alerts.event_reader import EventReader
-from crypto_platform.alerts.messages import Voice
+from crypto_platform.alerts.messages import MessageFormatter
 from crypto_platform.core.redaction import Secrets
 from crypto_platform.core.run_tags import HEAL_TAG
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
-from crypto_platform.healing.attempts import MOST_TRIES
-from crypto_platform.healing.planner import newest_overdue
+from crypto_platform.healing.attempts import MAX_ATTEMPTS
+from crypto_platform.healing.planner import latest_due
 from crypto_platform.healing.sensor import calls_left
 from crypto_platform.ingestion.quota import Consumer, MonthBudget
 from crypto_platform.ingestion.tracked_coins import UntrackedCoinError
@@ -40,7 +40,7 @@ RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_e
 
 def overdue(stream: Stream, count: int) -> list[str]:
     """Keys of the newest overdue windows, oldest first."""
-    newest = newest_overdue(stream, datetime.now(UTC)).start
+    newest = latest_due(stream, datetime.now(UTC)).start
     return [
         (newest - ago * stream.window_length).strftime(stream.key_format)
         for ago in reversed(range(count))
@@ -241,16 +241,16 @@ def test_a_dead_coin_is_given_up_once_and_the_others_heal(
     daemon.platform.materialize(HISTORICAL, keys[0], instance=daemon.instance)
     market.inject("dead_coin", coin="ethereum")
 
-    tries = [daemon.tick() for _ in range(MOST_TRIES + 2)]
+    attempts = [daemon.tick() for _ in range(MAX_ATTEMPTS + 2)]
 
-    assert tries == [
+    assert attempts == [
         [("historical", keys[1], keys[3], ["bitcoin", "ethereum", "tether"])],
-        *[[("historical", keys[1], keys[3], ["ethereum"])]] * (MOST_TRIES - 1),
+        *[[("historical", keys[1], keys[3], ["ethereum"])]] * (MAX_ATTEMPTS - 1),
         [],
         [],
     ]
     of_runs = [run.tags[HEAL_TAG] for run in daemon.instance.get_runs() if HEAL_TAG in run.tags]
-    assert sorted(of_runs) == [str(number + 1) for number in range(MOST_TRIES)]
+    assert sorted(of_runs) == [str(number + 1) for number in range(MAX_ATTEMPTS)]
     check = daemon.check()
     assert not check.passed
     assert check.severity == dg.AssetCheckSeverity.ERROR
@@ -280,15 +280,15 @@ def test_a_coin_that_is_back_has_its_gap_filled_and_the_check_passes_again(
 def test_giving_up_is_one_alert_however_often_it_is_looked_at_and_its_end_another(
     daemon: Daemon, market: SimulatedMarket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crypto_platform.healing.planner.MOST_TRIES", 1)
+    monkeypatch.setattr("crypto_platform.healing.planner.MAX_ATTEMPTS", 1)
     # The alerts sensor asks for schedules, which an instance in memory has none of.
     daemon.instance = dg.DagsterInstance.local_temp(str(tmp_path))
-    outbox = LocalOutbox(path=str(tmp_path / "outbox.jsonl"), state_root=str(tmp_path))
+    outbox = FileChannel(path=str(tmp_path / "outbox.jsonl"), state_root=str(tmp_path))
     repository = daemon.platform.definitions.get_repository_def()
 
     def alerts() -> list[str]:
         reader = EventReader(daemon.instance, repository, datetime.now(UTC) + LATER)
-        watch_instance(reader, outbox, Voice("http://127.0.0.1:3000", Secrets.of({})))
+        watch_instance(reader, outbox, MessageFormatter("http://127.0.0.1:3000", Secrets.of({})))
         return [alert.subject for alert in outbox.sent() if "healing" in alert.subject]
 
     (key,) = overdue(HISTORICAL, 1)
@@ -379,7 +379,7 @@ def test_a_warehouse_that_is_held_by_another_is_looked_at_later(
 ) -> None:
     (key,) = overdue(HISTORICAL, 1)
     daemon.platform.materialize(HISTORICAL, key, instance=daemon.instance)
-    monkeypatch.setattr("crypto_platform.warehouse.duckdb._IMPATIENT", 0.2)
+    monkeypatch.setattr("crypto_platform.warehouse.duckdb._SHORT_TIMEOUT", 0.2)
     path = daemon.platform.warehouse.path
     holder = f"import duckdb; held = duckdb.connect({path!r}); print('held', flush=True); input()"
     with subprocess.Popen(

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_platform.ingestion.raw_windows import settle, settle_absences
+from crypto_platform.ingestion.raw_windows import merge, merge_absences
 from crypto_platform.lake.manifests import Absence
 
 
@@ -44,47 +44,47 @@ def absence(coin: str = "bitcoin", *, status: str = "failed", run_id: str = "fir
 def test_an_answer_that_says_the_same_again_changes_nothing() -> None:
     old, again = record(), record(fetched_at="2026-11-24T00:45:00Z")
 
-    settled = settle([old], [again])
+    merged = merge([old], [again])
 
-    assert settled.records == [old]
-    assert settled.all_old
+    assert merged.records == [old]
+    assert merged.all_old
 
 
 def test_a_changed_value_takes_the_place_of_the_old_one() -> None:
     revised = record(prices=1, market_caps=[[0, 9.0]])
 
-    settled = settle([record()], [revised])
+    merged = merge([record()], [revised])
 
-    assert settled.records == [revised]
-    assert settled.all_new
+    assert merged.records == [revised]
+    assert merged.all_new
 
 
 def test_a_coin_that_is_not_answered_keeps_its_record() -> None:
     held, new = record("bitcoin"), record("ethereum")
 
-    settled = settle([held], [new])
+    merged = merge([held], [new])
 
-    assert settled.records == [held, new]
-    assert not settled.all_old
-    assert not settled.all_new
+    assert merged.records == [held, new]
+    assert not merged.all_old
+    assert not merged.all_new
 
 
 def test_five_minute_points_are_not_replaced_by_hourly_ones() -> None:
     fine = record(granularity="5-minute", prices=72)
 
-    assert settle([fine], [record(granularity="hourly", prices=6)]).records == [fine]
+    assert merge([fine], [record(granularity="hourly", prices=6)]).records == [fine]
 
 
 def test_hourly_points_make_way_for_five_minute_ones() -> None:
     fine = record(granularity="5-minute", prices=72)
 
-    assert settle([record(granularity="hourly", prices=6)], [fine]).records == [fine]
+    assert merge([record(granularity="hourly", prices=6)], [fine]).records == [fine]
 
 
 def test_a_whole_window_is_not_replaced_by_a_part_of_it() -> None:
     whole = record(granularity="hourly", prices=6)
 
-    assert settle([whole], [record(granularity="hourly", prices=2)]).records == [whole]
+    assert merge([whole], [record(granularity="hourly", prices=2)]).records == [whole]
 
 
 def test_a_value_is_not_replaced_by_a_null() -> None:
@@ -92,19 +92,19 @@ def test_a_value_is_not_replaced_by_a_null() -> None:
     without_a_price = record(prices=[[0, 1.5], [1, None]], market_caps=[[0, 9.0]])
     without_a_cap = record(prices=2, market_caps=[[0, None]])
 
-    assert settle([whole], [without_a_price]).records == [whole]
-    assert settle([whole], [without_a_cap]).records == [whole]
+    assert merge([whole], [without_a_price]).records == [whole]
+    assert merge([whole], [without_a_cap]).records == [whole]
 
 
 def test_points_that_came_twice_do_not_make_an_answer_richer_than_a_later_correction() -> None:
     doubled = record(prices=[[0, 1.0], [1, 2.0], [1, 2.002]])
     corrected = record(prices=[[0, 1.0], [1, 3.0]])
 
-    assert settle([doubled], [corrected]).records == [corrected]
+    assert merge([doubled], [corrected]).records == [corrected]
 
 
 def test_prices_in_another_currency_stand_beside_each_other() -> None:
-    assert len(settle([record()], [record(vs_currency="eur")]).records) == 2
+    assert len(merge([record()], [record(vs_currency="eur")]).records) == 2
 
 
 values = st.one_of(st.none(), st.floats(0, 9))
@@ -126,12 +126,12 @@ def known(one: Mapping[str, Any]) -> int:
     return sum(price is not None for _, price in one["prices"])
 
 
-@given(answers=st.lists(records, min_size=1, max_size=4))
-def test_a_window_never_becomes_poorer(answers: list[list[dict[str, Any]]]) -> None:
+@given(responses=st.lists(records, min_size=1, max_size=4))
+def test_a_window_never_becomes_poorer(responses: list[list[dict[str, Any]]]) -> None:
     held: list[Any] = []
-    for answer in answers:
+    for response in responses:
         before = {one["coin_id"]: one for one in held}
-        held = settle(held, answer).records
+        held = merge(held, response).records
         after = {one["coin_id"]: one for one in held}
         assert before.keys() <= after.keys()
         assert all(
@@ -144,34 +144,34 @@ def test_a_window_never_becomes_poorer(answers: list[list[dict[str, Any]]]) -> N
 def test_settling_the_same_answer_twice_is_settling_it_once(
     old: list[dict[str, Any]], new: list[dict[str, Any]]
 ) -> None:
-    once = settle(old, new).records
+    once = merge(old, new).records
 
-    assert settle(once, new).records == once
+    assert merge(once, new).records == once
 
 
 def test_a_coin_with_a_record_is_not_absent() -> None:
-    assert settle_absences([absence()], [absence()], {("bitcoin", "usd")}) == ()
+    assert merge_absences([absence()], [absence()], {("bitcoin", "usd")}) == ()
 
 
 def test_an_absence_that_is_still_so_keeps_its_first_run() -> None:
-    assert settle_absences([absence()], [absence(run_id="second")], set()) == (absence(),)
+    assert merge_absences([absence()], [absence(run_id="second")], set()) == (absence(),)
 
 
 def test_an_absence_for_another_reason_is_told_anew() -> None:
     now = absence(status="missing_at_source", run_id="second")
 
-    assert settle_absences([absence()], [now], set()) == (now,)
+    assert merge_absences([absence()], [now], set()) == (now,)
 
 
 def test_that_the_source_has_nothing_is_not_forgotten_when_it_cannot_be_asked() -> None:
     known = absence(status="missing_at_source")
 
     for status in ("failed", "out_of_plan"):
-        assert settle_absences([known], [absence(status=status)], set()) == (known,)
+        assert merge_absences([known], [absence(status=status)], set()) == (known,)
 
 
 def test_an_absence_that_nobody_asked_about_again_stays() -> None:
-    assert settle_absences([absence("ethereum")], [absence()], set()) == (
+    assert merge_absences([absence("ethereum")], [absence()], set()) == (
         absence(),
         absence("ethereum"),
     )

@@ -12,7 +12,7 @@ from pydantic import PrivateAttr
 
 from crypto_platform.core.streams import HISTORICAL, Window
 from crypto_platform.ingestion.resource import Ingestion, LocalIngestion
-from crypto_platform.ingestion.responses import PricesAnswer
+from crypto_platform.ingestion.responses import PricesResponse
 from crypto_platform.simulated_market import SimulatedMarket
 from lambda_function import events
 
@@ -31,7 +31,7 @@ class Watched(LocalIngestion):
         return super().invoke(event)
 
 
-def ask(ingestion: Ingestion, lake: Path, credits_left: int | None = None) -> PricesAnswer:
+def ask(ingestion: Ingestion, lake: Path, credits_left: int | None = None) -> PricesResponse:
     starts = [FIRST + timedelta(days=day) for day in range(5)]
     return ingestion.prices(
         HISTORICAL,
@@ -45,11 +45,11 @@ def ask(ingestion: Ingestion, lake: Path, credits_left: int | None = None) -> Pr
     )
 
 
-def told(answer: PricesAnswer) -> dict[int, list[str]]:
+def told(response: PricesResponse) -> dict[int, list[str]]:
     """The coins of each window, as its objects have them."""
     lines = {
         written.window: gzip.decompress(Path(written.uri).read_bytes()).splitlines()
-        for written in answer.objects
+        for written in response.objects
     }
     return {
         window: [

@@ -107,7 +107,7 @@ class ScriptedApi:
         self._server.server_close()
         self._thread.join()
 
-    def answer(self, asked: Asked) -> Reply:
+    def response(self, asked: Asked) -> Reply:
         with self._lock:
             self.asked.append(asked)
             self.before(asked)
@@ -138,7 +138,7 @@ class ScriptedApi:
 
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
-                reply = api.answer(
+                reply = api.response(
                     Asked(
                         unquote(parts.path),
                         parts.path,
@@ -232,8 +232,8 @@ class Ingestion:
 
     def run(self, event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
         """One invocation, its event and answer passed as JSON."""
-        answer = handle(json.loads(json.dumps(event)), context, self.environment, self.clock)
-        passed: dict[str, Any] = json.loads(json.dumps(answer))
+        response = handle(json.loads(json.dumps(event)), context, self.environment, self.clock)
+        passed: dict[str, Any] = json.loads(json.dumps(response))
         return passed
 
     def prices(self, coins: Sequence[str], windows: Sequence[dict[str, str]]) -> dict[str, Any]:
@@ -246,9 +246,9 @@ def records(uri: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def written(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+def written(response: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The records of all objects that an answer names."""
-    return [record for found in answer["objects"] for record in records(found["uri"])]
+    return [record for found in response["objects"] for record in records(found["uri"])]
 
 
 @pytest.fixture

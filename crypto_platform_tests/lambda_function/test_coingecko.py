@@ -26,7 +26,7 @@ from lambda_function.errors import (
     Unreachable,
 )
 from lambda_function.plans import PLANS, ApiSettings
-from lambda_function.rate_limiter import Pace
+from lambda_function.rate_limiter import RateLimiter
 
 START, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
 NEVER = float("inf")
@@ -35,7 +35,7 @@ EMPTY_CHART: dict[str, list[list[float]]] = {"prices": [], "market_caps": [], "t
 
 def client_of(base_url: str, clock: VirtualClock, deadline: float = NEVER) -> CoinGecko:
     settings = ApiSettings(PLANS["analyst"], base_url, KEY)
-    return CoinGecko(settings, Pace(10_000, clock), clock, deadline)
+    return CoinGecko(settings, RateLimiter(10_000, clock), clock, deadline)
 
 
 @pytest.fixture
@@ -72,10 +72,10 @@ def test_a_span_without_an_end_goes_to_the_moment_the_request_is_sent(
     api: ScriptedApi, client: CoinGecko, clock: VirtualClock
 ) -> None:
     api.reply("bitcoin", Reply(status=500))
-    answer = client.market_chart("bitcoin", "usd", START, None)
+    response = client.market_chart("bitcoin", "usd", START, None)
     assert clock.passed > 0
     sent = NOW + timedelta(seconds=int(clock.passed))
-    assert answer.asked["to"] == api.asked[1].query["to"] == str(int(sent.timestamp()))
+    assert response.asked["to"] == api.asked[1].query["to"] == str(int(sent.timestamp()))
 
 
 @pytest.mark.parametrize("coin", ["a b", "q\"uo'te", "../../ping", "a/b", "é", "a%2Fb", "a?b#c"])

@@ -29,13 +29,13 @@ def asked(index: Ingestion, **others: Any) -> dict[str, Any]:
 
 
 def test_the_answer_is_kept_as_it_came_with_what_was_asked(index: Ingestion) -> None:
-    answer = asked(index)
+    response = asked(index)
 
-    (line,) = records(answer["uri"])
+    (line,) = records(response["uri"])
     assert line["answer"] == ANSWER
     assert line["requested"] == {"limit": "0"}
-    assert (answer["source"], answer["calls"]) == ("alternative.me", 1)
-    assert line["fetched_at"] == answer["fetched_at"]
+    assert (response["source"], response["calls"]) == ("alternative.me", 1)
+    assert line["fetched_at"] == response["fetched_at"]
 
 
 def test_the_key_of_the_price_api_never_goes_there(index: Ingestion) -> None:

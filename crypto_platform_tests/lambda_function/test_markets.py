@@ -47,20 +47,20 @@ def ask(market: Ingestion, **changes: Any) -> dict[str, Any]:
     return market.run({**event, **changes})
 
 
-def ids(answer: dict[str, Any]) -> list[str]:
-    return [coin["coin_id"] for coin in answer["coins"]]
+def ids(response: dict[str, Any]) -> list[str]:
+    return [coin["coin_id"] for coin in response["coins"]]
 
 
 def test_the_top_coins_take_one_call_a_page(market: Ingestion) -> None:
-    answer = ask(market, top=300)
-    assert ids(answer) == [f"coin-{rank}" for rank in range(1, 301)]
-    assert answer["calls"] == 2
+    response = ask(market, top=300)
+    assert ids(response) == [f"coin-{rank}" for rank in range(1, 301)]
+    assert response["calls"] == 2
 
 
 def test_a_market_of_fewer_coins_ends_with_its_last_page(market: Ingestion) -> None:
     market.api.listing = listing(100)
-    answer = ask(market, top=1000)
-    assert (len(answer["coins"]), answer["calls"]) == (100, 1)
+    response = ask(market, top=1000)
+    assert (len(response["coins"]), response["calls"]) == (100, 1)
 
 
 def test_a_coin_is_described_as_the_api_describes_it(market: Ingestion) -> None:
@@ -77,21 +77,21 @@ def test_a_coin_is_described_as_the_api_describes_it(market: Ingestion) -> None:
 
 def test_more_ids_than_a_page_take_more_calls_and_none_is_cut_off(market: Ingestion) -> None:
     wanted = [f"coin-{rank}" for rank in range(1, 502)]
-    answer = ask(market, ids=wanted)
-    assert sorted(ids(answer)) == sorted(wanted)
-    assert answer["calls"] == 3
+    response = ask(market, ids=wanted)
+    assert sorted(ids(response)) == sorted(wanted)
+    assert response["calls"] == 3
 
 
 def test_top_and_ids_are_united_and_no_coin_is_asked_for_twice(market: Ingestion) -> None:
-    answer = ask(market, top=3, ids=["coin-2", "coin-500"])
-    assert ids(answer) == ["coin-1", "coin-2", "coin-3", "coin-500"]
+    response = ask(market, top=3, ids=["coin-2", "coin-500"])
+    assert ids(response) == ["coin-1", "coin-2", "coin-3", "coin-500"]
     assert market.api.asked[-1].query["ids"] == "coin-500"
 
 
 def test_ids_that_the_api_does_not_return_are_unknown(market: Ingestion) -> None:
-    answer = ask(market, ids=["coin-1", "no-such-coin", "coin-2,coin-3"])
-    assert ids(answer) == ["coin-1"]
-    assert answer["unknown"] == ["no-such-coin", "coin-2,coin-3"]
+    response = ask(market, ids=["coin-1", "no-such-coin", "coin-2,coin-3"])
+    assert ids(response) == ["coin-1"]
+    assert response["unknown"] == ["no-such-coin", "coin-2,coin-3"]
 
 
 def snapshot(market: Ingestion, end: str = "2026-11-23T06:00:00Z") -> dict[str, Any]:
@@ -100,8 +100,8 @@ def snapshot(market: Ingestion, end: str = "2026-11-23T06:00:00Z") -> dict[str, 
 
 
 def test_a_snapshot_keeps_the_apis_objects_untouched(market: Ingestion) -> None:
-    answer = ask(market, top=2, snapshot=snapshot(market))
-    (found,) = answer["objects"]
+    response = ask(market, top=2, snapshot=snapshot(market))
+    (found,) = response["objects"]
     assert found["uri"] == f"{snapshot(market)['uri']}/snapshots-00000.json.gz"
     assert (found["window"], found["rows"], found["points"]) == (0, 2, 2)
     assert found["bytes"] == Path(found["uri"]).stat().st_size
@@ -172,6 +172,6 @@ def test_a_market_that_cannot_be_had_is_an_error(
 def test_a_recorded_market_comes_through_unchanged(market: Ingestion, recorded: Path) -> None:
     body = (recorded / "markets" / "markets_250_usd_2026-07-07.json").read_bytes()
     market.api.always("markets", Reply(body=body))
-    answer = ask(market, top=250, snapshot=snapshot(market))
-    kept = [record["market"] for record in records(answer["objects"][0]["uri"])]
+    response = ask(market, top=250, snapshot=snapshot(market))
+    kept = [record["market"] for record in records(response["objects"][0]["uri"])]
     assert json.dumps(kept) == json.dumps(json.loads(body))

@@ -121,5 +121,5 @@ def test_settings_do_not_show_their_key() -> None:
 
 def test_a_plans_edge_moves_with_the_clock() -> None:
     now = datetime(2026, 11, 23, 6, 10, tzinfo=UTC)
-    assert PLANS["demo"].edge(now) == now - timedelta(days=365)
-    assert PLANS["pro"].edge(now) is None
+    assert PLANS["demo"].earliest_allowed(now) == now - timedelta(days=365)
+    assert PLANS["pro"].earliest_allowed(now) is None

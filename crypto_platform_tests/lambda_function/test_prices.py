@@ -33,7 +33,7 @@ from lambda_function.errors import (
     Unauthorized,
     Unreachable,
 )
-from lambda_function.events import MOST_WINDOWS
+from lambda_function.events import MAX_WINDOWS
 
 SIX_HOURS = timedelta(hours=6)
 NOT_FOUND = Reply.json({"error": "coin not found"}, 404)
@@ -53,10 +53,10 @@ class Context:
         return int(1000 * (self._end - self._clock.monotonic()))
 
 
-def points(answer: dict[str, Any], coin: str, windows: int) -> list[int]:
+def points(response: dict[str, Any], coin: str, windows: int) -> list[int]:
     """How many prices of a coin each window's object has."""
     counts = [0] * windows
-    for found in answer["objects"]:
+    for found in response["objects"]:
         for record in records(found["uri"]):
             counts[found["window"]] += len(record["prices"]) * (record["coin_id"] == coin)
     return counts
@@ -68,43 +68,43 @@ def finest(event: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_year_of_days_takes_one_call_a_coin(ingestion: Ingestion) -> None:
     coins = [f"coin-{number}" for number in range(25)]
-    answer = ingestion.prices(coins, ingestion.days(365))
-    assert answer["calls"] == answer["credits"] == len(ingestion.api.asked) == 25
-    assert answer["points"] == dict.fromkeys(coins, 365)
-    assert points(answer, coins[0], 365) == [1] * 365
-    assert answer["absent"] == []
+    response = ingestion.prices(coins, ingestion.days(365))
+    assert response["calls"] == response["credits"] == len(ingestion.api.asked) == 25
+    assert response["points"] == dict.fromkeys(coins, 365)
+    assert points(response, coins[0], 365) == [1] * 365
+    assert response["absent"] == []
 
 
 def test_90_days_of_six_hour_windows_take_one_call_a_coin(ingestion: Ingestion) -> None:
     windows = ingestion.windows(360, SIX_HOURS, NOW - timedelta(days=2))
-    answer = ingestion.run(finest(ingestion.event(["bitcoin", "ethereum"], windows)))
-    assert answer["calls"] == 2
-    assert points(answer, "bitcoin", 360) == [6] * 360
+    response = ingestion.run(finest(ingestion.event(["bitcoin", "ethereum"], windows)))
+    assert response["calls"] == 2
+    assert points(response, "bitcoin", 360) == [6] * 360
 
 
 def test_the_newest_windows_are_fetched_at_five_minutes(ingestion: Ingestion) -> None:
     event = finest(ingestion.event(["bitcoin"], ingestion.windows(3, SIX_HOURS)))
-    answer = ingestion.run(event)
-    assert points(answer, "bitcoin", 3) == [72, 72, 72]
-    assert {record["granularity"] for record in written(answer)} == {"5-minute"}
+    response = ingestion.run(event)
+    assert points(response, "bitcoin", 3) == [72, 72, 72]
+    assert {record["granularity"] for record in written(response)} == {"5-minute"}
 
 
 def test_old_and_new_windows_of_one_event_each_get_the_finest_there_is(
     ingestion: Ingestion,
 ) -> None:
     windows = ingestion.windows(8, SIX_HOURS)
-    answer = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
-    assert answer["calls"] == 2
-    assert points(answer, "bitcoin", 8) == [6] * 5 + [72] * 3
+    response = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
+    assert response["calls"] == 2
+    assert points(response, "bitcoin", 8) == [6] * 5 + [72] * 3
 
 
 def test_each_window_has_one_object_with_a_line_a_coin_in_the_events_order(
     ingestion: Ingestion,
 ) -> None:
     windows = ingestion.days(40)
-    answer = ingestion.prices(["ethereum", "bitcoin"], windows)
-    assert [found["window"] for found in answer["objects"]] == list(range(40))
-    for found, window in zip(answer["objects"], windows, strict=True):
+    response = ingestion.prices(["ethereum", "bitcoin"], windows)
+    assert [found["window"] for found in response["objects"]] == list(range(40))
+    for found, window in zip(response["objects"], windows, strict=True):
         assert found["uri"] == f"{window['uri']}/prices-00000.json.gz"
         lines = records(found["uri"])
         assert [line["coin_id"] for line in lines] == ["ethereum", "bitcoin"]
@@ -113,8 +113,8 @@ def test_each_window_has_one_object_with_a_line_a_coin_in_the_events_order(
 
 def test_an_objects_figures_describe_its_bytes(ingestion: Ingestion) -> None:
     windows = ingestion.windows(2, SIX_HOURS)
-    answer = ingestion.run(finest(ingestion.event(["bitcoin", "ethereum"], windows)))
-    for found in answer["objects"]:
+    response = ingestion.run(finest(ingestion.event(["bitcoin", "ethereum"], windows)))
+    for found in response["objects"]:
         body = Path(found["uri"]).read_bytes()
         assert found["bytes"] == len(body)
         assert found["sha256"] == hashlib.sha256(body).hexdigest()
@@ -127,27 +127,27 @@ def test_the_same_answers_give_the_same_bytes(ingestion: Ingestion) -> None:
 
 
 def test_nothing_is_left_beside_the_objects(ingestion: Ingestion) -> None:
-    answer = ingestion.prices(["bitcoin"], ingestion.days(3))
+    response = ingestion.prices(["bitcoin"], ingestion.days(3))
     found = {str(path) for path in ingestion.lake.rglob("*") if path.is_file()}
-    assert found == {written["uri"] for written in answer["objects"]}
+    assert found == {written["uri"] for written in response["objects"]}
 
 
 def test_windows_may_be_apart_and_in_any_order(ingestion: Ingestion) -> None:
     days = ingestion.days(100)
     asked = [days[70], days[3], days[41]]
-    answer = ingestion.prices(["bitcoin"], asked)
-    assert answer["calls"] == 1
-    assert [record["window_start"] for record in written(answer)] == [
+    response = ingestion.prices(["bitcoin"], asked)
+    assert response["calls"] == 1
+    assert [record["window_start"] for record in written(response)] == [
         window["start"] for window in asked
     ]
 
 
 def test_the_point_of_now_is_in_no_record(ingestion: Ingestion) -> None:
     windows = ingestion.windows(3, SIX_HOURS)
-    answer = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
+    response = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
     start, end = (int(ingestion.api.asked[0].query[name]) for name in ("from", "to"))
     raw = chart("bitcoin", start, end, NOW)["prices"]
-    kept = [point for record in written(answer) for point in record["prices"]]
+    kept = [point for record in written(response) for point in record["prices"]]
     assert raw[-1][0] == (NOW - timedelta(seconds=7)).timestamp() * 1000
     assert kept == [point for point in raw if point[0] < (NOW.timestamp() - 600) * 1000]
 
@@ -165,14 +165,16 @@ def test_a_window_without_a_price_is_missing_at_source(ingestion: Ingestion) -> 
     days = ingestion.days(5)
     whole = chart("bitcoin", 1_780_000_000, int(NOW.timestamp()), NOW)
     gone = {1_795_046_400_000, 1_795_132_800_000, 1_795_305_600_000}
-    cut = {name: [p for p in points if p[0] not in gone] for name, points in whole.items()}
-    ingestion.api.reply("bitcoin", Reply.json(cut))
-    answer = ingestion.prices(["bitcoin"], days)
-    (absent,) = answer["absent"]
+    slice_windows = {
+        name: [p for p in points if p[0] not in gone] for name, points in whole.items()
+    }
+    ingestion.api.reply("bitcoin", Reply.json(slice_windows))
+    response = ingestion.prices(["bitcoin"], days)
+    (absent,) = response["absent"]
     assert (absent["coin_id"], absent["status"]) == ("bitcoin", "missing_at_source")
     assert absent["windows"] == [[1, 2], [4, 4]]
-    assert points(answer, "bitcoin", 5) == [1, 0, 0, 1, 0]
-    assert [found["window"] for found in answer["objects"]] == [0, 3]
+    assert points(response, "bitcoin", 5) == [1, 0, 0, 1, 0]
+    assert [found["window"] for found in response["objects"]] == [0, 3]
 
 
 def test_a_window_with_a_volume_and_no_price_is_kept_and_missing_at_source(
@@ -181,10 +183,10 @@ def test_a_window_with_a_volume_and_no_price_is_kept_and_missing_at_source(
     stamp = 1_795_305_600_000
     body = {"prices": [], "market_caps": [], "total_volumes": [[stamp, 5]]}
     ingestion.api.reply("bitcoin", Reply.json(body))
-    answer = ingestion.prices(["bitcoin"], ingestion.days(2))
-    (record,) = written(answer)
+    response = ingestion.prices(["bitcoin"], ingestion.days(2))
+    (record,) = written(response)
     assert (record["prices"], record["total_volumes"]) == ([], [[stamp, 5]])
-    assert {(absent["status"], str(absent["windows"])) for absent in answer["absent"]} == {
+    assert {(absent["status"], str(absent["windows"])) for absent in response["absent"]} == {
         ("missing_at_source", "[[0, 0]]"),
         ("missing_at_source", "[[1, 1]]"),
     }
@@ -194,9 +196,9 @@ def test_every_window_of_every_coin_has_a_price_or_a_reason(ingestion: Ingestion
     ingestion.environment["COINGECKO_HISTORY_DAYS"] = "100"
     ingestion.api.reply("empty", Reply.json(EMPTY))
     ingestion.api.always("dead", NOT_FOUND)
-    answer = ingestion.prices(["bitcoin", "dead", "empty"], ingestion.days(110))
-    reasons: dict[str, list[str]] = {coin: [""] * 110 for coin in answer["points"]}
-    for absent in answer["absent"]:
+    response = ingestion.prices(["bitcoin", "dead", "empty"], ingestion.days(110))
+    reasons: dict[str, list[str]] = {coin: [""] * 110 for coin in response["points"]}
+    for absent in response["absent"]:
         for first, last in absent["windows"]:
             for window in range(first, last + 1):
                 assert reasons[absent["coin_id"]][window] == ""
@@ -206,25 +208,25 @@ def test_every_window_of_every_coin_has_a_price_or_a_reason(ingestion: Ingestion
         "dead": ["out_of_plan"] * 11 + ["failed"] * 99,
         "empty": ["out_of_plan"] * 11 + ["missing_at_source"] * 99,
     }
-    assert points(answer, "bitcoin", 110) == [0] * 11 + [1] * 99
+    assert points(response, "bitcoin", 110) == [0] * 11 + [1] * 99
 
 
 def test_windows_out_of_plan_are_not_asked_for(ingestion: Ingestion) -> None:
     ingestion.environment["COINGECKO_HISTORY_DAYS"] = "20"
-    answer = ingestion.prices(["bitcoin"], ingestion.days(3, NOW - timedelta(days=30)))
-    assert (answer["calls"], answer["objects"]) == (0, [])
-    assert "more than 20 days ago" in answer["absent"][0]["reason"]
+    response = ingestion.prices(["bitcoin"], ingestion.days(3, NOW - timedelta(days=30)))
+    assert (response["calls"], response["objects"]) == (0, [])
+    assert "more than 20 days ago" in response["absent"][0]["reason"]
 
 
 def test_what_the_api_says_is_out_of_plan_is_not_a_failure_and_not_asked_again(
     ingestion: Ingestion,
 ) -> None:
     ingestion.api.always("bitcoin", TOO_OLD)
-    answer = ingestion.prices(["bitcoin"], ingestion.days(10))
-    (absent,) = answer["absent"]
+    response = ingestion.prices(["bitcoin"], ingestion.days(10))
+    (absent,) = response["absent"]
     assert (absent["status"], absent["windows"]) == ("out_of_plan", [[0, 9]])
     assert "'Old.'" in absent["reason"]
-    assert answer["calls"] == 1
+    assert response["calls"] == 1
 
 
 def test_an_edge_that_overtakes_the_oldest_window_does_not_cost_the_others(
@@ -233,17 +235,17 @@ def test_an_edge_that_overtakes_the_oldest_window_does_not_cost_the_others(
     ingestion.environment["COINGECKO_HISTORY_DAYS"] = "120"
     ingestion.clock.start = NOW.replace(hour=23, minute=59) - timedelta(days=1)
     ingestion.api.reply("bitcoin", TOO_OLD)
-    answer = ingestion.prices(["bitcoin"], ingestion.days(119, ingestion.clock.start))
-    assert points(answer, "bitcoin", 119) == [0] + [1] * 118
-    (absent,) = answer["absent"]
+    response = ingestion.prices(["bitcoin"], ingestion.days(119, ingestion.clock.start))
+    assert points(response, "bitcoin", 119) == [0] + [1] * 118
+    (absent,) = response["absent"]
     assert (absent["status"], absent["windows"]) == ("out_of_plan", [[0, 0]])
 
 
 def test_a_dead_coin_does_not_stop_the_others(ingestion: Ingestion) -> None:
     ingestion.api.always("dead", NOT_FOUND)
-    answer = ingestion.prices(["bitcoin", "dead", "ethereum"], ingestion.days(3))
-    assert answer["points"] == {"bitcoin": 3, "dead": 0, "ethereum": 3}
-    (absent,) = answer["absent"]
+    response = ingestion.prices(["bitcoin", "dead", "ethereum"], ingestion.days(3))
+    assert response["points"] == {"bitcoin": 3, "dead": 0, "ethereum": 3}
+    (absent,) = response["absent"]
     assert (absent["coin_id"], absent["status"]) == ("dead", "failed")
     assert absent["windows"] == [[0, 2]]
     assert "correct the id or stop tracking it" in absent["reason"]
@@ -251,18 +253,18 @@ def test_a_dead_coin_does_not_stop_the_others(ingestion: Ingestion) -> None:
 
 def test_a_coin_that_cannot_be_had_now_does_not_stop_the_others(ingestion: Ingestion) -> None:
     ingestion.api.always("slow", DOWN)
-    answer = ingestion.prices(["bitcoin", "slow"], ingestion.days(3))
-    assert answer["points"] == {"bitcoin": 3, "slow": 0}
-    assert "HTTP 503" in answer["absent"][0]["reason"]
+    response = ingestion.prices(["bitcoin", "slow"], ingestion.days(3))
+    assert response["points"] == {"bitcoin": 3, "slow": 0}
+    assert "HTTP 503" in response["absent"][0]["reason"]
 
 
 def test_what_was_had_of_a_coin_before_it_failed_is_kept(ingestion: Ingestion) -> None:
     windows = ingestion.windows(8, SIX_HOURS)
     good = chart("bitcoin", 1_795_000_000, 1_795_400_000, NOW)
     ingestion.api.reply("bitcoin", Reply.json(good), NOT_FOUND)
-    answer = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
-    assert points(answer, "bitcoin", 8) == [6] * 5 + [0] * 3
-    (absent,) = answer["absent"]
+    response = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
+    assert points(response, "bitcoin", 8) == [6] * 5 + [0] * 3
+    (absent,) = response["absent"]
     assert (absent["status"], absent["windows"]) == ("failed", [[5, 7]])
 
 
@@ -295,16 +297,16 @@ def test_coins_not_asked_for_as_the_api_went_down_say_so(ingestion: Ingestion) -
     coins = [f"coin-{number}" for number in range(100)]
     for coin in coins[1:]:
         ingestion.api.always(coin, DOWN)
-    answer = ingestion.prices(coins, ingestion.days(3))
-    assert answer["points"][coins[0]] == 3
-    assert "had failed for 8 coins in a row" in answer["absent"][-1]["reason"]
+    response = ingestion.prices(coins, ingestion.days(3))
+    assert response["points"][coins[0]] == 3
+    assert "had failed for 8 coins in a row" in response["absent"][-1]["reason"]
 
 
 def test_a_body_that_cannot_be_used_is_kept_with_its_reason(ingestion: Ingestion) -> None:
     bad = {"prices": f"x{KEY}" + "y" * 100_000, "market_caps": [], "total_volumes": []}
     ingestion.api.always("bad", Reply.json(bad))
-    answer = ingestion.prices(["bitcoin", "bad"], ingestion.days(3))
-    (uri,) = answer["rejected"]
+    response = ingestion.prices(["bitcoin", "bad"], ingestion.days(3))
+    (uri,) = response["rejected"]
     text = Path(uri).read_text()
     rejected = json.loads(text)
     assert rejected["coin_id"] == "bad"
@@ -318,9 +320,9 @@ def test_a_body_that_cannot_be_used_is_kept_with_its_reason(ingestion: Ingestion
 def test_a_coin_id_cannot_write_outside_the_lake(ingestion: Ingestion, coin: str) -> None:
     before = {path for path in ingestion.lake.parent.rglob("*") if path.is_file()}
     ingestion.api.always(coin, Reply.json({"prices": "bad"}))
-    answer = ingestion.prices([coin, "bitcoin"], ingestion.days(1))
+    response = ingestion.prices([coin, "bitcoin"], ingestion.days(1))
     found = {path for path in ingestion.lake.parent.rglob("*") if path.is_file()} - before
-    named = {found["uri"] for found in answer["objects"]} | set(answer["rejected"])
+    named = {found["uri"] for found in response["objects"]} | set(response["rejected"])
     assert {str(path) for path in found} == named
     assert all(path.is_relative_to(ingestion.lake) for path in found)
 
@@ -332,8 +334,8 @@ def test_a_coin_id_comes_back_in_its_records_as_it_was(ingestion: Ingestion) -> 
 
 
 def test_a_coin_named_twice_is_asked_for_once(ingestion: Ingestion) -> None:
-    answer = ingestion.prices(["bitcoin", "bitcoin"], ingestion.days(2))
-    assert (answer["calls"], answer["points"]) == (1, {"bitcoin": 2})
+    response = ingestion.prices(["bitcoin", "bitcoin"], ingestion.days(2))
+    assert (response["calls"], response["points"]) == (1, {"bitcoin": 2})
 
 
 @pytest.mark.parametrize(
@@ -380,11 +382,11 @@ def test_a_budget_that_just_suffices_is_enough(ingestion: Ingestion) -> None:
 
 def follow(ingestion: Ingestion, event: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
     """The answers of one invocation after another, each with so many seconds, to the end."""
-    answers = [ingestion.run(event, Context(ingestion.clock, seconds))]
-    while answers[-1]["continuation"]:
-        event = {**event, **answers[-1]["continuation"]}
-        answers.append(ingestion.run(event, Context(ingestion.clock, seconds)))
-    return answers
+    responses = [ingestion.run(event, Context(ingestion.clock, seconds))]
+    while responses[-1]["continuation"]:
+        event = {**event, **responses[-1]["continuation"]}
+        responses.append(ingestion.run(event, Context(ingestion.clock, seconds)))
+    return responses
 
 
 def every_call_takes(ingestion: Ingestion, seconds: float) -> Callable[[Asked], None]:
@@ -394,8 +396,8 @@ def every_call_takes(ingestion: Ingestion, seconds: float) -> Callable[[Asked], 
     return pass_time
 
 
-def by_coin_and_window(answers: list[dict[str, Any]]) -> dict[tuple[str, str], Any]:
-    found = [record for answer in answers for record in written(answer)]
+def by_coin_and_window(responses: list[dict[str, Any]]) -> dict[tuple[str, str], Any]:
+    found = [record for response in responses for record in written(response)]
     values = {
         (record["coin_id"], record["window_start"]): [
             record[name] for name in ("prices", "market_caps", "total_volumes")
@@ -470,8 +472,8 @@ def test_one_coin_is_handled_however_little_room_there_is(
 ) -> None:
     with_every_second_day_missing(ingestion, "bitcoin")
     monkeypatch.setattr(prices, "MOST_ABSENCES", 1)
-    answer = ingestion.prices(["bitcoin"], ingestion.days(400))
-    assert answer["continuation"] is None
+    response = ingestion.prices(["bitcoin"], ingestion.days(400))
+    assert response["continuation"] is None
 
 
 def test_the_largest_answer_fits_into_what_lambda_takes_back(ingestion: Ingestion) -> None:
@@ -480,11 +482,11 @@ def test_the_largest_answer_fits_into_what_lambda_takes_back(ingestion: Ingestio
         {**window, "uri": window["uri"].replace("run-1", str(UUID(int=0)))}
         for window in ingestion.days(400)
     ]
-    answer = ingestion.prices(["bitcoin"], windows)
-    objects = len(json.dumps(answer["objects"])) / len(answer["objects"]) * MOST_WINDOWS
+    response = ingestion.prices(["bitcoin"], windows)
+    objects = len(json.dumps(response["objects"])) / len(response["objects"]) * MAX_WINDOWS
     # A coin whose every second window is missing, at the most windows there may be.
-    a_coin = len(json.dumps(answer["absent"])) / 400 * MOST_WINDOWS
-    assert objects + prices.MOST_ABSENCES + THREADS * a_coin < 6 * 1024 * 1024
+    a_coin = len(json.dumps(response["absent"])) / 400 * MAX_WINDOWS
+    assert objects + prices.MAX_ABSENCES + THREADS * a_coin < 6 * 1024 * 1024
 
 
 def test_more_windows_than_an_answer_holds_are_refused(ingestion: Ingestion) -> None:
@@ -514,9 +516,9 @@ def test_calls_keep_to_the_plans_minute_over_threads_and_invocations(
 
 def test_the_answer_says_where_the_prices_came_from_and_when(ingestion: Ingestion) -> None:
     ingestion.api.headers = {"x-simulated-market": "true"}
-    answer = ingestion.prices(["bitcoin"], ingestion.days(1))
-    assert (answer["source"], answer["fetched_at"]) == ("simulated", "2026-11-23T06:10:00.000Z")
-    assert [record["source"] for record in written(answer)] == ["simulated"]
+    response = ingestion.prices(["bitcoin"], ingestion.days(1))
+    assert (response["source"], response["fetched_at"]) == ("simulated", "2026-11-23T06:10:00.000Z")
+    assert [record["source"] for record in written(response)] == ["simulated"]
 
 
 def test_the_key_is_in_no_file_answer_log_or_error(
@@ -527,13 +529,13 @@ def test_the_key_is_in_no_file_answer_log_or_error(
     ingestion.api.reply("bitcoin", Reply.json({"error": echo}, 500))
     ingestion.api.always("dead", Reply.json({"error": echo}, 404))
     ingestion.api.always("bad", Reply.json({"prices": echo}))
-    answer = ingestion.prices(["bitcoin", "dead", "bad"], ingestion.days(2))
+    response = ingestion.prices(["bitcoin", "dead", "bad"], ingestion.days(2))
     ingestion.api.always("bitcoin", Reply.json({"error": echo}, 401))
     with pytest.raises(Unauthorized) as caught:
         ingestion.prices(["bitcoin"], ingestion.days(2))
     files = b"".join(path.read_bytes() for path in ingestion.lake.rglob("*.json"))
-    files += json.dumps(written(answer)).encode()
-    assert KEY not in f"{answer}{caught.value}{caplog.text}{files.decode()}"
+    files += json.dumps(written(response)).encode()
+    assert KEY not in f"{response}{caught.value}{caplog.text}{files.decode()}"
     assert "[key]" in caplog.text
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from crypto_platform_tests.lambda_function.conftest import VirtualClock
 from lambda_function.errors import OutOfTime
-from lambda_function.rate_limiter import SYSTEM_CLOCK, Clock, Halted, Pace
+from lambda_function.rate_limiter import SYSTEM_CLOCK, Clock, Halted, RateLimiter
 
 NEVER = float("inf")
 
@@ -62,23 +62,23 @@ def most_in_a_minute(times: Sequence[float]) -> int:
 )
 def test_no_minute_ever_has_more_calls_than_the_limit(limit: int, gaps: list[float]) -> None:
     clock = VirtualClock()
-    pace = Pace(limit, clock)
+    rate_limiter = RateLimiter(limit, clock)
     times = []
     for gap in gaps:
         clock.passed += gap
-        pace.wait(NEVER, threading.Event())
+        rate_limiter.wait(NEVER, threading.Event())
         times.append(clock.monotonic())
     assert most_in_a_minute(times) <= limit
 
 
 def test_threads_share_the_limit() -> None:
     clock = SteppedClock(threads=5)
-    pace = Pace(7, clock)
+    rate_limiter = RateLimiter(7, clock)
     times: list[float] = []
 
     def call() -> None:
         for _ in range(20):
-            pace.wait(NEVER, threading.Event())
+            rate_limiter.wait(NEVER, threading.Event())
             times.append(clock.monotonic())
         clock.leave()
 
@@ -87,25 +87,25 @@ def test_threads_share_the_limit() -> None:
             done.result()
     assert len(times) == 100
     assert most_in_a_minute(times) <= 7
-    assert max(times) == pytest.approx(14 * Pace.PERIOD)
+    assert max(times) == pytest.approx(14 * RateLimiter.PERIOD)
 
 
 def test_calls_within_the_limit_do_not_wait() -> None:
     clock = VirtualClock()
-    pace = Pace(6, clock)
+    rate_limiter = RateLimiter(6, clock)
     for _ in range(6):
-        pace.wait(NEVER, threading.Event())
+        rate_limiter.wait(NEVER, threading.Event())
     assert clock.slept == []
 
 
 def test_a_pause_holds_every_threads_next_call_back() -> None:
     clock = SteppedClock(threads=3)
-    pace = Pace(100, clock)
-    pace.pause(53)
+    rate_limiter = RateLimiter(100, clock)
+    rate_limiter.pause(53)
     times: list[float] = []
 
     def call() -> None:
-        pace.wait(NEVER, threading.Event())
+        rate_limiter.wait(NEVER, threading.Event())
         times.append(clock.monotonic())
         clock.leave()
 
@@ -117,37 +117,40 @@ def test_a_pause_holds_every_threads_next_call_back() -> None:
 
 def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     clock = VirtualClock()
-    pace = Pace(100, clock)
-    pace.pause(50)
-    pace.pause(2)
-    pace.wait(NEVER, threading.Event())
+    rate_limiter = RateLimiter(100, clock)
+    rate_limiter.pause(50)
+    rate_limiter.pause(2)
+    rate_limiter.wait(NEVER, threading.Event())
     assert clock.passed == 50
 
 
 def test_a_call_that_would_come_after_the_deadline_is_not_waited_for() -> None:
     clock = VirtualClock()
-    pace = Pace(1, clock)
-    pace.wait(30, threading.Event())
+    rate_limiter = RateLimiter(1, clock)
+    rate_limiter.wait(30, threading.Event())
     with pytest.raises(OutOfTime):
-        pace.wait(30, threading.Event())
+        rate_limiter.wait(30, threading.Event())
     assert clock.slept == []
 
 
 def test_a_thread_that_waits_stops_at_once_when_the_invocation_ends() -> None:
-    pace = Pace(1, SYSTEM_CLOCK)
+    rate_limiter = RateLimiter(1, SYSTEM_CLOCK)
     halt = threading.Event()
-    pace.wait(NEVER, halt)
+    rate_limiter.wait(NEVER, halt)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(pace.wait, NEVER, halt)
+        waiting = pool.submit(rate_limiter.wait, NEVER, halt)
         halt.set()
         assert isinstance(waiting.exception(timeout=5), Halted)
 
 
 def test_waits_grow_no_shorter_than_the_period() -> None:
     clock = VirtualClock()
-    pace = Pace(1, clock)
+    rate_limiter = RateLimiter(1, clock)
     times = []
     for _ in range(3):
-        pace.wait(NEVER, threading.Event())
+        rate_limiter.wait(NEVER, threading.Event())
         times.append(clock.monotonic())
-    assert [after - before for before, after in pairwise(times)] == [Pace.PERIOD, Pace.PERIOD]
+    assert [after - before for before, after in pairwise(times)] == [
+        RateLimiter.PERIOD,
+        RateLimiter.PERIOD,
+    ]

@@ -8,26 +8,28 @@ from hypothesis import strategies as st
 
 from lambda_function.errors import InvalidRequest
 from lambda_function.request_planner import Span, SpanPlan, plan_spans
-from lambda_function.windows import Window
+from lambda_function.windows import RequestedWindow
 
 NOW = datetime(2026, 11, 23, 6, 10, tzinfo=UTC)
 MIDNIGHT = NOW.replace(hour=0, minute=0)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
-def windows(backs: Sequence[int], length: timedelta, last: datetime = MIDNIGHT) -> list[Window]:
+def windows(
+    backs: Sequence[int], length: timedelta, last: datetime = MIDNIGHT
+) -> list[RequestedWindow]:
     """Windows that ended so many lengths before the last one did."""
     return [
-        Window(index, last - length * (back + 1), last - length * back, f"/{index}")
+        RequestedWindow(index, last - length * (back + 1), last - length * back, f"/{index}")
         for index, back in enumerate(backs)
     ]
 
 
-def year_edge(days: int = 365) -> datetime:
+def year_earliest(days: int = 365) -> datetime:
     return NOW - timedelta(days=days)
 
 
-edges = st.one_of(st.none(), st.integers(1, 4000).map(year_edge))
+edges = st.one_of(st.none(), st.integers(1, 4000).map(year_earliest))
 backs = st.lists(st.integers(0, 3000), min_size=1, max_size=60, unique=True)
 lengths = st.sampled_from([HOUR, 6 * HOUR, DAY])
 
@@ -37,37 +39,41 @@ def end_of(span: Span) -> datetime:
 
 
 @settings(deadline=None)
-@given(backs=backs, length=lengths, wanted=st.sampled_from(["daily", "finest"]), edge=edges)
+@given(
+    backs=backs, length=lengths, wanted=st.sampled_from(["daily", "finest"]), earliest_allowed=edges
+)
 def test_every_window_is_in_exactly_one_span_that_covers_it_or_out_of_plan(
-    backs: list[int], length: timedelta, wanted: str, edge: datetime | None
+    backs: list[int], length: timedelta, wanted: str, earliest_allowed: datetime | None
 ) -> None:
     asked = windows(backs, length)
-    plan = plan_spans(asked, wanted, NOW, edge)
+    plan = plan_spans(asked, wanted, NOW, earliest_allowed)
     named = [window for span in plan.spans for window in span.windows]
     assert Counter(named + list(plan.out_of_plan)) == Counter(asked)
-    assert all(edge and window.start < edge for window in plan.out_of_plan)
-    assert all(edge is None or window.start >= edge for window in named)
+    assert all(earliest_allowed and window.start < earliest_allowed for window in plan.out_of_plan)
+    assert all(earliest_allowed is None or window.start >= earliest_allowed for window in named)
     for span in plan.spans:
         assert all(span.start <= window.start for window in span.windows)
         assert all(window.end <= end_of(span) for window in span.windows)
 
 
 @settings(deadline=None)
-@given(backs=backs, length=lengths, wanted=st.sampled_from(["daily", "finest"]), edge=edges)
+@given(
+    backs=backs, length=lengths, wanted=st.sampled_from(["daily", "finest"]), earliest_allowed=edges
+)
 def test_no_span_reaches_into_the_future_or_beyond_the_plans_edge(
-    backs: list[int], length: timedelta, wanted: str, edge: datetime | None
+    backs: list[int], length: timedelta, wanted: str, earliest_allowed: datetime | None
 ) -> None:
-    for span in plan_spans(windows(backs, length), wanted, NOW, edge).spans:
+    for span in plan_spans(windows(backs, length), wanted, NOW, earliest_allowed).spans:
         assert span.start < end_of(span) <= NOW
-        assert edge is None or span.start >= edge
+        assert earliest_allowed is None or span.start >= earliest_allowed
 
 
 @settings(deadline=None)
-@given(backs=backs, edge=st.one_of(st.none(), st.integers(92, 4000).map(year_edge)))
+@given(backs=backs, earliest_allowed=st.one_of(st.none(), st.integers(92, 4000).map(year_earliest)))
 def test_daily_windows_take_one_span_of_more_than_90_days(
-    backs: list[int], edge: datetime | None
+    backs: list[int], earliest_allowed: datetime | None
 ) -> None:
-    plan = plan_spans(windows(backs, DAY), "daily", NOW, edge)
+    plan = plan_spans(windows(backs, DAY), "daily", NOW, earliest_allowed)
     assert len(plan.spans) == (0 if len(plan.out_of_plan) == len(backs) else 1)
     for span in plan.spans:
         assert end_of(span) - span.start > timedelta(days=90)
@@ -88,7 +94,7 @@ def test_finest_spans_have_a_length_for_which_the_api_is_that_fine(
             assert end_of(span) - span.start <= timedelta(days=90)
 
 
-def fewest_spans(asked: Sequence[Window]) -> int:
+def fewest_spans(asked: Sequence[RequestedWindow]) -> int:
     """The fewest stretches of 90 days that hold the windows, by trying every way to cut them."""
     ordered = sorted(asked, key=lambda window: window.start)
     fewest = [0]
@@ -114,14 +120,16 @@ def test_older_finest_windows_take_as_few_spans_as_there_can_be(
     starts: list[int], length: int
 ) -> None:
     asked = [
-        Window(index, MIDNIGHT - DAY * (length + start), MIDNIGHT - DAY * start, "/")
+        RequestedWindow(index, MIDNIGHT - DAY * (length + start), MIDNIGHT - DAY * start, "/")
         for index, start in enumerate(starts)
     ]
     assert len(plan_spans(asked, "finest", NOW, None).spans) == fewest_spans(asked)
 
 
-def spans_of(asked: Sequence[Window], wanted: str, edge: datetime | None = None) -> SpanPlan:
-    return plan_spans(asked, wanted, NOW, edge)
+def spans_of(
+    asked: Sequence[RequestedWindow], wanted: str, earliest_allowed: datetime | None = None
+) -> SpanPlan:
+    return plan_spans(asked, wanted, NOW, earliest_allowed)
 
 
 def test_ten_years_of_days_take_one_span() -> None:
@@ -151,7 +159,7 @@ def test_the_last_four_windows_take_one_span_until_the_request_is_sent() -> None
 
 def test_a_window_from_nearly_a_day_ago_is_left_to_the_hourly_points() -> None:
     start = NOW - DAY + timedelta(minutes=14)
-    (span,) = spans_of([Window(0, start, start + HOUR, "/")], "finest").spans
+    (span,) = spans_of([RequestedWindow(0, start, start + HOUR, "/")], "finest").spans
     assert span.granularity == "hourly"
 
 
@@ -163,30 +171,30 @@ def test_a_single_day_is_widened_to_the_left() -> None:
 
 def test_a_day_at_the_plans_edge_is_widened_to_the_right() -> None:
     (day,) = windows([363], DAY)
-    (span,) = spans_of([day], "daily", year_edge()).spans
+    (span,) = spans_of([day], "daily", year_earliest()).spans
     assert (span.start, span.end) == (day.start, day.start + timedelta(days=91))
 
 
 def test_a_plan_of_little_history_is_asked_for_all_it_has() -> None:
     (day,) = windows([10], DAY)
-    (span,) = spans_of([day], "daily", year_edge(30)).spans
-    assert (span.start, span.end) == (year_edge(30), NOW)
+    (span,) = spans_of([day], "daily", year_earliest(30)).spans
+    assert (span.start, span.end) == (year_earliest(30), NOW)
 
 
 def test_the_day_of_the_moving_edge_is_out_of_plan_as_its_midnight_is() -> None:
-    inside, at_edge = windows([363, 364], DAY)
-    plan = spans_of([inside, at_edge], "daily", year_edge())
-    assert plan.out_of_plan == (at_edge,)
+    inside, at_earliest = windows([363, 364], DAY)
+    plan = spans_of([inside, at_earliest], "daily", year_earliest())
+    assert plan.out_of_plan == (at_earliest,)
     assert plan.spans[0].windows == (inside,)
 
 
 def test_windows_that_are_all_too_old_take_no_span() -> None:
     asked = windows([400, 401], DAY)
-    plan = spans_of(asked, "daily", year_edge())
+    plan = spans_of(asked, "daily", year_earliest())
     assert (plan.spans, set(plan.out_of_plan)) == ((), set(asked))
 
 
 def test_a_window_that_no_fine_span_can_hold_is_an_invalid_request() -> None:
-    window = Window(0, MIDNIGHT - timedelta(days=95), MIDNIGHT - timedelta(days=4), "/")
+    window = RequestedWindow(0, MIDNIGHT - timedelta(days=95), MIDNIGHT - timedelta(days=4), "/")
     with pytest.raises(InvalidRequest, match=r"2026-08-20T00:00:00Z to .* longer than 90 days"):
         spans_of([window], "finest")

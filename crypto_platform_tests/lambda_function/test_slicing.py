@@ -6,27 +6,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambda_function.coingecko import Answer, Chart, Point
+from lambda_function.coingecko import ApiResponse, Chart, Point
 from lambda_function.request_planner import Span
-from lambda_function.slicing import Record, cut, measure
-from lambda_function.windows import Window
+from lambda_function.slicing import Record, measure_granularity, slice_windows
+from lambda_function.windows import RequestedWindow
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 MS = 1_772_323_200_000
 HOUR = 3_600_000
 
 
-def hours(*numbers: int) -> tuple[Window, ...]:
+def hours(*numbers: int) -> tuple[RequestedWindow, ...]:
     return tuple(
-        Window(index, START + timedelta(hours=n), START + timedelta(hours=n + 1), f"/{n}")
+        RequestedWindow(index, START + timedelta(hours=n), START + timedelta(hours=n + 1), f"/{n}")
         for index, n in enumerate(numbers)
     )
 
 
-def cut_chart(chart: Chart, windows: tuple[Window, ...]) -> list[Record]:
+def cut_chart(chart: Chart, windows: tuple[RequestedWindow, ...]) -> list[Record]:
     asked = {"from": "1772323200", "to": "1772409600"}
-    answer = Answer(chart, asked, START + timedelta(days=1, milliseconds=123), "coingecko")
-    return cut(answer, Span(START, None, "hourly", windows), "bitcoin", "usd", "run-1")
+    response = ApiResponse(chart, asked, START + timedelta(days=1, milliseconds=123), "coingecko")
+    return slice_windows(response, Span(START, None, "hourly", windows), "bitcoin", "usd", "run-1")
 
 
 def decoded(record: Record) -> dict[str, Any]:
@@ -132,4 +132,4 @@ def test_a_record_says_what_was_asked_when_and_for_what() -> None:
 def test_granularity_is_measured_by_the_median_spacing(
     minutes: list[int], granularity: str | None
 ) -> None:
-    assert measure([[MS + minute * 60_000, 1] for minute in minutes]) == granularity
+    assert measure_granularity([[MS + minute * 60_000, 1] for minute in minutes]) == granularity

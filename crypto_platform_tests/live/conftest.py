@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from crypto_platform.doctor.preflight import Finding
+from crypto_platform.doctor.preflight import PreflightResult
 from crypto_platform.doctor.runner import examine
 from crypto_platform.doctor.snowflake import LOGIN_VARIABLES
 
@@ -24,7 +24,7 @@ def environment() -> Mapping[str, str]:
 
 
 @pytest.fixture(scope="module")
-def findings(environment: Mapping[str, str]) -> Mapping[str, Finding]:
+def findings(environment: Mapping[str, str]) -> Mapping[str, PreflightResult]:
     """What the doctor finds, a message to the topic included."""
     return {finding.check: finding for finding in examine(environment, send=True)}
 

@@ -17,7 +17,7 @@ from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.definitions import build_definitions
-from crypto_platform.doctor.preflight import Finding, Preflight
+from crypto_platform.doctor.preflight import Preflight, PreflightResult
 from crypto_platform_tests.conftest import STAGES, Platform
 
 pytestmark = pytest.mark.live
@@ -40,7 +40,9 @@ pytestmark = pytest.mark.live
         "Snowflake pipes",
     ],
 )
-def test_the_doctor_finds_nothing_wrong_with(check: str, findings: Mapping[str, Finding]) -> None:
+def test_the_doctor_finds_nothing_wrong_with(
+    check: str, findings: Mapping[str, PreflightResult]
+) -> None:
     finding = findings[check]
     if finding.status == "skipped":
         pytest.skip(finding.found)
@@ -83,7 +85,7 @@ def test_a_partition_goes_all_the_way_and_again_without_a_change(
     partition = list(stream.partitions(now - timedelta(days=5)).get_partition_keys())[-2]
     window = stream.window(partition)
 
-    def standing() -> list[dict[str, Any]]:
+    def existing() -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = (
             Preflight.of(with_snowflake)
             .resource("warehouse")
@@ -96,7 +98,7 @@ def test_a_partition_goes_all_the_way_and_again_without_a_change(
         return rows
 
     first = platform.materialize(stream, partition, stages=("tracked_coins", *STAGES))
-    once = standing()
+    once = existing()
     second = platform.materialize(stream, partition, stages=STAGES)
 
     assert first.success
@@ -104,4 +106,4 @@ def test_a_partition_goes_all_the_way_and_again_without_a_change(
     lake = Preflight.of(with_snowflake).lake
     (manifest,) = lake.transformed.manifests(stream, [window])
     assert len(once) == manifest.points > 0
-    assert standing() == once
+    assert existing() == once

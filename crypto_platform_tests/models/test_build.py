@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crypto_platform.models import build as models
 from crypto_platform.models.assets import column_schema
 from crypto_platform.models.build import MODELS, make_models
-from crypto_platform.models.build import build as models
 from crypto_platform.models.fear_and_greed import FearAndGreedDay, keep_fear_and_greed
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.resource import Session, Warehouse

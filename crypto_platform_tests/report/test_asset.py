@@ -176,8 +176,8 @@ def test_what_every_picture_refers_to_is_in_the_page_once(
     ids = Page(page).ids
 
     for panel in parts.values():
-        for picture in panel.pictures:
-            ET.fromstring(picture.svg)  # noqa: S314 - made here
+        for chart in panel.charts:
+            ET.fromstring(chart.svg)  # noqa: S314 - made here
     assert set(re.findall(r'(?:url\(#|href="#)([^)"]+)', page)) <= set(ids)
     own = [name for name in ids if not re.fullmatch(r"[mp][0-9a-f]{10}", name)]
     assert sorted(own) == sorted(set(own))
@@ -194,8 +194,8 @@ def test_every_panel_is_there_with_a_picture_or_a_table(parts: dict[str, Panel])
         "volume",
         "health",
     ]
-    assert all(panel.pictures or panel.tables for panel in parts.values())
-    assert all(picture.alternative for panel in parts.values() for picture in panel.pictures)
+    assert all(panel.charts or panel.tables for panel in parts.values())
+    assert all(chart.alternative for panel in parts.values() for chart in panel.charts)
 
 
 def test_simulated_prices_are_said_to_be_so(warehouse: DuckDBWarehouse, page: str) -> None:
@@ -254,7 +254,7 @@ def test_with_250_coins_the_largest_are_shown_and_the_rest_summed_up(
 
     assert len(table.rows) == 26
     assert table.rows[-1][0] == "225 others (medians; volume together)"
-    assert len(drawn["prices"].pictures) == 8
+    assert len(drawn["prices"].charts) == 8
     assert len(drawn["correlation"].tables[0].rows) == 10
 
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
-from crypto_platform.report.ledger_heatmap import picture, png
+from crypto_platform.report.ledger_heatmap import heat_map, png
 
 NOW = datetime(2026, 11, 24, 17, tzinfo=UTC)
 FAILED, PARTLY, PENDING, LACKING, COMPLETE = (
@@ -86,7 +86,7 @@ def test_the_picture_of_250_coins_stays_small(stream: Stream) -> None:
 
 
 def test_with_nothing_tracked_it_says_so() -> None:
-    assert "No coin is tracked" in picture(HISTORICAL, [], NOW).md_str
+    assert "No coin is tracked" in heat_map(HISTORICAL, [], NOW).md_str
 
 
 def test_the_cells_of_a_stream_begin_where_its_unit_does() -> None:

@@ -67,9 +67,9 @@ class Client:
     def range(self, coin: str, first: float, last: float) -> dict[str, list[list[float]]]:
         """The chart between two moments in milliseconds."""
         path = f"/coins/{coin}/market_chart/range"
-        answer = self.get(path, vs_currency="usd", from_=first / 1000, to=last / 1000)
-        assert answer.status_code == 200, answer.text
-        chart: dict[str, list[list[float]]] = answer.json()
+        response = self.get(path, vs_currency="usd", from_=first / 1000, to=last / 1000)
+        assert response.status_code == 200, response.text
+        chart: dict[str, list[list[float]]] = response.json()
         return chart
 
 
@@ -316,10 +316,10 @@ def test_all_days_of_a_coin_begin_when_it_was_listed(calm: Client) -> None:
 def test_a_coin_is_not_known_before_it_is_listed(start: Callable[..., Client]) -> None:
     client = start(now=Clock(datetime(2015, 1, 1, tzinfo=UTC)))
     known = [coin["id"] for coin in client.get("/coins/list").json()]
-    answer = client.get("/coins/ethereum/market_chart", vs_currency="usd", days=1)
+    response = client.get("/coins/ethereum/market_chart", vs_currency="usd", days=1)
     assert "bitcoin" in known
     assert "ethereum" not in known
-    assert answer.status_code == 404
+    assert response.status_code == 404
 
 
 def test_without_late_listing_every_coin_has_ten_years(start: Callable[..., Client]) -> None:
@@ -342,8 +342,8 @@ def test_the_daily_point_is_what_history_says_of_the_day(calm: Client) -> None:
 
 
 def test_history_before_the_listing_has_no_market_data(calm: Client) -> None:
-    answer = calm.get("/coins/sui/history", date="01-01-2020").json()
-    assert answer == {"id": "sui", "symbol": "sui", "name": "Sui"}
+    response = calm.get("/coins/sui/history", date="01-01-2020").json()
+    assert response == {"id": "sui", "symbol": "sui", "name": "Sui"}
 
 
 def test_precision_rounds_prices(calm: Client) -> None:
@@ -433,18 +433,18 @@ def test_no_image_is_at_a_real_host(calm: Client) -> None:
 
 
 def test_outside_of_the_base_url_there_is_nothing(calm: Client) -> None:
-    answer = calm.session.get(calm.market.base_url.replace("/api/v3", "/ping"), timeout=5)
-    assert answer.status_code == 404
+    response = calm.session.get(calm.market.base_url.replace("/api/v3", "/ping"), timeout=5)
+    assert response.status_code == 404
 
 
 def test_every_answer_says_that_it_is_simulated(calm: Client) -> None:
-    answers = [
+    responses = [
         calm.get("/ping"),
         calm.get("/coins/no-such-coin/history", date="01-01-2026"),
         calm.session.get(calm.market.base_url.replace("/api/v3", "/simulation/stats"), timeout=5),
     ]
-    assert [answer.headers["x-simulated-market"] for answer in answers] == ["true"] * 3
-    assert answers[0].json()["gecko_says"].startswith("(simulated) ")
+    assert [response.headers["x-simulated-market"] for response in responses] == ["true"] * 3
+    assert responses[0].json()["gecko_says"].startswith("(simulated) ")
 
 
 @pytest.mark.parametrize(
@@ -501,8 +501,8 @@ def test_every_answer_says_that_it_is_simulated(calm: Client) -> None:
 def test_a_wrong_request_is_refused_as_the_api_does(
     calm: Client, path: str, query: dict[str, object], status: int, error: str
 ) -> None:
-    answer = calm.get(path, **query)
-    assert (answer.status_code, answer.json()) == (status, {"error": error})
+    response = calm.get(path, **query)
+    assert (response.status_code, response.json()) == (status, {"error": error})
 
 
 @pytest.mark.parametrize(
@@ -520,9 +520,9 @@ def test_a_wrong_request_is_refused_as_the_api_does(
 def test_what_is_older_than_the_plan_allows_is_refused(
     start: Callable[..., Client], path: str, query: dict[str, object]
 ) -> None:
-    answer = start(limits=Limits(history_days=365)).get(path, **query)
-    assert answer.status_code == 401
-    assert answer.json()["error"]["status"]["error_code"] == 10012
+    response = start(limits=Limits(history_days=365)).get(path, **query)
+    assert response.status_code == 401
+    assert response.json()["error"]["status"]["error_code"] == 10012
 
 
 def test_the_oldest_moment_of_the_plan_is_allowed(start: Callable[..., Client]) -> None:
@@ -553,10 +553,10 @@ def test_calls_beyond_the_plans_are_refused_for_the_rest_of_the_minute(
     start: Callable[..., Client],
 ) -> None:
     client = start(limits=Limits(calls_a_minute=2))
-    answers = [client.get("/ping") for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [200, 200, 429]
-    assert 1 <= int(answers[2].headers["retry-after"]) <= 60
-    assert answers[2].json()["status"]["error_code"] == 429
+    responses = [client.get("/ping") for _ in range(3)]
+    assert [response.status_code for response in responses] == [200, 200, 429]
+    assert 1 <= int(responses[2].headers["retry-after"]) <= 60
+    assert responses[2].json()["status"]["error_code"] == 429
 
 
 def test_some_plans_do_not_say_how_long_to_wait(start: Callable[..., Client]) -> None:
@@ -620,10 +620,10 @@ def test_a_fault_answers_in_the_apis_place(
 ) -> None:
     client = start()
     client.market.inject(fault)
-    answer = client.get("/coins/bitcoin/market_chart", vs_currency="usd", days=1)
-    assert answer.status_code == status
-    assert text in answer.text
-    assert answer.headers.get("retry-after") == retry_after
+    response = client.get("/coins/bitcoin/market_chart", vs_currency="usd", days=1)
+    assert response.status_code == status
+    assert text in response.text
+    assert response.headers.get("retry-after") == retry_after
 
 
 def test_a_fault_befalls_only_the_coin_it_is_for(start: Callable[..., Client]) -> None:
@@ -765,9 +765,9 @@ def test_a_fault_that_does_not_exist_is_refused_with_the_ones_that_do(
 ) -> None:
     client = start()
     url = client.market.base_url.replace("/api/v3", "/simulation/faults")
-    answer = client.session.post(url, data=json.dumps({"fault": "flood"}), timeout=5)
-    assert answer.status_code == 400
-    assert all(name in answer.json()["error"] for name in FAULTS)
+    response = client.session.post(url, data=json.dumps({"fault": "flood"}), timeout=5)
+    assert response.status_code == 400
+    assert all(name in response.json()["error"] for name in FAULTS)
 
 
 def test_answers_come_at_once_over_a_connection_that_stays_open(calm: Client) -> None:
@@ -830,12 +830,12 @@ def test_the_import_leaves_numpy_for_later() -> None:
 def test_the_fear_and_greed_index_speaks_in_strings_and_seconds_the_newest_first(
     calm: Client,
 ) -> None:
-    answer = calm.get("/fng/", limit=0)
-    index = answer.json()
+    response = calm.get("/fng/", limit=0)
+    index = response.json()
     stamps = [int(entry["timestamp"]) for entry in index["data"]]
     skipped = {int(datetime(2018, 4, day, tzinfo=UTC).timestamp()) for day in (14, 15, 16)}
 
-    assert answer.headers["x-simulated-market"] == "true"
+    assert response.headers["x-simulated-market"] == "true"
     assert stamps == sorted(stamps, reverse=True)
     assert stamps[0] == int(NOW.timestamp()) // 86_400 * 86_400
     assert skipped.isdisjoint(stamps)

@@ -13,7 +13,7 @@ import pytest
 from crypto_platform.core.streams import DATASETS, HISTORICAL, Dataset, Window
 from crypto_platform.lake.layers import Lake, to_json_lines
 from crypto_platform.lake.manifests import Absence, Manifest
-from crypto_platform.transformation.transformed_windows import TransformedWindow, collect
+from crypto_platform.transformation.transformed_windows import TransformedWindow, read_outputs
 
 RUN = "a-run"
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -82,7 +82,7 @@ class Transformation:
         pq.write_table(rows, path)
 
     def collected(self) -> list[TransformedWindow]:
-        return collect(self.lake, HISTORICAL, self._raw, RUN)
+        return read_outputs(self.lake, HISTORICAL, self._raw, RUN)
 
 
 def manifest_of(window: Window, **said: Any) -> Manifest:

@@ -657,13 +657,13 @@ def test_a_reader_in_the_same_process_waits_for_a_writer(path: str) -> None:
     assert not releasing.is_alive()
 
 
-def watch(path: str, watching: Event, done: Event, answers: Any) -> None:
+def watch(path: str, watching: Event, done: Event, responses: Any) -> None:
     warehouse = DuckDBWarehouse(path=path)
     seen = set()
     while not done.is_set():
         seen.add(warehouse.query("SELECT COUNT(*) AS prices FROM prices")[0]["prices"])
         watching.set()
-    answers.put(seen)
+    responses.put(seen)
 
 
 @pytest.mark.integration
@@ -675,15 +675,15 @@ def test_a_reader_in_another_process_never_sees_fewer_rows_while_windows_are_rep
     warehouse = intercepted(path, "delete_prices", act=lambda: time.sleep(0.05))
     loaded(warehouse, lake, manifest)
     spawn = multiprocessing.get_context("spawn")
-    watching, done, answers = spawn.Event(), spawn.Event(), spawn.Queue()
-    process = start_process(watch, path, watching, done, answers)
+    watching, done, responses = spawn.Event(), spawn.Event(), spawn.Queue()
+    process = start_process(watch, path, watching, done, responses)
     assert watching.wait(PATIENCE)
 
     for _ in range(5):
         loaded(warehouse, lake, manifest)
     done.set()
 
-    assert answers.get(timeout=PATIENCE) == {500}
+    assert responses.get(timeout=PATIENCE) == {500}
     process.join()
 
 

@@ -216,7 +216,7 @@ def known(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
     return sorted(tuple(repr(row[name]) for name in names) for row in rows)
 
 
-def standing(warehouse: Warehouse, stream: Stream) -> list[tuple[Any, ...]]:
+def existing(warehouse: Warehouse, stream: Stream) -> list[tuple[Any, ...]]:
     return known(warehouse.query(f"SELECT * FROM {stream.table}"))
 
 
@@ -233,12 +233,12 @@ def test_what_was_known_at_a_moment_is_what_the_table_held_then(
     for load in loads:
         manifests = [manifest_of(lake, key, truth) for key, truth in load.items()]
         result = warehouse.load(INTRA_DAY, manifests, lake.root)
-        held[result.loaded_at] = standing(warehouse, INTRA_DAY)
+        held[result.loaded_at] = existing(warehouse, INTRA_DAY)
 
-    answers = {
+    responses = {
         moment: known(warehouse.prices_as_known_at(INTRA_DAY, moment, ALWAYS)) for moment in held
     }
-    assert answers == held
+    assert responses == held
 
 
 def test_what_was_known_can_be_asked_of_every_engine(
@@ -248,12 +248,12 @@ def test_what_was_known_can_be_asked_of_every_engine(
         warehouse.load(HISTORICAL, [of_day(lake, value)], lake.root) for value in (1.0, 1.0, 2.0)
     ]
 
-    answers = [
+    responses = [
         warehouse.prices_as_known_at(HISTORICAL, moment, ALWAYS)
         for moment in (FETCHED_AT, *(load.loaded_at for load in loads))
     ]
 
-    assert [[(row["price"], row["known_from"]) for row in rows] for rows in answers] == [
+    assert [[(row["price"], row["known_from"]) for row in rows] for rows in responses] == [
         [],
         [(1.0, loads[0].loaded_at)],
         [(1.0, loads[0].loaded_at)],
