@@ -39,9 +39,10 @@ test-fast: $(VENV)/.tests-installed ## Run the tests that start no JVM.
 soak: $(VENV)/.tests-installed ## Run 200 windows through the daemon with faults, for minutes.
 	$(BIN)/pytest -m soak -s crypto_platform_tests/test_soak.py
 
-lint: $(VENV)/.tests-installed ## Check style.
+lint: $(VENV)/.tests-installed ## Check style and the direction of imports.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 format: $(VENV)/.tests-installed ## Mend style.
 	$(BIN)/ruff check --fix .

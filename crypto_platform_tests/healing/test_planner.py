@@ -32,7 +32,7 @@ def start(stream: Stream, ago: int) -> datetime:
     return NEWEST[stream].start - ago * stream.window_length
 
 
-def gaps(  # noqa: PLR0913 - facts of a gap, each with a default
+def gap_of(  # noqa: PLR0913 - facts of a gap, each with a default
     coin: str,
     first: int,
     last: int | None = None,
@@ -87,7 +87,7 @@ def test_a_window_is_overdue_once_the_schedule_has_had_its_turn(
 
 
 def test_a_gap_of_all_coins_is_one_request() -> None:
-    (request,) = plan_requests(HISTORICAL, [gaps("bitcoin", 3, 1), gaps("ether", 3, 1)], NOW)
+    (request,) = plan_requests(HISTORICAL, [gap_of("bitcoin", 3, 1), gap_of("ether", 3, 1)], NOW)
 
     assert request.partition_range == ("2026-11-20", "2026-11-22")
     assert request.coins == ("bitcoin", "ether")
@@ -95,14 +95,14 @@ def test_a_gap_of_all_coins_is_one_request() -> None:
 
 
 def test_one_call_brings_all_daily_windows_of_a_coin_however_far_apart() -> None:
-    (request,) = plan_requests(HISTORICAL, [gaps("bitcoin", 3000), gaps("bitcoin", 0)], NOW)
+    (request,) = plan_requests(HISTORICAL, [gap_of("bitcoin", 3000), gap_of("bitcoin", 0)], NOW)
 
     assert request.calls == 1
     assert request.last.end - request.first.start == 3001 * DAY
 
 
 def test_coins_whose_gaps_lie_far_apart_are_not_asked_for_what_they_have() -> None:
-    requests = plan_requests(HISTORICAL, [gaps("bitcoin", 3000), gaps("ether", 0)], NOW)
+    requests = plan_requests(HISTORICAL, [gap_of("bitcoin", 3000), gap_of("ether", 0)], NOW)
 
     assert [(request.coins, len(asked(request))) for request in requests] == [
         (("ether",), 1),
@@ -111,7 +111,7 @@ def test_coins_whose_gaps_lie_far_apart_are_not_asked_for_what_they_have() -> No
 
 
 def test_a_long_gap_of_six_hour_windows_is_cut_where_a_call_ends() -> None:
-    requests = plan_requests(INTRA_DAY, [gaps("bitcoin", 800, 0, stream=INTRA_DAY)], NOW)
+    requests = plan_requests(INTRA_DAY, [gap_of("bitcoin", 800, 0, stream=INTRA_DAY)], NOW)
 
     # The last day is asked for in five-minute prices; then come 90 days a call.
     assert [len(asked(request)) for request in requests] == [4 - 1, 801 - 3 - 720, 360, 360]
@@ -119,7 +119,9 @@ def test_a_long_gap_of_six_hour_windows_is_cut_where_a_call_ends() -> None:
 
 def test_the_number_of_a_try_is_one_more_than_there_were() -> None:
     attempts = [tried(3, 3, "bitcoin"), tried(3, 3, "bitcoin")]
-    (request,) = plan_requests(HISTORICAL, with_attempts([gaps("bitcoin", 3)], attempts, DAY), NOW)
+    (request,) = plan_requests(
+        HISTORICAL, with_attempts([gap_of("bitcoin", 3)], attempts, DAY), NOW
+    )
 
     assert request.number == 3
 
@@ -155,7 +157,7 @@ def fewest_calls(stream: Stream, numbers: tuple[int, ...]) -> int:
 def test_each_sick_window_is_asked_for_once_with_as_few_calls_as_there_can_be(
     stream: Stream, gaps: dict[str, set[int]]
 ) -> None:
-    wanted = [gaps(coin, ago, stream=stream) for coin, agos in gaps.items() for ago in agos]
+    wanted = [gap_of(coin, ago, stream=stream) for coin, agos in gaps.items() for ago in agos]
 
     requests = plan_requests(stream, wanted, NOW)
 
@@ -186,12 +188,12 @@ def test_a_gap_counts_the_same_in_one_piece_or_in_many(
     stream: Stream, ends: list[tuple[int, int]]
 ) -> None:
     agos = {ago for one in ends for ago in range(min(one), max(one) + 1)}
-    whole = [gaps("a", max(one), min(one), stream=stream) for one in ends]
-    pieces = [gaps("a", ago, stream=stream) for ago in agos]
+    whole = [gap_of("a", max(one), min(one), stream=stream) for one in ends]
+    pieces = [gap_of("a", ago, stream=stream) for ago in agos]
 
     assert plan_requests(stream, whole[:1], NOW) == plan_requests(
         stream,
-        [gaps("a", ago, stream=stream) for ago in range(min(ends[0]), max(ends[0]) + 1)],
+        [gap_of("a", ago, stream=stream) for ago in range(min(ends[0]), max(ends[0]) + 1)],
         NOW,
     )
     covered = {window.start for one in plan_requests(stream, pieces, NOW) for window in asked(one)}
@@ -206,7 +208,7 @@ def window_of(first: int, last: int) -> Window:
 
 
 def test_windows_that_another_run_is_about_are_left_to_it() -> None:
-    requests = plan_requests(HISTORICAL, [gaps("a", 500), gaps("b", 3, 1)], NOW)
+    requests = plan_requests(HISTORICAL, [gap_of("a", 500), gap_of("b", 3, 1)], NOW)
 
     chosen, lacking = select_requests(requests, [window_of(9, 3)], 100)
 
@@ -215,13 +217,13 @@ def test_windows_that_another_run_is_about_are_left_to_it() -> None:
 
 
 def test_a_run_on_the_neighbouring_window_is_no_obstacle() -> None:
-    requests = plan_requests(HISTORICAL, [gaps("b", 3, 1)], NOW)
+    requests = plan_requests(HISTORICAL, [gap_of("b", 3, 1)], NOW)
 
     assert select_requests(requests, [window_of(9, 4), window_of(0, 0)], 100) == (requests, 0)
 
 
 def test_requests_for_the_same_windows_go_one_after_the_other() -> None:
-    gaps = [gaps("a", 700, 400, stream=INTRA_DAY), gaps("b", 500, 300, stream=INTRA_DAY)]
+    gaps = [gap_of("a", 700, 400, stream=INTRA_DAY), gap_of("b", 500, 300, stream=INTRA_DAY)]
     requests = plan_requests(INTRA_DAY, gaps, NOW)
     assert any(
         one.overlaps(Window(start=other.first.start, end=other.last.end))
@@ -237,7 +239,7 @@ def test_requests_for_the_same_windows_go_one_after_the_other() -> None:
 
 
 def test_what_does_not_fit_into_the_budget_waits_coin_by_coin() -> None:
-    requests = plan_requests(HISTORICAL, [gaps(coin, 3) for coin in "abcde"], NOW)
+    requests = plan_requests(HISTORICAL, [gap_of(coin, 3) for coin in "abcde"], NOW)
 
     chosen, lacking = select_requests(requests, [], 3)
 
@@ -251,7 +253,7 @@ def test_what_does_not_fit_into_the_budget_waits_coin_by_coin() -> None:
 
 
 def test_what_was_never_tried_may_be_tried_at_once() -> None:
-    (windows,) = with_attempts([gaps("bitcoin", 3)], [], DAY)
+    (windows,) = with_attempts([gap_of("bitcoin", 3)], [], DAY)
 
     assert windows.retry_due_at is not None
     assert windows.retry_due_at < NOW
@@ -260,7 +262,7 @@ def test_what_was_never_tried_may_be_tried_at_once() -> None:
 def test_the_pause_grows_with_each_try_up_to_a_day_and_then_it_is_given_up() -> None:
     pauses = []
     for count in range(1, MAX_ATTEMPTS + 1):
-        (windows,) = with_attempts([gaps("bitcoin", 3)], [tried(3, 3, "bitcoin")] * count, DAY)
+        (windows,) = with_attempts([gap_of("bitcoin", 3)], [tried(3, 3, "bitcoin")] * count, DAY)
         again = windows.retry_due_at
         pauses.append(again and (again - (NOW - timedelta(hours=1))) / timedelta(hours=1))
 
@@ -271,7 +273,7 @@ def test_the_pause_grows_with_each_try_up_to_a_day_and_then_it_is_given_up() -> 
 def test_a_try_counts_only_for_its_coins_and_windows() -> None:
     alive = NOW - 9 * DAY
     parts = with_attempts(
-        [gaps("bitcoin", 5, 1, alive=alive), gaps("ether", 5, 1, alive=alive)],
+        [gap_of("bitcoin", 5, 1, alive=alive), gap_of("ether", 5, 1, alive=alive)],
         [tried(4, 3, "bitcoin"), tried(9, 4, "bitcoin")],
         DAY,
     )
@@ -286,7 +288,7 @@ def test_a_try_counts_only_for_its_coins_and_windows() -> None:
 
 
 def test_a_dead_coin_is_given_up_as_one_its_new_windows_too() -> None:
-    gap, new = gaps("dead", 9, 4), gaps("dead", 3, 0, status="pending")
+    gap, new = gap_of("dead", 9, 4), gap_of("dead", 3, 0, status="pending")
 
     parts = with_attempts([gap, new], [tried(9, 4, "dead")] * MAX_ATTEMPTS, DAY)
 
@@ -295,7 +297,7 @@ def test_a_dead_coin_is_given_up_as_one_its_new_windows_too() -> None:
 
 def test_a_live_coin_with_a_bad_window_is_tried_for_others_still() -> None:
     alive = NOW - 9 * DAY
-    bad, new = gaps("live", 9, alive=alive), gaps("live", 0, status="pending")
+    bad, new = gap_of("live", 9, alive=alive), gap_of("live", 0, status="pending")
 
     given_up, fresh = with_attempts([bad, new], [tried(9, 9, "live")] * MAX_ATTEMPTS, DAY)
 
@@ -304,7 +306,7 @@ def test_a_live_coin_with_a_bad_window_is_tried_for_others_still() -> None:
 
 
 def test_a_coin_that_has_a_price_again_has_its_gap_tried_anew() -> None:
-    gap = gaps("back", 9, 4, alive=NOW - timedelta(minutes=5))
+    gap = gap_of("back", 9, 4, alive=NOW - timedelta(minutes=5))
 
     (windows,) = with_attempts([gap], [tried(9, 4, "back", hours_ago=1)] * MAX_ATTEMPTS, DAY)
 
@@ -312,7 +314,7 @@ def test_a_coin_that_has_a_price_again_has_its_gap_tried_anew() -> None:
 
 
 def test_what_the_source_lacks_is_let_go_and_not_given_up() -> None:
-    gap = gaps("bitcoin", 3, status="missing_at_source")
+    gap = gap_of("bitcoin", 3, status="missing_at_source")
 
     (windows,) = with_attempts([gap], [tried(3, 3, "bitcoin")] * MAX_ATTEMPTS, DAY)
 
@@ -330,7 +332,7 @@ def test_each_window_counts_the_runs_that_were_about_it(
     alive = NOW - 30 * DAY
     attempts = [tried(max(run), min(run), "a") for run in runs]
 
-    parts = with_attempts([gaps("a", max(gap), min(gap), alive=alive)], attempts, DAY)
+    parts = with_attempts([gap_of("a", max(gap), min(gap), alive=alive)], attempts, DAY)
 
     counted = {
         part.first + number * DAY: part.attempts
@@ -356,7 +358,7 @@ def given_up(**gaps: Gap) -> list[str]:
 
 
 def test_a_gap_that_was_given_up_is_named_by_its_windows_so_that_another_one_is_new() -> None:
-    assert given_up(bitcoin=gaps("", 5, 3, alive=NOW)) == [
+    assert given_up(bitcoin=gap_of("", 5, 3, alive=NOW)) == [
         "bitcoin/2026-11-18",
         "bitcoin/2026-11-19",
         "bitcoin/2026-11-20",
@@ -364,19 +366,19 @@ def test_a_gap_that_was_given_up_is_named_by_its_windows_so_that_another_one_is_
 
 
 def test_a_coin_without_a_later_price_keeps_its_name_while_its_gap_grows() -> None:
-    names = [given_up(bitcoin=gaps("", first, 0)) for first in (3, 4, 5)]
+    names = [given_up(bitcoin=gap_of("", first, 0)) for first in (3, 4, 5)]
 
     assert names == [["bitcoin/historical"]] * 3
 
 
 def test_every_coin_that_was_given_up_is_named_however_many_they_are() -> None:
-    coins = {f"coin-{number:03}": gaps("", 3) for number in range(200)}
+    coins = {f"coin-{number:03}": gap_of("", 3) for number in range(200)}
 
     assert given_up(**coins) == [f"{coin}/historical" for coin in coins]
 
 
 def test_what_was_not_given_up_is_not_named() -> None:
-    result = healing_check({HISTORICAL: [gaps("bitcoin", 3)]})
+    result = healing_check({HISTORICAL: [gap_of("bitcoin", 3)]})
 
     assert result.passed
     assert result.metadata["at_fault"].value == []

@@ -195,7 +195,7 @@ def test_the_command_writes_files_that_hold_the_same(tmp_path: Path) -> None:
         (["bitcon"], "did you mean bitcoin?"),
         (["bitcoin", "--last", "soon"], "'soon' is no length of time; write 12h, 30d or 8w."),
         (["bitcoin", "--last", "3d", "--end", "2026-01-01"], "--last reaches from now back"),
-        (["bitcoin", "--granularity", "5m"], "'5m' is no granularity"),
+        (["bitcoin", "--granularity", "5m"], "'5m' is not one of"),
     ],
 )
 def test_the_command_says_what_is_wrong_without_a_traceback(
