@@ -1,0 +1,64 @@
+"""Modules that are imported when they are first used: the one place that says which, and why.
+
+Every run, every tick of a sensor and every command loads the definitions, and none of them needs
+all of these. Write them at the top of a module, so that a reader and a type checker see an import::
+
+    if TYPE_CHECKING:
+        import pyarrow as pa
+    else:
+        pa = lazy_import("pyarrow")
+
+An annotation that names such a module stands in quotes: it would be imported to evaluate it.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+REASONS: Mapping[str, str] = {
+    "boto3": "0.3 s, and only the aws profile calls AWS",
+    "botocore.config": "as boto3",
+    "botocore.exceptions": "as boto3",
+    "cloudpathlib": "0.25 s, and a lake on this disk needs none of it",
+    "dagster._core.execution.backfill": "imports SQLAlchemy; only sensors look at backfills",
+    "duckdb": "0.05 s, and only who opens the local warehouse needs it",
+    "lambda_function.events": "as lambda_function.handler",
+    "lambda_function.handler": "imports requests, 0.15 s; only ingestion in this process needs it",
+    "matplotlib": "0.4 s, and only the report and the ledger draw",
+    "matplotlib.figure": "as matplotlib",
+    "pandas": "0.5 s, and only who asks for a data frame needs it",
+    "pyarrow": "0.1 s, and only what reads Parquet needs it",
+    "pyarrow.compute": "as pyarrow",
+    "pyarrow.parquet": "as pyarrow",
+    "snowflake.connector": "0.6 s, and only the aws profile asks Snowflake",
+    "sqlglot": "0.2 s; what was translated once is kept on disk",
+    "sqlglot.errors": "as sqlglot",
+    "sqlglot.expressions": "as sqlglot",
+    "tenacity": "only who waits for something busy needs it",
+}
+"""Why each module waits: seconds to import it on two cores, with a bytecode cache."""
+
+
+class _LazyModule:
+    """Stands for a module that is imported when something of it is first asked for."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        # The import system's own locks: two threads that come at once both get the whole module.
+        return getattr(import_module(self._name), attribute)
+
+
+def lazy_import(name: str) -> Any:
+    """A module that is imported when something of it is first asked for.
+
+    Args:
+        name: The module's full name, one of ``REASONS``.
+
+    Raises:
+        KeyError: Nobody said why it should wait; import it as any other, or add the reason.
+    """
+    if name not in REASONS:
+        raise KeyError(f"{name} has no reason to be lazy; import it, or add one to REASONS.")
+    return _LazyModule(name)
