@@ -322,7 +322,7 @@ def killed_at_statement(environment: Mapping[str, str], begins: str, when: str) 
         pytest.param("Path", "write_bytes", 2, id="half of a raw file written"),
         pytest.param("Path", "replace", 2, id="a raw file written under its hidden name"),
         pytest.param("Layer", "put", 1, id="asked, and no record of it"),
-        pytest.param("SparkProcess", "run", 1, id="the work order written, and no job run"),
+        pytest.param("SparkProcess", "run", 1, id="the job spec written, and no job run"),
         pytest.param("Layer", "_sweep", 5, id="transformed windows half committed"),
     ],
 )

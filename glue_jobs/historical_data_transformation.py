@@ -10,7 +10,7 @@ from glue_jobs.prices import DAY
 
 
 def main(argv: Sequence[str], spark: SparkSession | None = None) -> None:
-    """Do what the work order in ``argv`` says; see ``glue_jobs.job.run``."""
+    """Do what the job spec in ``argv`` says; see ``glue_jobs.job.run``."""
     run("historical_data_transformation", price_outputs(grain=DAY), argv, spark)
 
 

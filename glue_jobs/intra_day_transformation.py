@@ -10,7 +10,7 @@ from glue_jobs.prices import MILLISECOND
 
 
 def main(argv: Sequence[str], spark: SparkSession | None = None) -> None:
-    """Do what the work order in ``argv`` says; see ``glue_jobs.job.run``."""
+    """Do what the job spec in ``argv`` says; see ``glue_jobs.job.run``."""
     outputs = (*price_outputs(grain=MILLISECOND), SNAPSHOT_OUTPUT)
     run("intra_day_transformation", outputs, argv, spark)
 

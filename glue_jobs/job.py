@@ -1,6 +1,6 @@
-"""A transformation job: reads the raw files that a work order names, and appends Parquet.
+"""A transformation job: reads the raw files that a job spec names, and appends Parquet.
 
-A job knows nothing of the lake's layout: the work order tells it files, windows and partitions. It
+A job knows nothing of the lake's layout: the job spec tells it files, windows and partitions. It
 appends under a folder of the run's own and overwrites nothing.
 """
 
@@ -27,7 +27,7 @@ SETTINGS = {
 
 
 class TransformationError(RuntimeError):
-    """A job could not do what its work order says."""
+    """A job could not do what its job spec says."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Output:
     """One dataset that a job writes.
 
     Attributes:
-        source: The field of the work order that names the raw files.
+        source: The field of the job spec that names the raw files.
         schema: Schema of the raw records.
         transformation: From raw records to the dataset's rows.
         argument: The job's argument that names the dataset's folder.
@@ -115,7 +115,7 @@ def run(
     argv: Sequence[str],
     spark: SparkSession | None = None,
 ) -> None:
-    """Do what a work order says.
+    """Do what a job spec says.
 
     Args:
         name: Name of the job, for messages.
@@ -124,7 +124,7 @@ def run(
         spark: The session to use. Where there is none, the job starts and stops its own.
 
     Raises:
-        TransformationError: The work order or a raw file cannot be used. What was written by then
+        TransformationError: The job spec or a raw file cannot be used. What was written by then
             stays where it is: it does not count until a manifest names it.
     """
     arguments = _parse(outputs, argv)
@@ -142,7 +142,7 @@ def run(
 
 def _parse(outputs: Sequence[Output], argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--work_order", required=True, help="JSON lines, one a window")
+    parser.add_argument("--job_spec", required=True, help="JSON lines, one a window")
     parser.add_argument("--partition_by", required=True, type=lambda text: text.split(","))
     parser.add_argument("--run_id", required=True, help="names the run's own folders")
     parser.add_argument(
@@ -160,14 +160,14 @@ def _job_spec(spark: SparkSession, arguments: argparse.Namespace) -> list[Row]:
     """The windows to transform, in order of time."""
     orders = sorted(_windows(spark, arguments).collect(), key=lambda order: order.window_start)
     if not orders:
-        raise TransformationError(f"The work order {arguments.job_spec} names no window.")
+        raise TransformationError(f"The job spec {arguments.job_spec} names no window.")
     starts = [order.window_start for order in orders]
     if len(set(starts)) < len(starts):
-        raise TransformationError(f"The work order {arguments.job_spec} names a window twice.")
+        raise TransformationError(f"The job spec {arguments.job_spec} names a window twice.")
     incomplete = [o.window_start for o in orders if None in [o[c] for c in arguments.partition_by]]
     if incomplete:
         raise TransformationError(
-            f"The work order {arguments.job_spec} lacks one of {arguments.partition_by} for the "
+            f"The job spec {arguments.job_spec} lacks one of {arguments.partition_by} for the "
             f"window {incomplete[0]}.",
         )
     return orders
@@ -227,7 +227,7 @@ def _placed(rows: DataFrame, windows: DataFrame, arguments: argparse.Namespace) 
     )
     stray = sf.raise_error(
         sf.concat(
-            sf.lit("A raw file has a record of a window that the work order does not name: "),
+            sf.lit("A raw file has a record of a window that the job spec does not name: "),
             sf.coalesce("coin_id", sf.lit("no coin")),
             sf.lit(", "),
             sf.coalesce(sf.col("window_start").cast("string"), sf.lit("no window")),

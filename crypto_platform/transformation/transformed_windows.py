@@ -70,7 +70,7 @@ def write_job_spec(lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: 
             "snapshots": [lake.raw.uri(file.path) for file in manifest.files_of("snapshots")],
         }
         lines.append(json.dumps(line))
-    path = f"work_orders/{stream.name}/run={run_id}.json"
+    path = f"job_specs/{stream.name}/run={run_id}.json"
     lake.transformed.put(path, "\n".join(lines).encode())
     return path
 
@@ -82,7 +82,7 @@ def job_arguments(lake: Lake, stream: Stream, job_spec: str, run_id: str) -> dic
     if stream.snapshot_within:
         datasets.append("snapshots")
     return {
-        "work_order": layer.uri(job_spec),
+        "job_spec": layer.uri(job_spec),
         **{f"{name}_output": layer.uri(stream.dataset_folder(name)) for name in datasets},
         "partition_by": ",".join(stream.partition_columns),
         "run_id": run_id,

@@ -97,7 +97,7 @@ def test_what_the_market_says_ends_in_snowflake_to_the_last_bit(
         (file,) = manifest.files_of("prices")
         assert manifest.points == file.rows == len(expected) // partitions
     assert len(cloud.jobs.started) == 1
-    assert not keys(TRANSFORMED_BUCKET, "work_orders/")
+    assert not keys(TRANSFORMED_BUCKET, "job_specs/")
     assert not cloud.home.exists()
 
 

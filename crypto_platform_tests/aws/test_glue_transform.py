@@ -39,10 +39,8 @@ def transform(transform: GlueTransform, content: bytes = ONE_PRICE) -> Transform
         "date": f"{START:%Y-%m-%d}",
         "prices": [LAKE.raw.uri(RAW)],
     }
-    LAKE.transformed.put("work_orders/r1.json", json.dumps(window).encode())
-    return transform.run(
-        HISTORICAL.job, job_arguments(LAKE, HISTORICAL, "work_orders/r1.json", "r1")
-    )
+    LAKE.transformed.put("job_specs/r1.json", json.dumps(window).encode())
+    return transform.run(HISTORICAL.job, job_arguments(LAKE, HISTORICAL, "job_specs/r1.json", "r1"))
 
 
 def written() -> list[str]:

@@ -81,7 +81,7 @@ class JobRunner:
     home: Path
 
     def write_raw(self, records: Sequence[Record], name: str = "prices-00000") -> list[Row]:
-        """Write records into a raw file a window; the work order that names the files."""
+        """Write records into a raw file a window; the job spec that names the files."""
         by_window = sorted(records, key=lambda record: record["window_start"])
         return [
             order(
@@ -96,11 +96,11 @@ class JobRunner:
         stream: Stream = HISTORICAL,
         run_id: str = "transform",
     ) -> None:
-        """Run a stream's job on a work order."""
+        """Run a stream's job on a job spec."""
         job_spec = self.home / f"{run_id}.jsonl"
         job_spec.write_text("".join(json.dumps(line) + "\n" for line in orders))
         arguments = {
-            "work_order": str(job_spec),
+            "job_spec": str(job_spec),
             "prices_output": str(self.home / "prices"),
             "rejected_output": str(self.home / "rejected"),
             "partition_by": ",".join(stream.partition_columns),
@@ -131,7 +131,7 @@ class JobRunner:
 
 
 def order(start: str, prices: Sequence[str], snapshots: Sequence[str] = ()) -> Row:
-    """A work order's line."""
+    """A job spec's line."""
     return {
         "window_start": start,
         "window_end": "not used by the jobs",

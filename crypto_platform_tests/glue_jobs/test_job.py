@@ -1,4 +1,4 @@
-"""How the jobs read what a work order names and write their files, on both engines."""
+"""How the jobs read what a job spec names and write their files, on both engines."""
 
 import gzip
 import os
@@ -116,7 +116,7 @@ def test_a_missing_file_fails_the_job(jobs: JobRunner) -> None:
 
 def test_a_record_of_a_window_that_was_not_ordered_fails_the_job(jobs: JobRunner) -> None:
     [first, second] = jobs.write_raw(days(2))
-    with pytest.raises(TransformError, match="window that the work order does not name: bitcoin"):
+    with pytest.raises(TransformError, match="window that the job spec does not name: bitcoin"):
         jobs.run([{**first, "prices": [*first["prices"], *second["prices"]]}])
 
 
@@ -128,7 +128,7 @@ def test_a_record_of_a_window_that_was_not_ordered_fails_the_job(jobs: JobRunner
         (lambda orders: [{**orders[0], "date": None}], "lacks one of"),
     ],
 )
-def test_a_work_order_that_makes_no_sense_is_refused(
+def test_a_job_spec_that_makes_no_sense_is_refused(
     jobs: JobRunner,
     change: Any,
     message: str,
@@ -181,7 +181,7 @@ def test_a_script_runs_with_the_package_as_a_zip_in_another_time_zone(
     command = [sys.executable, *(["-c", ON_SAIL] if jobs.engine == "sail" else []), str(script)]
     arguments = {
         "JOB_NAME": "a-name-that-glue-adds",
-        "work_order": str(jobs.home / "transform.jsonl"),
+        "job_spec": str(jobs.home / "transform.jsonl"),
         "prices_output": str(jobs.home / "script"),
         "rejected_output": str(jobs.home / "script_rejected"),
         "partition_by": "date",

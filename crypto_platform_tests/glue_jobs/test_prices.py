@@ -216,7 +216,7 @@ def test_the_order_of_points_records_and_files_does_not_matter(
             assert exact(jobs.rows(dataset)) == exact(other_jobs.rows(dataset))
 
 
-def test_several_work_orders_make_the_rows_of_one(
+def test_several_job_specs_make_the_rows_of_one(
     engine: Engine,
     new_jobs: Callable[[], JobRunner],
 ) -> None:

@@ -66,7 +66,7 @@ def test_more_windows_than_an_event_may_have_are_asked_for_by_several(
     monkeypatch.setenv("COINGECKO_BASE_URL", market.base_url)
     monkeypatch.setenv("COINGECKO_PLAN", "pro")
     at_once = ask(LocalIngestion(), tmp_path / "at-once")
-    monkeypatch.setattr(events, "MOST_WINDOWS", 2)
+    monkeypatch.setattr(events, "MAX_WINDOWS", 2)
     watched = Watched()
 
     cut = ask(watched, tmp_path / "cut", credits_left=100)

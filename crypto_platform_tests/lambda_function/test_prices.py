@@ -455,7 +455,7 @@ def test_an_answer_that_grows_too_large_is_continued(
     event = ingestion.event(coins, ingestion.days(400))
     at_once = by_coin_and_window([ingestion.run(event)])
     room = 5_000
-    monkeypatch.setattr(prices, "MOST_ABSENCES", room)
+    monkeypatch.setattr(prices, "MAX_ABSENCES", room)
 
     parts = follow(ingestion, event, seconds=900)
 
@@ -471,7 +471,7 @@ def test_one_coin_is_handled_however_little_room_there_is(
     ingestion: Ingestion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_every_second_day_missing(ingestion, "bitcoin")
-    monkeypatch.setattr(prices, "MOST_ABSENCES", 1)
+    monkeypatch.setattr(prices, "MAX_ABSENCES", 1)
     response = ingestion.prices(["bitcoin"], ingestion.days(400))
     assert response["continuation"] is None
 

@@ -46,7 +46,7 @@ def test_a_run_on_sail_says_nothing_and_ends_by_itself(tmp_path: Path) -> None:
         ran = LocalTransform(engine="sail", cache_folder=home).run(
             "historical_data_transformation",
             {
-                "work_order": f"{home}/transform.jsonl",
+                "job_spec": f"{home}/transform.jsonl",
                 "prices_output": f"{home}/again",
                 "rejected_output": f"{home}/rejected",
                 "partition_by": "date",
@@ -100,7 +100,7 @@ def test_a_failure_is_one_line_with_the_end_of_its_log_beside_it(tmp_path: Path)
     assert message.startswith("On Sail ")
     assert message.endswith("transform.jsonl names no window.")
     [log] = failure.value.metadata.values()
-    assert "TransformationError: The work order" in str(log.value)
+    assert "TransformationError: The job spec" in str(log.value)
     assert failure.value.allow_retries is False
 
 
