@@ -5,14 +5,12 @@ from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
-from glue_jobs.job import SNAPSHOT_OUTPUT, price_outputs, run
-from glue_jobs.prices import MILLISECOND
+from glue_jobs.job import PRICES, REJECTED, SNAPSHOTS, run
 
 
 def main(argv: Sequence[str], spark: SparkSession | None = None) -> None:
     """Do what the job spec in ``argv`` says; see ``glue_jobs.job.run``."""
-    outputs = (*price_outputs(grain=MILLISECOND), SNAPSHOT_OUTPUT)
-    run("intra_day_transformation", outputs, argv, spark)
+    run("intra_day_transformation", (PRICES, REJECTED, SNAPSHOTS), argv, spark)
 
 
 if __name__ == "__main__":

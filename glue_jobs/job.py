@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as sf
@@ -59,13 +59,6 @@ PATH_SYNTAXES = {
 }
 
 
-class Transformation(Protocol):
-    """What a job makes of raw records: one DataFrame of rows an output."""
-
-    def __call__(self, raw: DataFrame) -> DataFrame:
-        """The rows, each with the ``window_start`` of its record."""
-
-
 @dataclass(frozen=True)
 class Output:
     """One dataset that a job writes.
@@ -73,38 +66,23 @@ class Output:
     Attributes:
         source: The field of the job spec that names the raw files.
         schema: Schema of the raw records.
-        transformation: From raw records to the dataset's rows.
+        transformation: From raw records and the grain, in milliseconds, to the dataset's rows,
+            each with the ``window_start`` of its record.
         argument: The job's argument that names the dataset's folder.
     """
 
     source: str
     schema: str
-    transformation: Transformation
+    transformation: Callable[[DataFrame, int], DataFrame]
     argument: str
 
 
-def price_outputs(grain: int) -> tuple[Output, ...]:
-    """Prices and what is rejected of them, at a grain of so many milliseconds."""
-    return (
-        Output(
-            "prices",
-            prices.RAW_SCHEMA,
-            lambda raw: prices.observations(raw, grain),
-            "prices_output",
-        ),
-        Output(
-            "prices",
-            prices.RAW_SCHEMA,
-            lambda raw: prices.rejections(raw, grain),
-            "rejected_output",
-        ),
-    )
-
-
-SNAPSHOT_OUTPUT = Output(
+PRICES = Output("prices", prices.RAW_SCHEMA, prices.observations, "prices_output")
+REJECTED = Output("prices", prices.RAW_SCHEMA, prices.rejections, "rejected_output")
+SNAPSHOTS = Output(
     "snapshots",
     snapshots.RAW_SCHEMA,
-    snapshots.snapshots,
+    lambda raw, _grain: snapshots.snapshots(raw),
     "snapshots_output",
 )
 
@@ -132,9 +110,9 @@ def run(
     try:
         for setting, value in SETTINGS.items():
             session.conf.set(setting, value)
-        orders = _job_spec(session, arguments)
-        for first in range(0, len(orders), WINDOWS_A_WRITE):
-            _write(session, name, outputs, arguments, orders[first : first + WINDOWS_A_WRITE])
+        windows = _read_job_spec(session, arguments)
+        for first in range(0, len(windows), WINDOWS_A_WRITE):
+            _write(session, name, outputs, arguments, windows[first : first + WINDOWS_A_WRITE])
     finally:
         if spark is None:
             session.stop()
@@ -143,6 +121,12 @@ def run(
 def _parse(outputs: Sequence[Output], argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--job_spec", required=True, help="JSON lines, one a window")
+    parser.add_argument(
+        "--grain",
+        required=True,
+        type=int,
+        help="what times are floored to, in milliseconds from the start of their window",
+    )
     parser.add_argument("--partition_by", required=True, type=lambda text: text.split(","))
     parser.add_argument("--run_id", required=True, help="names the run's own folders")
     parser.add_argument(
@@ -156,24 +140,26 @@ def _parse(outputs: Sequence[Output], argv: Sequence[str]) -> argparse.Namespace
     return parser.parse_known_args(argv)[0]
 
 
-def _job_spec(spark: SparkSession, arguments: argparse.Namespace) -> list[Row]:
+def _read_job_spec(spark: SparkSession, arguments: argparse.Namespace) -> list[Row]:
     """The windows to transform, in order of time."""
-    orders = sorted(_windows(spark, arguments).collect(), key=lambda order: order.window_start)
-    if not orders:
+    rows = _windows(spark, arguments).collect()
+    windows = sorted(rows, key=lambda window: window.window_start)
+    if not windows:
         raise TransformationError(f"The job spec {arguments.job_spec} names no window.")
-    starts = [order.window_start for order in orders]
+    starts = [window.window_start for window in windows]
     if len(set(starts)) < len(starts):
         raise TransformationError(f"The job spec {arguments.job_spec} names a window twice.")
-    incomplete = [o.window_start for o in orders if None in [o[c] for c in arguments.partition_by]]
+    incomplete = [w.window_start for w in windows if None in [w[c] for c in arguments.partition_by]]
     if incomplete:
         raise TransformationError(
             f"The job spec {arguments.job_spec} lacks one of {arguments.partition_by} for the "
             f"window {incomplete[0]}.",
         )
-    return orders
+    return windows
 
 
 def _windows(spark: SparkSession, arguments: argparse.Namespace) -> DataFrame:
+    """The job spec as it stands, a row a window."""
     partitions = "".join(f", {column} string" for column in arguments.partition_by)
     # Times stay strings here: collect() would turn timestamps into the machine's local time.
     schema = f"window_start string, prices array<string>, snapshots array<string>{partitions}"
@@ -185,20 +171,21 @@ def _write(
     name: str,
     outputs: Sequence[Output],
     arguments: argparse.Namespace,
-    orders: Sequence[Row],
+    windows: Sequence[Row],
 ) -> None:
     """Write some windows' rows, one file a window an output, or none where it has no row."""
     try:
         for output in outputs:
-            files = [file for order in orders for file in order[output.source] or ()]
+            files = [file for window in windows for file in window[output.source] or ()]
             if files:
                 raw = _read(spark, arguments, output.schema, files)
-                rows = _placed(output.transformation(raw), _windows(spark, arguments), arguments)
-                _append(rows, arguments, getattr(arguments, output.argument))
+                rows = output.transformation(raw, arguments.grain)
+                placed = _with_partitions(rows, _windows(spark, arguments), arguments)
+                _append(placed, arguments, getattr(arguments, output.argument))
     except Exception as error:
         raise TransformationError(
-            f"{name} could not transform the windows that start from {orders[0].window_start} to "
-            f"{orders[-1].window_start}: {_root_cause(error)}",
+            f"{name} could not transform the windows that start from {windows[0].window_start} to "
+            f"{windows[-1].window_start}: {_root_cause(error)}",
         ) from error
 
 
@@ -219,10 +206,12 @@ def _read(
     return spark.read.schema(schema).option("mode", "FAILFAST").json(uris)
 
 
-def _placed(rows: DataFrame, windows: DataFrame, arguments: argparse.Namespace) -> DataFrame:
+def _with_partitions(
+    rows: DataFrame, windows: DataFrame, arguments: argparse.Namespace
+) -> DataFrame:
     """Add the partition columns of each row's window."""
     by_start = windows.select(
-        sf.col("window_start").cast("timestamp").alias("ordered_start"),
+        sf.col("window_start").cast("timestamp").alias("named_start"),
         *arguments.partition_by,
     )
     stray = sf.raise_error(
@@ -236,8 +225,8 @@ def _placed(rows: DataFrame, windows: DataFrame, arguments: argparse.Namespace) 
     )
     first = arguments.partition_by[0]
     return (
-        rows.join(sf.broadcast(by_start), sf.col("window_start") == sf.col("ordered_start"), "left")
-        .drop("ordered_start")
+        rows.join(sf.broadcast(by_start), sf.col("window_start") == sf.col("named_start"), "left")
+        .drop("named_start")
         .withColumn(first, sf.when(sf.col(first).isNotNull(), sf.col(first)).otherwise(stray))
         .withColumn("run", sf.lit(arguments.run_id))
     )

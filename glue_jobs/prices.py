@@ -8,12 +8,6 @@ full outer join. The join happens within the record: nothing is shuffled, howeve
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-MILLISECOND = 1
-"""Grain of the intra-day stream: one row an observation, at its exact timestamp."""
-
-DAY = 86_400_000
-"""Grain of the historical stream, in milliseconds: one row a UTC day."""
-
 SERIES = {"prices": "price", "market_caps": "market_cap", "total_volumes": "total_volume"}
 """The API's arrays, and the columns they become."""
 
@@ -42,8 +36,9 @@ def observations(raw: DataFrame, grain: int) -> DataFrame:
 
     Args:
         raw: Raw records, of ``RAW_SCHEMA``; one a coin a window.
-        grain: What ``price_at`` is floored to, in milliseconds since the epoch. Of several prices
-            that fall together the earliest wins; of several at one timestamp the API's first.
+        grain: What ``price_at`` is floored to, in milliseconds from the start of the record's
+            window. Of several prices that fall together the earliest wins; of several at one
+            timestamp the API's first.
 
     Returns:
         ``COLUMNS``. Values are the API's, to the bit: a null or zero cap or volume stays as given.
@@ -149,7 +144,8 @@ def _inside(stamp: Column) -> Column:
 
 
 def _floor(stamp: Column, grain: int) -> Column:
-    return stamp - stamp % sf.lit(grain)
+    # From the window's start, as not every grain is aligned to the epoch: weeks begin on Monday.
+    return stamp - (stamp - sf.unix_millis("window_start")) % sf.lit(grain)
 
 
 def _timestamp(milliseconds: str) -> Column:

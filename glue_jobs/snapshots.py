@@ -1,50 +1,73 @@
 """Raw market snapshots to rows: pure functions from DataFrame to DataFrame."""
 
+from typing import NamedTuple
+
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as sf
 
-MARKET = {
-    "current_price": "double",
-    "market_cap": "double",
-    "total_volume": "double",
-    "high_24h": "double",
-    "low_24h": "double",
-    "price_change_24h": "double",
-    "price_change_percentage_24h": "double",
-    "circulating_supply": "double",
-    "total_supply": "double",
-    "max_supply": "double",
-    "fully_diluted_valuation": "double",
-    "ath": "double",
-    "ath_date": "timestamp",
-    "atl": "double",
-    "atl_date": "timestamp",
-    "last_updated": "timestamp",
-}
-"""What is taken of the API's market object as it is, with its type."""
 
-RAW_SCHEMA = f"""
-    coin_id string, vs_currency string, observed_at timestamp, window_start timestamp,
-    source string, run_id string,
-    market struct<market_cap_rank: double, {", ".join(f"{k}: {v}" for k, v in MARKET.items())}>
-"""
+class Column(NamedTuple):
+    """A column of the rows.
+
+    Attributes:
+        name: As the warehouse names it.
+        type: As Spark names it.
+        source: The field of the raw record; ``market.`` stands before one of the API's own object.
+    """
+
+    name: str
+    type: str
+    source: str
+
 
 COLUMNS = (
-    "coin_id",
-    "vs_currency",
-    "observed_at",
-    "window_start",
-    "rank",
-    *MARKET,
-    "source",
-    "run_id",
+    Column("coin_id", "string", "coin_id"),
+    Column("vs_currency", "string", "vs_currency"),
+    Column("observed_at", "timestamp", "observed_at"),
+    Column("window_start", "timestamp", "window_start"),
+    Column("rank", "int", "market.market_cap_rank"),
+    Column("current_price", "double", "market.current_price"),
+    Column("market_cap", "double", "market.market_cap"),
+    Column("total_volume", "double", "market.total_volume"),
+    Column("high_24h", "double", "market.high_24h"),
+    Column("low_24h", "double", "market.low_24h"),
+    Column("price_change_24h", "double", "market.price_change_24h"),
+    Column("price_change_percentage_24h", "double", "market.price_change_percentage_24h"),
+    Column("circulating_supply", "double", "market.circulating_supply"),
+    Column("total_supply", "double", "market.total_supply"),
+    Column("max_supply", "double", "market.max_supply"),
+    Column("fully_diluted_valuation", "double", "market.fully_diluted_valuation"),
+    Column("ath", "double", "market.ath"),
+    Column("ath_date", "timestamp", "market.ath_date"),
+    Column("atl", "double", "market.atl"),
+    Column("atl_date", "timestamp", "market.atl_date"),
+    Column("last_updated", "timestamp", "market.last_updated"),
+    Column("source", "string", "source"),
+    Column("run_id", "string", "run_id"),
 )
+"""All columns of the rows, in their order: a field that is added here is read and written."""
+
+
+def _raw_schema() -> str:
+    # A whole number may come as 1.0, which read as an integer is null on one engine and 1 on the
+    # other: integers are read as doubles.
+    fields = [(one.source, {"int": "double"}.get(one.type, one.type)) for one in COLUMNS]
+    record = [f"{field} {kind}" for field, kind in fields if not field.startswith("market.")]
+    market = [
+        f"{field.removeprefix('market.')}: {kind}"
+        for field, kind in fields
+        if field.startswith("market.")
+    ]
+    return f"{', '.join(record)}, market struct<{', '.join(market)}>"
+
+
+RAW_SCHEMA = _raw_schema()
 
 
 def snapshots(raw: DataFrame) -> DataFrame:
     """Market snapshots, one row a coin an ``observed_at``.
 
-    A coin whose rank changes between two pages of one answer is on both: the fresher entry wins.
+    A coin whose rank changes between two pages of one response is on both: the fresher entry wins.
 
     Args:
         raw: Raw records, of ``RAW_SCHEMA``.
@@ -57,9 +80,8 @@ def snapshots(raw: DataFrame) -> DataFrame:
         sf.col("rank").asc_nulls_last(),
     )
     return (
-        raw.select("*", "market.*")
-        .withColumn("rank", sf.col("market_cap_rank").cast("int"))
+        raw.select(*[sf.col(one.source).cast(one.type).alias(one.name) for one in COLUMNS])
         .withColumn("place", sf.row_number().over(freshest_first))
         .where("place = 1")
-        .select(*COLUMNS)
+        .drop("place")
     )

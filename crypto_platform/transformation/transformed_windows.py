@@ -84,6 +84,7 @@ def job_arguments(lake: Lake, stream: Stream, job_spec: str, run_id: str) -> dic
     return {
         "job_spec": layer.uri(job_spec),
         **{f"{name}_output": layer.uri(stream.dataset_folder(name)) for name in datasets},
+        "grain": str(stream.floored_to // timedelta(milliseconds=1)),
         "partition_by": ",".join(stream.partition_columns),
         "run_id": run_id,
     }
@@ -292,4 +293,4 @@ def counts_of(record: Mapping[str, Any], stream: Stream, window: Window) -> tupl
         and 0 < point[1] < math.inf
     }
     grain = stream.floored_to // millisecond
-    return len({stamp // grain for stamp in good}), len(stamps - good)
+    return len({(stamp - start) // grain for stamp in good}), len(stamps - good)

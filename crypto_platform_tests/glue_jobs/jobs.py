@@ -28,6 +28,11 @@ def milliseconds(time: datetime) -> int:
     return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
+def grain_of(stream: Stream) -> int:
+    """What a stream's times are floored to, in milliseconds."""
+    return stream.floored_to // timedelta(milliseconds=1)
+
+
 def iso(time: datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -84,7 +89,7 @@ class JobRunner:
         """Write records into a raw file a window; the job spec that names the files."""
         by_window = sorted(records, key=lambda record: record["window_start"])
         return [
-            order(
+            spec_line(
                 start, [write_lines(self.home / "raw" / start[:13] / f"{name}.json.gz", [*group])]
             )
             for start, group in groupby(by_window, key=lambda record: record["window_start"])
@@ -92,15 +97,16 @@ class JobRunner:
 
     def run(
         self,
-        orders: Sequence[Mapping[str, Any]],
+        job_spec: Sequence[Mapping[str, Any]],
         stream: Stream = HISTORICAL,
         run_id: str = "transform",
     ) -> None:
         """Run a stream's job on a job spec."""
-        job_spec = self.home / f"{run_id}.jsonl"
-        job_spec.write_text("".join(json.dumps(line) + "\n" for line in orders))
+        file = self.home / f"{run_id}.jsonl"
+        file.write_text("".join(json.dumps(line) + "\n" for line in job_spec))
         arguments = {
-            "job_spec": str(job_spec),
+            "job_spec": str(file),
+            "grain": str(grain_of(stream)),
             "prices_output": str(self.home / "prices"),
             "rejected_output": str(self.home / "rejected"),
             "partition_by": ",".join(stream.partition_columns),
@@ -130,7 +136,7 @@ class JobRunner:
         return sorted(rows, key=sort_key)
 
 
-def order(start: str, prices: Sequence[str], snapshots: Sequence[str] = ()) -> Row:
+def spec_line(start: str, prices: Sequence[str], snapshots: Sequence[str] = ()) -> Row:
     """A job spec's line."""
     return {
         "window_start": start,

@@ -18,6 +18,7 @@ from crypto_platform.transformation.resource import TransformError
 from crypto_platform_tests.glue_jobs.jobs import (
     START,
     JobRunner,
+    grain_of,
     iso,
     milliseconds,
     record,
@@ -62,10 +63,10 @@ def test_more_windows_than_one_write_holds_are_all_written(jobs: JobRunner) -> N
 
 
 def test_a_second_run_adds_its_files_and_touches_no_other(jobs: JobRunner) -> None:
-    orders = jobs.write_raw(days(2))
-    jobs.run(orders, run_id="first")
+    spec = jobs.write_raw(days(2))
+    jobs.run(spec, run_id="first")
     before = {file: file.read_bytes() for file in jobs.files("prices")}
-    jobs.run(orders[:1], run_id="second")
+    jobs.run(spec[:1], run_id="second")
     after = {file: file.read_bytes() for file in jobs.files("prices")}
     assert len(after) == 3
     assert {file: after[file] for file in before} == before
@@ -90,31 +91,33 @@ def test_files_are_compressed_alike_by_every_engine(jobs: JobRunner) -> None:
     ids=["no JSON", "cut", "wrong type", "no object"],
 )
 def test_a_corrupt_line_fails_the_job(jobs: JobRunner, line: str) -> None:
-    orders = jobs.write_raw(days(2))
-    with gzip.open(orders[1]["prices"][0], "at") as file:
+    spec = jobs.write_raw(days(2))
+    with gzip.open(spec[1]["prices"][0], "at") as file:
         file.write(line + "\n")
     with pytest.raises(TransformError, match="2026-01-01T00:00:00Z to 2026-01-02T00:00:00Z") as got:
-        jobs.run(orders)
+        jobs.run(spec)
     assert "historical_data_transformation" in str(got.value.description)
     assert len(str(got.value.description).splitlines()) == 1
 
 
 def test_a_truncated_file_fails_the_job(jobs: JobRunner) -> None:
-    orders = jobs.write_raw(days(2))
-    raw = Path(orders[1]["prices"][0])
+    spec = jobs.write_raw(days(2))
+    raw = Path(spec[1]["prices"][0])
     raw.write_bytes(raw.read_bytes()[:-12])
     with pytest.raises(TransformError):
-        jobs.run(orders)
+        jobs.run(spec)
 
 
 def test_a_missing_file_fails_the_job(jobs: JobRunner) -> None:
-    orders = jobs.write_raw(days(2))
-    Path(orders[1]["prices"][0]).unlink()
+    spec = jobs.write_raw(days(2))
+    Path(spec[1]["prices"][0]).unlink()
     with pytest.raises(TransformError, match=r"2026-01-02T00/prices-00000\.json\.gz is missing"):
-        jobs.run(orders)
+        jobs.run(spec)
 
 
-def test_a_record_of_a_window_that_was_not_ordered_fails_the_job(jobs: JobRunner) -> None:
+def test_a_record_of_a_window_that_the_job_spec_does_not_name_fails_the_job(
+    jobs: JobRunner,
+) -> None:
     [first, second] = jobs.write_raw(days(2))
     with pytest.raises(TransformError, match="window that the job spec does not name: bitcoin"):
         jobs.run([{**first, "prices": [*first["prices"], *second["prices"]]}])
@@ -124,8 +127,8 @@ def test_a_record_of_a_window_that_was_not_ordered_fails_the_job(jobs: JobRunner
     ("change", "message"),
     [
         (lambda _: [], "names no window"),
-        (lambda orders: [*orders, *orders], "names a window twice"),
-        (lambda orders: [{**orders[0], "date": None}], "lacks one of"),
+        (lambda spec: [*spec, *spec], "names a window twice"),
+        (lambda spec: [{**spec[0], "date": None}], "lacks one of"),
     ],
 )
 def test_a_job_spec_that_makes_no_sense_is_refused(
@@ -171,7 +174,7 @@ def test_a_script_runs_with_the_package_as_a_zip_in_another_time_zone(
 ) -> None:
     """As on Glue: the script alone in a folder, the package in a zip on the path."""
     made = days(1)
-    [order] = jobs.write_raw(made)
+    [line] = jobs.write_raw(made)
     expected = jobs.transform(made)
     script = Path(shutil.copy(SCRIPT, tmp_path))
     with zipfile.ZipFile(tmp_path / "glue_jobs.zip", "w") as package:
@@ -184,6 +187,7 @@ def test_a_script_runs_with_the_package_as_a_zip_in_another_time_zone(
         "job_spec": str(jobs.home / "transform.jsonl"),
         "prices_output": str(jobs.home / "script"),
         "rejected_output": str(jobs.home / "script_rejected"),
+        "grain": str(grain_of(HISTORICAL)),
         "partition_by": "date",
         "run_id": "script",
     }
@@ -203,5 +207,5 @@ def test_a_script_runs_with_the_package_as_a_zip_in_another_time_zone(
         capture_output=True,
         timeout=300,
     )
-    assert order["window_start"] == iso(START)
+    assert line["window_start"] == iso(START)
     assert jobs.rows("script") == expected

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -21,6 +22,7 @@ from crypto_platform_tests.glue_jobs.jobs import (
     Record,
     Row,
     exact,
+    grain_of,
     milliseconds,
     raw_records,
     record,
@@ -31,7 +33,6 @@ from crypto_platform_tests.glue_jobs.jobs import (
 pytestmark = pytest.mark.integration
 
 AT = milliseconds(START)
-GRAIN = {HISTORICAL: DAY, INTRA_DAY: 1}
 
 EXAMPLES: dict[Engine, int] = {"sail": 20, "spark": 4}
 """A job takes Sail a tenth of a second, Apache Spark a whole one."""
@@ -76,6 +77,30 @@ def test_a_day_keeps_its_first_price_and_rejects_nothing(jobs: JobRunner) -> Non
     made = record([[AT + 20, 2.5], [AT + 10, 1.5]], [[AT + 20, 8], [AT + 10, 7]])
     assert values(jobs.transform([made])) == [(AT, 1.5, 7, None)]
     assert jobs.files("rejected") == []
+
+
+WEEKLY = replace(
+    HISTORICAL,
+    name="weekly",
+    window_length=timedelta(days=7),
+    partition_cron="0 0 * * 1",
+    floored_to=timedelta(days=7),
+)
+"""Weeks begin on Monday, and the UNIX epoch was a Thursday."""
+
+
+@pytest.mark.parametrize(
+    "monday", [datetime(2026, 11, 16, tzinfo=UTC), datetime(1969, 12, 29, tzinfo=UTC)]
+)
+def test_a_week_keeps_its_first_price_at_the_monday_it_begins_on(
+    jobs: JobRunner, monday: datetime
+) -> None:
+    at = milliseconds(monday)
+    points = [[at + day * DAY + 10, 1.5 + day] for day in range(7)]
+    made = record(points, [[at + 10, 7]], start=monday, stream=WEEKLY)
+    assert values(jobs.transform([made], WEEKLY)) == [(at, 1.5, 7, None)]
+    assert jobs.files("rejected") == []
+    assert counts_of(made, WEEKLY, Window(start=monday, end=monday + timedelta(days=7))) == (1, 0)
 
 
 def test_a_day_keeps_the_first_stamp_that_has_a_price(jobs: JobRunner) -> None:
@@ -140,11 +165,12 @@ def test_a_record_whose_arrays_are_null_has_no_rows(jobs: JobRunner) -> None:
 
 def expected(made: Record, grain: int) -> list[Row]:
     """The rules once more, in Python: the prices that count of one record."""
+    start = milliseconds(datetime.fromisoformat(made["window_start"]))
     series = {name: dict(reversed(made[name])) for name in ("market_caps", "total_volumes")}
     firsts: dict[int, tuple[int, float]] = {}
     for stamp, price in sorted(made["prices"], key=lambda point: point[0]):
         if price is not None and price > 0:
-            firsts.setdefault(stamp // grain * grain, (stamp, price))
+            firsts.setdefault(start + (stamp - start) // grain * grain, (stamp, price))
     return [
         {
             "coin_id": made["coin_id"],
@@ -167,7 +193,7 @@ def test_every_value_arrives_to_the_bit(
     @law(engine, raw_records())
     def check(made: list[Record]) -> None:
         assert exact(new_jobs().transform(made, stream)) == exact(
-            [row for one in made for row in expected(one, GRAIN[stream])],
+            [row for one in made for row in expected(one, grain_of(stream))],
         )
 
 
@@ -224,8 +250,8 @@ def test_several_job_specs_make_the_rows_of_one(
     def check(made: list[Record], cut: int) -> None:
         jobs, parted = new_jobs(), new_jobs()
         jobs.run(jobs.write_raw(made), INTRA_DAY)
-        orders = parted.write_raw(made)
-        for run_id, part in (("first", orders[:cut]), ("second", orders[cut:])):
+        job_spec = parted.write_raw(made)
+        for run_id, part in (("first", job_spec[:cut]), ("second", job_spec[cut:])):
             if part:
                 parted.run(part, INTRA_DAY, run_id)
         for dataset in ("prices", "rejected"):
@@ -239,4 +265,4 @@ def test_recorded_series_arrive_to_the_bit(jobs: JobRunner, stream: Stream) -> N
     made = recorded_records(RECORDED, stream)
     rows = jobs.transform(made, stream)
     assert {row["coin_id"] for row in rows} == {one["coin_id"] for one in made}
-    assert exact(rows) == exact([row for one in made for row in expected(one, GRAIN[stream])])
+    assert exact(rows) == exact([row for one in made for row in expected(one, grain_of(stream))])

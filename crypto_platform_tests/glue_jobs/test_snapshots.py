@@ -15,7 +15,7 @@ from crypto_platform_tests.glue_jobs.jobs import (
     Row,
     bits,
     iso,
-    order,
+    spec_line,
     write_lines,
 )
 
@@ -60,7 +60,7 @@ def snapshot(market: dict[str, Any], coin: str = "bitcoin") -> dict[str, Any]:
 
 def transform(jobs: JobRunner, raw: Sequence[dict[str, Any]]) -> list[Row]:
     file = write_lines(jobs.home / "raw" / "snapshots-00000.json.gz", raw)
-    jobs.run([order(iso(START), [], [file])], INTRA_DAY)
+    jobs.run([spec_line(iso(START), [], [file])], INTRA_DAY)
     return jobs.rows("snapshots")
 
 

@@ -49,6 +49,7 @@ def test_a_run_on_sail_says_nothing_and_ends_by_itself(tmp_path: Path) -> None:
                 "job_spec": f"{home}/transform.jsonl",
                 "prices_output": f"{home}/again",
                 "rejected_output": f"{home}/rejected",
+                "grain": "86400000",
                 "partition_by": "date",
                 "run_id": "again",
             },
