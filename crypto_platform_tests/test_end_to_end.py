@@ -11,11 +11,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from crypto_platform.core.errors import PermanentFailure
+from crypto_platform.core.errors import MixedSourcesError, PermanentFailure
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.definitions import build_definitions
-from crypto_platform.ingestion.metered_api import MixedSourcesError
 from crypto_platform.ingestion.tracked_coins import UnknownCoinError
 from crypto_platform.lake.layers import CorruptFileError, Layer, MissingWindowError
 from crypto_platform.simulated_market import SimulatedMarket

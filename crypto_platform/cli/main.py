@@ -125,7 +125,7 @@ def _print_estimate(estimated: "Estimate") -> None:
     console.print(
         f"{estimated.points:,} prices at most; about {estimated.raw_bytes / 1e6:,.1f} MB of raw "
         f"JSON and {estimated.parquet_bytes / 1e6:,.1f} MB of Parquet.\n"
-        "Calls are exact; bytes, Glue and Snowflake are a model, see "
+        "Calls and minutes are exact; bytes, Glue and Snowflake are rough, see "
         "crypto_platform/ingestion/estimate.py."
     )
     for remark in estimated.remarks():

@@ -19,6 +19,10 @@ class PermanentFailure(dg.Failure):
         super().__init__(description=message, metadata=metadata, allow_retries=False)
 
 
+class MixedSourcesError(PermanentFailure):
+    """Simulated prices would stand beside real ones; nothing was changed."""
+
+
 RETRIES = dg.RetryPolicy(
     max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )

@@ -1,7 +1,7 @@
-"""What loading a range will take, known before it is launched: calls, time, bytes and money.
+"""What loading a range will take, known before it is launched: calls, time, bytes, Glue, Snowflake.
 
-API calls come from the planner that ingestion itself uses, so they are exact. All else is a model,
-and every figure of it stands in ``Prices`` and ``CostModel``, with where it comes from.
+API calls come from the planner that ingestion itself uses, so they and their minutes are exact. All
+else is rough: it follows from the constants below, each with where it comes from.
 """
 
 from collections.abc import Sequence
@@ -15,58 +15,33 @@ from lambda_function.rate_limiter import RateLimiter
 from lambda_function.request_planner import SpanPlan, plan_spans
 from lambda_function.windows import RequestedWindow
 
+RAW_BYTES = (250, 19, 43)
+"""Of a window's raw file, of each coin and of each point in it, a point being a price, a market cap
+and a volume with their stamps. Fitted to files of the simulated market with 10, 25 and 100 coins,
+daily, hourly and 5-minute; 9 % off on average."""
 
-@dataclass(frozen=True)
-class Prices:
-    """What is paid for, in dollars: list prices of 2026-07, on demand, in AWS's us-east-2.
+PARQUET_BYTES = (3900, 8, 33)
+"""The same of its Parquet file; 2 % off on average."""
 
-    Attributes:
-        dpu_hour: An hour of a data processing unit of Glue (aws.amazon.com/glue/pricing).
-        snowflake_credit: A credit of Snowflake's Standard edition (the credit consumption table on
-            snowflake.com/legal).
-    """
+GLUE_DPUS = 2
+"""Two G.1X workers of one unit each, as the stack's jobs have."""
 
-    dpu_hour: float = 0.44
-    snowflake_credit: float = 2.00
+GLUE_MIN_SECONDS = 60
+"""What Glue bills at least for a job run (aws.amazon.com/glue/pricing)."""
 
+# Assumed, as no account was at hand: a job run that has next to nothing to do, and its speed; each
+# window is a file to write.
+_GLUE_BASE_SECONDS = 45
+_GLUE_POINTS_A_SECOND = 20_000
+_GLUE_WINDOWS_A_SECOND = 20
 
-@dataclass(frozen=True)
-class CostModel:
-    """How work becomes seconds and bytes.
-
-    Attributes:
-        raw_bytes: Of a window's raw file, of each coin and of each point in it, a point being a
-            price, a market cap and a volume with their stamps. Fitted to files of the simulated
-            market with 10, 25 and 100 coins, daily, hourly and 5-minute; 9 % off on average.
-        parquet_bytes: The same of its Parquet file; 2 % off on average.
-        dpus: Two G.1X workers of one unit each, as the stack's jobs have.
-        glue_least_seconds: What Glue bills at least for a job run.
-        glue_base_seconds: Of a job run that has next to nothing to do; assumed.
-        glue_points_a_second: Of a job run; assumed, no account was at hand.
-        glue_windows_a_second: As each window is a file to write; assumed.
-        snowflake_credits_an_hour: Of a warehouse of the size X-Small (docs.snowflake.com).
-        snowflake_least_seconds: What Snowflake bills at least once a warehouse resumes.
-        snowflake_idle_seconds: Until the warehouse suspends: AUTO_SUSPEND of the scripts.
-        snowflake_base_seconds: Of a load that has next to nothing to do; assumed.
-        snowflake_windows_a_second: As each window is a file to copy; assumed.
-    """
-
-    raw_bytes: tuple[float, float, float] = (250, 19, 43)
-    parquet_bytes: tuple[float, float, float] = (3900, 8, 33)
-    dpus: int = 2
-    glue_least_seconds: float = 60
-    glue_base_seconds: float = 45
-    glue_points_a_second: float = 20_000
-    glue_windows_a_second: float = 20
-    snowflake_credits_an_hour: float = 1
-    snowflake_least_seconds: float = 60
-    snowflake_idle_seconds: float = 60
-    snowflake_base_seconds: float = 10
-    snowflake_windows_a_second: float = 50
-
-
-PRICES = Prices()
-MODEL = CostModel()
+# An X-Small warehouse takes a credit an hour, and a minute at least once it resumes
+# (docs.snowflake.com, "Understanding compute cost"); it suspends after the scripts' AUTO_SUSPEND.
+_SNOWFLAKE_MIN_SECONDS = 60
+_SNOWFLAKE_IDLE_SECONDS = 60
+# Assumed: a load that has next to nothing to do, and its speed; each window is a file to copy.
+_SNOWFLAKE_BASE_SECONDS = 10
+_SNOWFLAKE_WINDOWS_A_SECOND = 50
 
 _POINTS_AN_HOUR = {"daily": 1 / 24, "hourly": 1, "5-minute": 12}
 
@@ -80,10 +55,8 @@ class Cost:
         api_calls: Requests to the price API.
         api_credits: Of the month's credits, as only answered requests cost them.
         api_minutes: How long the plan's calls a minute make them take, at least.
-        glue_dpu_hours: Of the transformation on Glue.
-        glue_dollars: What these cost.
-        snowflake_credits: Of the load into Snowflake.
-        snowflake_dollars: What these cost.
+        glue_dpu_hours: Of the transformation on Glue, about.
+        snowflake_credits: Of the load into Snowflake, about.
     """
 
     runs: int
@@ -91,9 +64,7 @@ class Cost:
     api_credits: int
     api_minutes: float
     glue_dpu_hours: float
-    glue_dollars: float
     snowflake_credits: float
-    snowflake_dollars: float
 
 
 @dataclass(frozen=True)
@@ -138,18 +109,8 @@ class Estimate:
             ("API calls", f"{one.api_calls:,}", f"{many.api_calls:,}"),
             ("API credits", f"{one.api_credits:,}", f"{many.api_credits:,}"),
             ("minutes at the plan's rate", f"{one.api_minutes:,.1f}", f"{many.api_minutes:,.1f}"),
-            ("Glue DPU-hours", f"{one.glue_dpu_hours:,.2f}", f"{many.glue_dpu_hours:,.2f}"),
-            ("Glue, dollars", f"{one.glue_dollars:,.2f}", f"{many.glue_dollars:,.2f}"),
-            (
-                "Snowflake credits",
-                f"{one.snowflake_credits:,.2f}",
-                f"{many.snowflake_credits:,.2f}",
-            ),
-            (
-                "Snowflake, dollars",
-                f"{one.snowflake_dollars:,.2f}",
-                f"{many.snowflake_dollars:,.2f}",
-            ),
+            ("Glue DPU-hours", _about(one.glue_dpu_hours), _about(many.glue_dpu_hours)),
+            ("Snowflake credits", _about(one.snowflake_credits), _about(many.snowflake_credits)),
         ]
 
     def remarks(self) -> list[str]:
@@ -175,7 +136,7 @@ class Estimate:
             "api_minutes": round(self.one_run.api_minutes, 1),
             "points": self.points,
             "raw_bytes": self.raw_bytes,
-            "glue_dollars": round(self.one_run.glue_dollars, 2),
+            "glue_dpu_hours": round(self.one_run.glue_dpu_hours, 3),
             "snowflake_credits": round(self.one_run.snowflake_credits, 3),
             "api_calls_one_run_a_partition": self.run_a_window.api_calls,
         }
@@ -235,8 +196,8 @@ def estimate(
         plan=plan.name,
         monthly_credits=plan.monthly_credits,
         points=points,
-        raw_bytes=_bytes(MODEL.raw_bytes, files, coins, points),
-        parquet_bytes=_bytes(MODEL.parquet_bytes, files, coins, points),
+        raw_bytes=_bytes(RAW_BYTES, files, coins, points),
+        parquet_bytes=_bytes(PARQUET_BYTES, files, coins, points),
         one_run=_cost(
             plan,
             calls=coins * len(together.spans) + snapshot_calls,
@@ -269,8 +230,6 @@ def _points(plan: SpanPlan) -> float:
 def _cost(
     plan: Plan, *, calls: int, points_a_run: Sequence[float], windows_a_run: Sequence[int]
 ) -> Cost:
-    dpu_hours = sum(map(_glue_dpu_hours, points_a_run, windows_a_run))
-    snowflake_credits = sum(map(_snowflake_credits, windows_a_run))
     # The first calls of a minute go out at once; each further batch waits for a minute to pass.
     waits = max(0, -(-calls // plan.calls_a_minute) - 1)
     return Cost(
@@ -278,23 +237,20 @@ def _cost(
         api_calls=calls,
         api_credits=calls,
         api_minutes=waits * RateLimiter.PERIOD / 60,
-        glue_dpu_hours=dpu_hours,
-        glue_dollars=dpu_hours * PRICES.dpu_hour,
-        snowflake_credits=snowflake_credits,
-        snowflake_dollars=snowflake_credits * PRICES.snowflake_credit,
+        glue_dpu_hours=sum(map(_glue_dpu_hours, points_a_run, windows_a_run)),
+        snowflake_credits=sum(map(_snowflake_credits, windows_a_run)),
     )
 
 
 def _glue_dpu_hours(points: float, windows: int) -> float:
-    seconds = (
-        MODEL.glue_base_seconds
-        + points / MODEL.glue_points_a_second
-        + windows / MODEL.glue_windows_a_second
-    )
-    return MODEL.dpus * max(MODEL.glue_least_seconds, seconds) / 3600
+    work = points / _GLUE_POINTS_A_SECOND + windows / _GLUE_WINDOWS_A_SECOND
+    return GLUE_DPUS * max(GLUE_MIN_SECONDS, _GLUE_BASE_SECONDS + work) / 3600
 
 
 def _snowflake_credits(windows: int) -> float:
-    loading = MODEL.snowflake_base_seconds + windows / MODEL.snowflake_windows_a_second
-    seconds = max(MODEL.snowflake_least_seconds, loading + MODEL.snowflake_idle_seconds)
-    return MODEL.snowflake_credits_an_hour * seconds / 3600
+    loading = _SNOWFLAKE_BASE_SECONDS + windows / _SNOWFLAKE_WINDOWS_A_SECOND
+    return max(_SNOWFLAKE_MIN_SECONDS, loading + _SNOWFLAKE_IDLE_SECONDS) / 3600
+
+
+def _about(amount: float) -> str:
+    return f"about {amount:,.0f}" if amount >= 10 else f"about {amount:,.2f}"  # noqa: PLR2004

@@ -10,17 +10,13 @@ from datetime import UTC, datetime
 
 from pydantic import AwareDatetime, BaseModel
 
-from crypto_platform.core.errors import PermanentFailure
+from crypto_platform.core.errors import MixedSourcesError
 from crypto_platform.core.streams import SIMULATED, Stream, Window
 from crypto_platform.ingestion.resource import Ingestion
 from crypto_platform.ingestion.responses import MarketsResponse, PricesResponse
 from crypto_platform.lake.layers import Layer
 
 _SOURCE = "source.txt"
-
-
-class MixedSourcesError(PermanentFailure):
-    """A lake would hold simulated prices beside real ones; nothing was committed."""
 
 
 class ApiUsage(BaseModel, frozen=True):

@@ -7,7 +7,6 @@ from typing import Any
 
 import dagster as dg
 
-from crypto_platform.ingestion.estimate import PRICES
 from crypto_platform.transformation.resource import Transform, TransformError, TransformResult
 
 LOG_LINES = 40
@@ -32,7 +31,8 @@ class GlueTransform(Transform):
         patience: Seconds that a job run may take, and seconds to wait for others to end first;
             above the jobs' own timeout.
         log_group: Where the jobs' own output goes, as the stack has it.
-        dpu_hour_price: What an hour of a data processing unit costs, in dollars.
+        dpu_hour_price: What an hour of a data processing unit costs, in dollars: the list price in
+            us-east-2 of 2026-07 (aws.amazon.com/glue/pricing).
     """
 
     jobs: dict[str, str]
@@ -40,7 +40,7 @@ class GlueTransform(Transform):
     poll_seconds: float = 10
     patience: float = 3 * 3600
     log_group: str = "/crypto/glue/output"
-    dpu_hour_price: float = PRICES.dpu_hour
+    dpu_hour_price: float = 0.44
 
     def run(self, job: str, arguments: Mapping[str, str]) -> TransformResult:
         """See ``Transform.run``."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 
 import dagster as dg
 
-from crypto_platform.core.errors import PermanentFailure
+from crypto_platform.core.errors import MixedSourcesError, PermanentFailure
 from crypto_platform.core.streams import SIMULATED, STREAMS, Dataset, Stream, Window
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.warehouse.sql import (
@@ -30,10 +30,6 @@ _DATASETS: tuple[Dataset, ...] = ("prices", "snapshots")
 
 class LoadMismatchError(PermanentFailure):
     """What is loaded is not what the manifests say; nothing was changed."""
-
-
-class MixedSourcesError(PermanentFailure):
-    """A load would put simulated prices beside real ones; nothing was changed."""
 
 
 class WarehouseBusyError(Exception):

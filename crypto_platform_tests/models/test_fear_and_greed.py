@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from crypto_platform.core.errors import MixedSourcesError
 from crypto_platform.core.streams import HISTORICAL
 from crypto_platform.models.build import make_models
 from crypto_platform.models.fear_and_greed import (
@@ -18,7 +19,6 @@ from crypto_platform.models.fear_and_greed import (
 )
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
-from crypto_platform.warehouse.resource import MixedSourcesError
 from crypto_platform_tests.conftest import STAGES, Platform
 from crypto_platform_tests.replay import RECORDED, needs_recorded, replay
 

@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crypto_platform.core.errors import MixedSourcesError
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Window
 from crypto_platform.ingestion.tracked_coins import TrackedCoin
 from crypto_platform.lake.layers import CorruptFileError
@@ -29,7 +30,6 @@ from crypto_platform.lake.manifests import Manifest
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.resource import (
     LoadMismatchError,
-    MixedSourcesError,
     Session,
     Warehouse,
     WarehouseBusyError,
