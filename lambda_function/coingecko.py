@@ -28,9 +28,11 @@ from lambda_function.rate_limiter import Clock, RateLimiter, sleep
 logger = logging.getLogger(__name__)
 
 THREADS = 8
-ATTEMPTS = 4
+MAX_ATTEMPTS = 4
+# Seconds to connect, and to wait for the next bytes of a response.
 TIMEOUTS = (5.0, 30.0)
-LONGEST_WAIT = 120.0
+# The longest ``Retry-After`` that the API is documented to send.
+MAX_WAIT = 120.0
 
 # Seconds before the second attempt; each further wait is twice as long.
 _FIRST_WAIT = 1.0
@@ -54,12 +56,12 @@ class Chart(NamedTuple):
 
 @dataclass(frozen=True)
 class ApiResponse(Generic[T]):
-    """What the API answered.
+    """A response of the API that carries data.
 
     Attributes:
         data: The body, parsed and of the shape it must have.
         asked: The query that was sent.
-        received_at: When the answer was there.
+        received_at: When the response was there.
         source: ``coingecko``, or ``simulated`` where a simulated market says that it is one.
     """
 
@@ -77,8 +79,8 @@ class CoinGecko:
         clock: The time.
         deadline: When to stop, in the clock's monotonic seconds.
         calls: Requests sent so far.
-        credits: Successful answers so far, which is what the API counts by the month.
-        source: Where the answers came from: ``simulated`` once one said so.
+        credits: Successful responses so far, which is what the API counts by the month.
+        source: Where the responses came from: ``simulated`` once one said so.
     """
 
     def __init__(
@@ -90,8 +92,8 @@ class CoinGecko:
         self.calls = 0
         self.credits = 0
         self.source = "coingecko"
-        self._pace = rate_limiter
-        self._answered = False
+        self._rate_limiter = rate_limiter
+        self._responded = False
         self._halt = threading.Event()
         self._lock = threading.Lock()
         self._session = requests.Session()
@@ -131,6 +133,9 @@ class CoinGecko:
             vs_currency: The currency of the values.
             start: Where the span begins.
             end: Where it ends; ``None`` for the moment the request is sent.
+
+        Raises:
+            RequestProblem: The API gave no data, or the id cannot be one.
         """
         if not coin_id.strip("."):
             # No escaping keeps a path segment of dots from being taken as a way up.
@@ -156,6 +161,9 @@ class CoinGecko:
             vs_currency: The currency of the values.
             ids: The coins wanted, at most a page of them; none for all coins.
             page: Which page, from 1.
+
+        Raises:
+            RequestProblem: The API gave no data.
         """
         query = {
             "vs_currency": vs_currency,
@@ -181,29 +189,29 @@ class CoinGecko:
     ) -> ApiResponse[T]:
         attempt = 1
         while True:
-            self._pace.wait(self.deadline, self._halt)
+            self._rate_limiter.wait(self.deadline, self._halt)
             try:
-                return self._ask(path, query(self.clock.now()), parse, advice_on_404)
+                return self._request(path, query(self.clock.now()), parse, advice_on_404)
             except RequestProblem as problem:
                 wait = _wait(problem, attempt)
                 if isinstance(problem, RateLimited):
                     # Every thread's calls are limited, whether this one is made again or not.
-                    self._pace.pause(wait)
-                if not problem.transient or attempt == ATTEMPTS:
+                    self._rate_limiter.pause(wait)
+                if not problem.transient or attempt == MAX_ATTEMPTS:
                     self._give_up(problem)
                 logger.warning("%s: %s Asking again in %.1f s.", path, problem, wait)
                 sleep(wait, self.deadline, self._halt, self.clock)
             attempt += 1
 
     def _give_up(self, problem: RequestProblem) -> NoReturn:
-        if isinstance(problem, NoResponse) and not self._answered:
+        if isinstance(problem, NoResponse) and not self._responded:
             raise Unreachable(
                 f"{self.settings.base_url} cannot be reached: {problem} "
                 f"Check the network and {self.settings.url_variable}."
             ) from problem
         raise problem
 
-    def _ask(
+    def _request(
         self,
         path: str,
         query: Mapping[str, str],
@@ -215,7 +223,7 @@ class CoinGecko:
         flaw: Exception | None = None
         if response.status_code == HTTPStatus.OK:
             try:
-                data = parse(json.loads(response.content, parse_constant=_refuse))
+                data = parse(json.loads(response.content, parse_constant=_reject_constant))
             except (ValueError, RecursionError) as error:
                 flaw = error
             else:
@@ -235,11 +243,11 @@ class CoinGecko:
             )
         except requests.RequestException as error:
             raise NoResponse(
-                self.settings.redact(f"The API gave no answer ({_root_cause(error)})."),
+                self.settings.redact(f"The API gave no response ({_root_cause(error)})."),
                 transient=True,
             ) from error
         with self._lock:
-            self._answered = True
+            self._responded = True
             self.credits += response.status_code == HTTPStatus.OK
             if _source(response) != "coingecko":
                 self.source = _source(response)
@@ -259,18 +267,18 @@ def _root_cause(error: BaseException) -> str:
 
 def _wait(problem: RequestProblem, attempt: int) -> float:
     if problem.retry_after is not None:
-        return min(max(problem.retry_after, _FIRST_WAIT), LONGEST_WAIT)
+        return min(max(problem.retry_after, _FIRST_WAIT), MAX_WAIT)
     first = _FIRST_WAIT_RATE_LIMITED if isinstance(problem, RateLimited) else _FIRST_WAIT
-    return min(first * 2.0 ** (attempt - 1), LONGEST_WAIT) * _JITTER.uniform(0.5, 1)
+    return min(first * 2.0 ** (attempt - 1), MAX_WAIT) * _JITTER.uniform(0.5, 1)
 
 
-def _refuse(constant: str) -> None:
+def _reject_constant(constant: str) -> None:
     raise ValueError(f"{constant} is no number")
 
 
 def _object(body: Any) -> dict[str, Any]:
     if not isinstance(body, dict):
-        raise ValueError("it is not an object")  # noqa: TRY004 (bad data, not a bad call)
+        raise ValueError("it is not an object")  # noqa: TRY004 - bad data, not a bad call
     return body
 
 
@@ -285,10 +293,10 @@ def _series(points: Any, name: str) -> list[Point]:
 
 
 def _is_point(point: Any) -> bool:
-    # The types themselves, as it is asked millions of times, and as a bool is no number here.
+    # The types themselves, as this is called millions of times, and as a bool is no number here.
     return (
         type(point) is list
-        and len(point) == 2  # noqa: PLR2004 (a stamp and a value)
+        and len(point) == 2  # noqa: PLR2004 - a stamp and a value
         and type(point[0]) is int
         and (point[1] is None or (type(point[1]) in _NUMBERS and -math.inf < point[1] < math.inf))
     )
@@ -296,7 +304,7 @@ def _is_point(point: Any) -> bool:
 
 def _fear_and_greed(body: Any) -> dict[str, Any]:
     if not isinstance(_object(body).get("data"), list):
-        raise ValueError("it has no list of days")  # noqa: TRY004 (bad data, not a bad call)
+        raise ValueError("it has no list of days")  # noqa: TRY004 - as above
     return _object(body)
 
 

@@ -1,4 +1,4 @@
-"""What an answer of the price API means that is not data: for this request, or for all of them."""
+"""What a response without data means: for this request, or for all of them."""
 
 import json
 import re
@@ -26,7 +26,7 @@ _ADVICE_ON_CODE = {
     10010: "COINGECKO_API_KEY is the key of a paid plan: set COINGECKO_PLAN to that plan.",
     10011: "COINGECKO_API_KEY is the key of a demo plan: set COINGECKO_PLAN to demo.",
 }
-_PASSING = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT})
+_TRANSIENT = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT})
 # What the status should have been where a success carries an error.
 _STATUS_BY_WORDS = (
     (r"coin not found|could not find coin", HTTPStatus.NOT_FOUND),
@@ -45,10 +45,10 @@ def classify(
     settings: ApiSettings,
     advice_on_404: str | None,
 ) -> Exception:
-    """What an answer that is not data means: by its status first, then by its body.
+    """What a response without data means: by its status first, then by its body.
 
     Args:
-        response: The answer.
+        response: The response.
         flaw: Why its body is not the data that was asked for, where it looks like a success.
         now: When it was there, which a ``Retry-After`` may be relative to.
         settings: How the API is called: what must not be quoted, and what to advise.
@@ -65,21 +65,21 @@ def classify(
         status = _status_meant(code, words)
     if status == HTTPStatus.OK:
         return RequestProblem(
-            f"{said} That is no answer to this request ({flaw}).",
+            f"{said} That is no response to this request ({flaw}).",
             # A body that is not JSON may have been cut; one that is would come again.
             transient=isinstance(flaw, json.JSONDecodeError),
             body=response.content,
         )
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT:
         kind = RateLimited if status == HTTPStatus.TOO_MANY_REQUESTS else RequestProblem
         return kind(said, transient=True, retry_after=_retry_after(response, now))
-    return _refusal(status, code, said, settings, advice_on_404)
+    return _permanent(status, code, said, settings, advice_on_404)
 
 
-def _refusal(
+def _permanent(
     status: int, code: int | None, said: str, settings: ApiSettings, advice_on_404: str | None
 ) -> Exception:
-    """What an answer means that would be the same if it was asked for again."""
+    """What a response means that would be the same if the request was made again."""
     if code == _OUT_OF_PLAN:
         return OutOfPlan(said)
     if code in _ADVICE_ON_CODE or status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:

@@ -4,7 +4,7 @@ An ``IngestionError`` leaves the handler. A ``RequestProblem`` never does: it be
 why a coin is absent, or why nothing was fetched.
 """
 
-# ruff: noqa: N818 (these names are the handler's contract: its callers know a remote error by name)
+# ruff: noqa: N818 - these names are the handler's contract: its callers know a remote error by name
 
 from typing import ClassVar
 
@@ -36,7 +36,7 @@ class Unauthorized(IngestionError):
 
 
 class Unreachable(IngestionError):
-    """The API never answered."""
+    """The API never responded."""
 
     retryable = True
 
@@ -48,7 +48,7 @@ class OutOfTime(IngestionError):
 
 
 class NothingFetched(IngestionError):
-    """The API answered, and nothing that was asked for could be had."""
+    """The API responded, and nothing that was asked for could be had."""
 
 
 class NothingFetchedYet(NothingFetched):

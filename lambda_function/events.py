@@ -9,7 +9,7 @@ from lambda_function.errors import InvalidRequest
 from lambda_function.request_planner import PLANNERS
 from lambda_function.windows import RequestedWindow
 
-# An answer names an object a window, and has to fit into what Lambda takes back.
+# A response names an object a window, and has to fit into the 6 MB that Lambda takes back.
 MAX_WINDOWS = 10_000
 
 Event = Mapping[str, Any]
@@ -126,7 +126,7 @@ class FearAndGreedRequest:
 
     Attributes:
         run_id: The run it is for.
-        uri: The file that the answer goes to.
+        uri: The file that the response goes to.
     """
 
     run_id: str

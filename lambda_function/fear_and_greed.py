@@ -27,12 +27,12 @@ def fear_and_greed_settings(environment: Mapping[str, str]) -> ApiSettings:
 
 
 def ingest_fear_and_greed(event: Event, api: CoinGecko) -> dict[str, Any]:
-    """Fetches all days of the index, and keeps the answer as it came.
+    """Fetches all days of the index, and keeps the response as it came.
 
     Raises:
         InvalidRequest: The event is wrong.
-        Unreachable: The index never answered.
-        RequestProblem: It answered with an error.
+        Unreachable: The index never responded.
+        RequestProblem: It responded with an error.
     """
     request = FearAndGreedRequest.parse(event)
     response = api.fear_and_greed()

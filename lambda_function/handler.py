@@ -23,7 +23,7 @@ from lambda_function.rate_limiter import SYSTEM_CLOCK, Clock, RateLimiter
 
 
 def lambda_handler(event: Event, context: Any = None) -> dict[str, Any]:
-    """Does what ``event["action"]`` names, and answers with what it did.
+    """Does what ``event["action"]`` names, and returns what it did.
 
     Both are JSON. The settings of the API come from the environment (``COINGECKO_*``).
 
@@ -48,7 +48,7 @@ def handle(
             f"{', '.join(ACTIONS)}."
         )
     settings = action.settings(environment)
-    rate_limiter = _pace(settings.base_url, settings.plan.calls_a_minute, clock)
+    rate_limiter = _rate_limiter(settings.base_url, settings.plan.calls_a_minute, clock)
     seconds = math.inf if context is None else context.get_remaining_time_in_millis() / 1000
     with CoinGecko(settings, rate_limiter, clock, clock.monotonic() + seconds) as api:
         try:
@@ -94,6 +94,6 @@ ACTIONS: Mapping[str, Action] = {
 
 
 @lru_cache(maxsize=16)
-def _pace(_base_url: str, calls_a_minute: int, clock: Clock) -> RateLimiter:
+def _rate_limiter(_base_url: str, calls_a_minute: int, clock: Clock) -> RateLimiter:
     """The limiter of an API, kept between invocations: a minute does not end with one of them."""
     return RateLimiter(calls_a_minute, clock)

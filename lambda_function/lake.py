@@ -44,12 +44,16 @@ class Spool:
 
     A coin's lines, one a window, are kept as compressed blocks of neighbouring windows, so that
     reading a block of windows takes one read a coin.
+
+    Args:
+        coins: How many coins.
+        windows: How many windows.
     """
 
     def __init__(self, coins: int, windows: int) -> None:
         self._windows = windows
         self._offsets: list[Sequence[int]] = [()] * coins
-        self._file = tempfile.TemporaryFile(prefix="ingestion-")  # noqa: SIM115 (closed on exit)
+        self._file = tempfile.TemporaryFile(prefix="ingestion-")  # noqa: SIM115 - closed on exit
         self._end = 0
         self._lock = threading.Lock()
 
@@ -67,7 +71,12 @@ class Spool:
         self._file.close()
 
     def add(self, coin: int, lines: Sequence[bytes]) -> None:
-        """Keeps a coin's lines: one a window, in the windows' order, empty for nothing."""
+        """Keeps a coin's lines.
+
+        Args:
+            coin: Its place among the coins.
+            lines: One a window, in the windows' order, empty for nothing.
+        """
         blocks = [
             zlib.compress(b"\n".join(lines[first : first + _BLOCK]), _FAST)
             for first in range(0, len(lines), _BLOCK)
@@ -104,7 +113,13 @@ class Spool:
 
 
 def write_lines(window: int, uri: str, lines: Sequence[bytes]) -> LakeObject:
-    """Writes lines of JSON as one gzip object."""
+    """Writes lines of JSON as one gzip object.
+
+    Args:
+        window: Index of its window among the event's.
+        uri: Where it goes.
+        lines: The lines, without their line breaks.
+    """
     body = packed(lines)
     put(uri, body)
     return {
@@ -122,7 +137,12 @@ def packed(lines: Sequence[bytes]) -> bytes:
 
 
 def put(uri: str, body: bytes) -> None:
-    """Writes an object in one step: it is there as a whole, or it is as it was."""
+    """Writes an object in one step: it is there as a whole, or it is as it was.
+
+    Args:
+        uri: A path or an ``s3://`` address.
+        body: Its content.
+    """
     path: Any = Path(uri)
     if "://" in uri:
         # Takes a quarter of a second to import, which what stays on this disk must not pay.

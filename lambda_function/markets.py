@@ -21,8 +21,8 @@ def ingest_markets(event: Event, api: CoinGecko) -> dict[str, Any]:
         InvalidRequest: The event is wrong, or the API does not have the currency.
         BudgetExceeded: It would take more credits than are left.
         Unauthorized: The API does not accept the key.
-        Unreachable: The API never answered.
-        RequestProblem: The API answered with an error.
+        Unreachable: The API never responded.
+        RequestProblem: The API responded with an error.
     """
     request = MarketsRequest.parse(event, api.clock.now())
     _check_budget(request)

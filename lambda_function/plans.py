@@ -24,9 +24,9 @@ class Plan:
 
     Attributes:
         name: The plan, as ``COINGECKO_PLAN`` names it.
-        base_url: Where the API answers this plan.
+        base_url: Where the API serves this plan.
         key_header: The header that carries the key; ``None`` for a plan without one.
-        calls_a_minute: How many calls a minute, whatever their answers.
+        calls_a_minute: How many calls a minute, whatever the responses.
         monthly_credits: How many successful calls a month; ``None`` where no limit is known.
         history_days: How far back prices may be asked for; ``None`` for all there are.
     """
@@ -66,7 +66,7 @@ class ApiSettings:
         base_url: Where the API is, without a slash at its end.
         api_key: The key, or ``None``.
         url_variable: The variable that overrides the address.
-        advice: What to do where the API refuses to answer this installation.
+        advice: What to do where the API rejects this installation.
     """
 
     plan: Plan
@@ -153,12 +153,12 @@ def _text(environment: Mapping[str, str], variable: str) -> str:
     return environment.get(variable, "").strip()
 
 
-def _number(environment: Mapping[str, str], variable: str, most: int) -> int | None:
+def _number(environment: Mapping[str, str], variable: str, maximum: int) -> int | None:
     text = _text(environment, variable)
     if not text:
         return None
-    if not re.fullmatch(r"[0-9]{1,12}", text) or not 1 <= int(text) <= most:
-        raise InvalidSettings(f"{variable} is {text!r}: it must be a whole number, 1 to {most}.")
+    if not re.fullmatch(r"[0-9]{1,12}", text) or not 1 <= int(text) <= maximum:
+        raise InvalidSettings(f"{variable} is {text!r}: it must be a whole number, 1 to {maximum}.")
     return int(text)
 
 
@@ -191,6 +191,6 @@ def _check_host(url: str, plan: Plan) -> None:
     served = _HOSTS.get(urlsplit(url).hostname)
     if served not in {None, plan.base_url}:
         raise InvalidSettings(
-            f"COINGECKO_PLAN is {plan.name}, which is answered at {plan.base_url}, and "
+            f"COINGECKO_PLAN is {plan.name}, which is served at {plan.base_url}, and "
             f"COINGECKO_BASE_URL is {url}: unset one of them, or make them agree."
         )

@@ -29,15 +29,16 @@ logger = logging.getLogger(__name__)
 
 # After so many coins in a row that failed for a passing reason, the API is down: asking for
 # hundreds more, each several times, would take hours to learn nothing.
-FAILURES_IN_A_ROW = 8
+MAX_FAILURES_IN_A_ROW = 8
 # What writing may take, in seconds, and with it the longest call that is under way.
 _RESERVE, _RESERVE_A_WINDOW = 45.0, 0.02
-# Lambda takes 6 MB back. The objects of the most windows take half of it, and this is what is
+# Lambda takes 6 MB back. The objects of MAX_WINDOWS windows take half of it, and this is what is
 # left for reasons, less the coins that are under way when it is reached.
 MAX_ABSENCES = 2_000_000
-# By how much the API's clock and idea of the plan's edge may differ from ours.
+# By how much the API's clock and earliest time allowed may differ from ours.
 _EARLIEST_MARGIN = timedelta(minutes=15)
 _KEPT_BODY = 64 * 1024
+# Stored in manifests and the ledger: another wording would change every window once.
 _MISSING = "The API answered, and has no price in the window."
 _MISSING_PRICE = "The API has a market cap or a volume in the window, and no price."
 
@@ -47,15 +48,15 @@ T = TypeVar("T")
 def ingest_prices(event: Event, api: CoinGecko) -> dict[str, Any]:
     """Fetches the event's windows for its coins, and writes one raw object a window.
 
-    A coin that cannot be had does not stop the others: it is in the answer's ``absent``, with the
-    reason. Where time or the answer's room runs short, the coins not handled yet are in the
-    answer's ``continuation``.
+    A coin that cannot be had does not stop the others: it is in the response's ``absent``, with the
+    reason. Where time or the response's room runs short, the coins not handled yet are in the
+    response's ``continuation``.
 
     Raises:
         InvalidRequest: The event is wrong, or the API does not have the currency.
         BudgetExceeded: It would take more credits than are left.
         Unauthorized: The API does not accept the key.
-        Unreachable: The API never answered.
+        Unreachable: The API never responded.
         OutOfTime: There was not even time for one coin.
         NothingFetched: Every coin failed.
     """
@@ -93,7 +94,7 @@ class _Coin:
     Attributes:
         coin_id: The API's id of it.
         points: How many prices each window has of it.
-        answered: Whether the API had something for it.
+        fetched: Whether the API had something for it.
         problem: Why it failed, in whole or in part.
         absent: Indices of the windows without a price, by status and reason.
         rejected: Where bodies that cannot be used were kept.
@@ -101,7 +102,7 @@ class _Coin:
 
     coin_id: str
     points: list[int]
-    answered: bool = False
+    fetched: bool = False
     problem: RequestProblem | None = None
     absent: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     rejected: list[str] = field(default_factory=list)
@@ -109,14 +110,14 @@ class _Coin:
     @property
     def failed(self) -> bool:
         """Whether nothing could be had of it."""
-        return self.problem is not None and not self.answered
+        return self.problem is not None and not self.fetched
 
     def lacks(self, status: str, reason: str, windows: Sequence[RequestedWindow]) -> None:
         """Notes that windows have no price of it, and why."""
         self.absent[status, reason].extend(window.index for window in windows)
 
     def absences(self) -> list[dict[str, Any]]:
-        """The windows without a price, as the answer has them: inclusive ranges of indices."""
+        """The windows without a price, as the response has them: inclusive ranges of indices."""
         return [
             {"coin_id": self.coin_id, "status": status, "reason": reason, "windows": ranges}
             for (status, reason), indices in self.absent.items()
@@ -144,9 +145,9 @@ class _Ingestion:
         lines = [b""] * len(windows)
         plan = _plan(windows, self._request, self._api)
         coin.lacks("out_of_plan", self._too_old(), plan.out_of_plan)
-        if plan.spans and self._failures_in_a_row >= FAILURES_IN_A_ROW:
+        if plan.spans and self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
             coin.problem = RequestProblem(
-                f"Not asked for: the API had failed for {FAILURES_IN_A_ROW} coins in a row.",
+                f"Not asked for: the API had failed for {MAX_FAILURES_IN_A_ROW} coins in a row.",
                 transient=True,
             )
         try:
@@ -176,11 +177,11 @@ class _Ingestion:
             if narrowed or narrower.spans == (span,):
                 coin.lacks("out_of_plan", str(problem), span.windows)
                 return
-            # The plan's edge moves: it may have overtaken the oldest window since it was planned,
-            # which must not cost the other windows of the request.
+            # The earliest time allowed moves: it may have overtaken the oldest window since the
+            # plan, which must not cost the other windows of the request.
             coin.lacks("out_of_plan", str(problem), narrower.out_of_plan)
-            for sleep in narrower.spans:
-                yield from self._records(coin, sleep, position, narrowed=True)
+            for narrower_span in narrower.spans:
+                yield from self._records(coin, narrower_span, position, narrowed=True)
             return
         except RequestProblem as problem:
             # Without the body and the frames of the original, which would add up over the coins.
@@ -189,7 +190,7 @@ class _Ingestion:
             if problem.body is not None and request.rejected_uri:
                 coin.rejected.append(self._keep(coin, span, position, problem.body))
             return
-        coin.answered = True
+        coin.fetched = True
         for record in slice_windows(
             response, span, coin.coin_id, request.vs_currency, request.run_id
         ):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from lambda_function.errors import OutOfTime
 
 
-class Halted(Exception):  # noqa: N818 (no error: the invocation is ending, and this thread with it)
+class Halted(Exception):  # noqa: N818 - no error: the invocation is ending
     """The invocation is over; the thread that waits must stop."""
 
 
@@ -32,7 +32,12 @@ SYSTEM_CLOCK = Clock()
 
 
 class RateLimiter:
-    """Lets at most so many calls a minute through, over all threads that share it."""
+    """Lets at most so many calls a minute through, over all threads that share it.
+
+    Args:
+        calls_a_minute: How many.
+        clock: The time.
+    """
 
     # A second more than a minute: the API counts calls as they arrive, which is less even than
     # they leave.
@@ -74,6 +79,12 @@ class RateLimiter:
 
 def sleep(seconds: float, deadline: float, halt: threading.Event, clock: Clock) -> None:
     """Sleeps, if that ends before the deadline and the invocation goes on.
+
+    Args:
+        seconds: How long.
+        deadline: In the clock's monotonic seconds.
+        halt: Set when the invocation is over.
+        clock: The time.
 
     Raises:
         OutOfTime: It would not end before the deadline.

@@ -1,6 +1,6 @@
 """Which spans to ask of the API for a set of windows, with as few calls as it allows.
 
-The API chooses the granularity of its answer by the span asked for: more than 90 days gives daily
+The API chooses the granularity of a response by the span asked for: more than 90 days gives daily
 points, up to a day that ends now gives 5-minute points, everything between gives hourly ones.
 """
 
@@ -26,7 +26,7 @@ FIVE_MINUTE_SPAN = timedelta(days=1) - timedelta(minutes=15)
 
 @dataclass(frozen=True)
 class Span:
-    """One request a coin, and the windows that are cut from its answer.
+    """One request a coin, and the windows that its response is sliced into.
 
     Attributes:
         start: Where it begins.
@@ -47,7 +47,7 @@ class SpanPlan:
 
     Attributes:
         spans: What to ask for; each window that can be had is in exactly one of them.
-        out_of_plan: The windows that begin before the plan's edge.
+        out_of_plan: The windows that begin before the earliest time allowed.
     """
 
     spans: tuple[Span, ...]
@@ -104,7 +104,7 @@ def _daily(
     end = max(window.end for window in windows)
     start = min(first, end - DAILY_SPAN)
     if earliest_allowed is not None and start < earliest_allowed:
-        # Right before left: a start away from the edge is not overtaken by it before the call.
+        # Right before left: a later start is not overtaken by the earliest time before the call.
         end = max(end, min(now, first + DAILY_SPAN))
         start = max(earliest_allowed, min(first, end - DAILY_SPAN))
     return (Span(start, end, "daily", tuple(windows)),)

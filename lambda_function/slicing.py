@@ -1,4 +1,4 @@
-"""Cuts a coin's series into the raw records of windows, without touching a value."""
+"""Slices a coin's series into the raw records of windows, without touching a value."""
 
 import json
 from bisect import bisect_left
@@ -34,13 +34,20 @@ class Record(NamedTuple):
 def slice_windows(
     response: ApiResponse[Chart], span: Span, coin_id: str, vs_currency: str, run_id: str
 ) -> list[Record]:
-    """Cuts an answer into one record for each window of its span.
+    """Slices a response into one record for each window of its span.
 
-    Each series is cut by its own stamps, to the half-open window. A window keeps the API's values
-    exactly; points come in the order of their stamps, those of the same stamp in the API's order.
+    Each series is sliced by its own stamps, to the half-open window. A window keeps the API's
+    values exactly; points come in the order of their stamps, those of one stamp in the API's order.
+
+    Args:
+        response: A coin's chart.
+        span: What was asked for, with its windows.
+        coin_id: The coin.
+        vs_currency: The currency of the values.
+        run_id: The run it is for.
     """
     bounds = [window.milliseconds for window in span.windows]
-    prices, market_caps, total_volumes = (_Pieces.of(series, bounds) for series in response.data)
+    prices, market_caps, total_volumes = (_Slices.of(series, bounds) for series in response.data)
     head = _json({"coin_id": coin_id, "vs_currency": vs_currency})[:-1]
     request = _json(
         {
@@ -85,14 +92,14 @@ def measure_granularity(prices: Sequence[Point]) -> Granularity | None:
     return "hourly" if spacing > _HOUR / 3 else "5-minute"
 
 
-class _Pieces(NamedTuple):
-    """A series cut by windows: how many points each has, and their JSON."""
+class _Slices(NamedTuple):
+    """A series sliced by windows: how many points each has, and their JSON."""
 
     counts: list[int]
     texts: list[str]
 
     @classmethod
-    def of(cls, series: Sequence[Point], bounds: Sequence[tuple[int, int]]) -> "_Pieces":
+    def of(cls, series: Sequence[Point], bounds: Sequence[tuple[int, int]]) -> "_Slices":
         points = sorted(series, key=itemgetter(0))
         stamps = [point[0] for point in points]
         slices = [(bisect_left(stamps, start), bisect_left(stamps, end)) for start, end in bounds]

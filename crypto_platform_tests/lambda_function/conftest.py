@@ -231,7 +231,7 @@ class Ingestion:
         ]
 
     def run(self, event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
-        """One invocation, its event and answer passed as JSON."""
+        """One invocation, its event and response passed as JSON."""
         response = handle(json.loads(json.dumps(event)), context, self.environment, self.clock)
         passed: dict[str, Any] = json.loads(json.dumps(response))
         return passed
@@ -247,16 +247,16 @@ def records(uri: str) -> list[dict[str, Any]]:
 
 
 def written(response: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The records of all objects that an answer names."""
+    """The records of all objects that a response names."""
     return [record for found in response["objects"] for record in records(found["uri"])]
 
 
 @pytest.fixture
 def recorded() -> Path:
-    """The folder of recorded answers; the test is skipped where it is absent."""
+    """The folder of recorded responses; the test is skipped where it is absent."""
     folder = Path(os.environ.get("RECORDED_DATA") or RECORDED)
     if not folder.is_dir():
-        pytest.skip(f"no recorded answers at {folder}: name their folder in RECORDED_DATA")
+        pytest.skip(f"no recorded responses at {folder}: name their folder in RECORDED_DATA")
     return folder
 
 

@@ -13,7 +13,7 @@ from crypto_platform_tests.lambda_function.conftest import (
     ScriptedApi,
     VirtualClock,
 )
-from lambda_function.coingecko import ATTEMPTS, LONGEST_WAIT, CoinGecko
+from lambda_function.coingecko import MAX_ATTEMPTS, MAX_WAIT, CoinGecko
 from lambda_function.errors import (
     IngestionError,
     InvalidRequest,
@@ -89,7 +89,7 @@ def test_a_coin_id_cannot_leave_its_place_in_the_path(
 
 
 @pytest.mark.parametrize("coin", ["", ".", ".."])
-def test_a_coin_id_of_dots_is_refused_without_a_call(client: CoinGecko, coin: str) -> None:
+def test_a_coin_id_of_dots_is_rejected_without_a_call(client: CoinGecko, coin: str) -> None:
     with pytest.raises(RequestProblem, match="cannot be the id of a coin"):
         ask(client, coin)
     assert client.calls == 0
@@ -129,7 +129,7 @@ def test_what_does_not_pass_after_all_is_a_problem_of_the_request(
     with pytest.raises(RequestProblem) as caught:
         ask(client)
     assert caught.value.transient
-    assert client.calls == 1 + ATTEMPTS
+    assert client.calls == 1 + MAX_ATTEMPTS
 
 
 lasting: list[tuple[Reply, type[Exception], str]] = [
@@ -161,7 +161,7 @@ lasting: list[tuple[Reply, type[Exception], str]] = [
         RequestProblem,
         "prices is not",
     ),
-    (Reply(body=b"[" * 100_000), RequestProblem, "no answer to this request"),
+    (Reply(body=b"[" * 100_000), RequestProblem, "no response to this request"),
 ]
 
 
@@ -186,7 +186,7 @@ def test_a_body_that_is_no_chart_is_kept_with_its_problem(
 
 @pytest.mark.parametrize(
     ("retry_after", "seconds"),
-    [("1", 1), ("53", 53), ("0", 1), ("119", 119), ("86400", LONGEST_WAIT)],
+    [("1", 1), ("53", 53), ("0", 1), ("119", 119), ("86400", MAX_WAIT)],
 )
 def test_retry_after_is_honoured_up_to_a_limit(
     api: ScriptedApi, client: CoinGecko, clock: VirtualClock, retry_after: str, seconds: float
@@ -251,7 +251,7 @@ def test_a_refused_connection_is_unreachable_and_names_the_address(clock: Virtua
         pytest.raises(Unreachable, match=rf"{url} cannot be reached.*ConnectionRefusedError"),
     ):
         ask(client)
-    assert len(clock.slept) == ATTEMPTS - 1
+    assert len(clock.slept) == MAX_ATTEMPTS - 1
 
 
 def test_a_name_that_does_not_resolve_is_unreachable(clock: VirtualClock) -> None:

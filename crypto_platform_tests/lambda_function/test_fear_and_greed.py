@@ -6,7 +6,7 @@ import pytest
 from crypto_platform_tests.lambda_function.conftest import KEY, Ingestion, Reply, records
 from lambda_function.errors import InvalidRequest, InvalidSettings, NothingFetched, Unreachable
 
-ANSWER = {
+RESPONSE = {
     "name": "Fear and Greed Index",
     "data": [{"value": "20", "value_classification": "Extreme Fear", "timestamp": "1764028800"}],
     "metadata": {"error": None},
@@ -17,9 +17,9 @@ INDEX = ""
 
 @pytest.fixture
 def index(ingestion: Ingestion) -> Ingestion:
-    """The function with the index where the prices are, and an answer to give."""
+    """The function with the index where the prices are, and a response to give."""
     ingestion.environment["FEAR_AND_GREED_BASE_URL"] = ingestion.api.base_url
-    ingestion.api.always(INDEX, Reply.json(ANSWER))
+    ingestion.api.always(INDEX, Reply.json(RESPONSE))
     return ingestion
 
 
@@ -28,11 +28,11 @@ def asked(index: Ingestion, **others: Any) -> dict[str, Any]:
     return index.run({"action": "fear_and_greed", "run_id": "1", "uri": uri, **others})
 
 
-def test_the_answer_is_kept_as_it_came_with_what_was_asked(index: Ingestion) -> None:
+def test_the_response_is_kept_as_it_came_with_what_was_asked(index: Ingestion) -> None:
     response = asked(index)
 
     (line,) = records(response["uri"])
-    assert line["answer"] == ANSWER
+    assert line["answer"] == RESPONSE
     assert line["requested"] == {"limit": "0"}
     assert (response["source"], response["calls"]) == ("alternative.me", 1)
     assert line["fetched_at"] == response["fetched_at"]
@@ -47,13 +47,13 @@ def test_the_key_of_the_price_api_never_goes_there(index: Ingestion) -> None:
 
 
 def test_a_simulated_market_says_so_here_too(index: Ingestion) -> None:
-    index.api.always(INDEX, Reply.json(ANSWER, headers={"x-simulated-market": "true"}))
+    index.api.always(INDEX, Reply.json(RESPONSE, headers={"x-simulated-market": "true"}))
 
     assert asked(index)["source"] == "simulated"
 
 
 def test_what_passes_is_asked_again_a_few_times(index: Ingestion) -> None:
-    index.api.reply(INDEX, Reply(503), Reply(body=b'{"data": [', cut_at=4), Reply.json(ANSWER))
+    index.api.reply(INDEX, Reply(503), Reply(body=b'{"data": [', cut_at=4), Reply.json(RESPONSE))
 
     assert asked(index)["calls"] == 3
 
@@ -78,7 +78,7 @@ def test_what_does_not_pass_is_an_error_that_says_what_to_do(
     assert not list(index.lake.rglob("*.gz"))
 
 
-def test_a_refusal_does_not_speak_of_the_price_apis_key(index: Ingestion) -> None:
+def test_an_error_does_not_speak_of_the_price_apis_key(index: Ingestion) -> None:
     index.api.always(INDEX, Reply(403, b"error code: 1020"))
 
     with pytest.raises(Exception, match="check FEAR_AND_GREED_BASE_URL") as caught:

@@ -119,7 +119,7 @@ def test_settings_do_not_show_their_key() -> None:
     assert settings.redact(f"key {KEY}!") == "key [key]!"
 
 
-def test_a_plans_edge_moves_with_the_clock() -> None:
+def test_the_earliest_time_a_plan_allows_moves_with_the_clock() -> None:
     now = datetime(2026, 11, 23, 6, 10, tzinfo=UTC)
     assert PLANS["demo"].earliest_allowed(now) == now - timedelta(days=365)
     assert PLANS["pro"].earliest_allowed(now) is None

@@ -121,7 +121,7 @@ def test_an_objects_figures_describe_its_bytes(ingestion: Ingestion) -> None:
         assert (found["rows"], found["points"]) == (2, 144)
 
 
-def test_the_same_answers_give_the_same_bytes(ingestion: Ingestion) -> None:
+def test_the_same_responses_give_the_same_bytes(ingestion: Ingestion) -> None:
     event = ingestion.event(["bitcoin", "ethereum"], ingestion.days(3))
     assert ingestion.run(event)["objects"] == ingestion.run(event)["objects"]
 
@@ -195,8 +195,8 @@ def test_a_window_with_a_volume_and_no_price_is_kept_and_missing_at_source(
 def test_every_window_of_every_coin_has_a_price_or_a_reason(ingestion: Ingestion) -> None:
     ingestion.environment["COINGECKO_HISTORY_DAYS"] = "100"
     ingestion.api.reply("empty", Reply.json(EMPTY))
-    ingestion.api.always("dead", NOT_FOUND)
-    response = ingestion.prices(["bitcoin", "dead", "empty"], ingestion.days(110))
+    ingestion.api.always("delisted", NOT_FOUND)
+    response = ingestion.prices(["bitcoin", "delisted", "empty"], ingestion.days(110))
     reasons: dict[str, list[str]] = {coin: [""] * 110 for coin in response["points"]}
     for absent in response["absent"]:
         for first, last in absent["windows"]:
@@ -205,7 +205,7 @@ def test_every_window_of_every_coin_has_a_price_or_a_reason(ingestion: Ingestion
                 reasons[absent["coin_id"]][window] = absent["status"]
     assert reasons == {
         "bitcoin": ["out_of_plan"] * 11 + [""] * 99,
-        "dead": ["out_of_plan"] * 11 + ["failed"] * 99,
+        "delisted": ["out_of_plan"] * 11 + ["failed"] * 99,
         "empty": ["out_of_plan"] * 11 + ["missing_at_source"] * 99,
     }
     assert points(response, "bitcoin", 110) == [0] * 11 + [1] * 99
@@ -229,7 +229,7 @@ def test_what_the_api_says_is_out_of_plan_is_not_a_failure_and_not_asked_again(
     assert response["calls"] == 1
 
 
-def test_an_edge_that_overtakes_the_oldest_window_does_not_cost_the_others(
+def test_an_earliest_time_that_overtakes_the_oldest_window_does_not_cost_the_others(
     ingestion: Ingestion,
 ) -> None:
     ingestion.environment["COINGECKO_HISTORY_DAYS"] = "120"
@@ -241,12 +241,12 @@ def test_an_edge_that_overtakes_the_oldest_window_does_not_cost_the_others(
     assert (absent["status"], absent["windows"]) == ("out_of_plan", [[0, 0]])
 
 
-def test_a_dead_coin_does_not_stop_the_others(ingestion: Ingestion) -> None:
-    ingestion.api.always("dead", NOT_FOUND)
-    response = ingestion.prices(["bitcoin", "dead", "ethereum"], ingestion.days(3))
-    assert response["points"] == {"bitcoin": 3, "dead": 0, "ethereum": 3}
+def test_a_delisted_coin_does_not_stop_the_others(ingestion: Ingestion) -> None:
+    ingestion.api.always("delisted", NOT_FOUND)
+    response = ingestion.prices(["bitcoin", "delisted", "ethereum"], ingestion.days(3))
+    assert response["points"] == {"bitcoin": 3, "delisted": 0, "ethereum": 3}
     (absent,) = response["absent"]
-    assert (absent["coin_id"], absent["status"]) == ("dead", "failed")
+    assert (absent["coin_id"], absent["status"]) == ("delisted", "failed")
     assert absent["windows"] == [[0, 2]]
     assert "correct the id or stop tracking it" in absent["reason"]
 
@@ -268,19 +268,19 @@ def test_what_was_had_of_a_coin_before_it_failed_is_kept(ingestion: Ingestion) -
     assert (absent["status"], absent["windows"]) == ("failed", [[5, 7]])
 
 
-def test_if_every_coin_is_dead_nothing_was_fetched(ingestion: Ingestion) -> None:
-    for coin in ("dead", "gone"):
+def test_if_every_coin_is_delisted_nothing_was_fetched(ingestion: Ingestion) -> None:
+    for coin in ("delisted", "gone"):
         ingestion.api.always(coin, NOT_FOUND)
-    with pytest.raises(NothingFetched, match=r"None of the 2 coins.*dead: .*gone: ") as caught:
-        ingestion.prices(["dead", "gone"], ingestion.days(3))
+    with pytest.raises(NothingFetched, match=r"None of the 2 coins.*delisted: .*gone: ") as caught:
+        ingestion.prices(["delisted", "gone"], ingestion.days(3))
     assert not caught.value.retryable
 
 
 def test_nothing_fetched_for_a_passing_reason_may_be_tried_again(ingestion: Ingestion) -> None:
-    ingestion.api.always("dead", NOT_FOUND)
+    ingestion.api.always("delisted", NOT_FOUND)
     ingestion.api.always("slow", DOWN)
     with pytest.raises(NothingFetchedYet) as caught:
-        ingestion.prices(["dead", "slow"], ingestion.days(3))
+        ingestion.prices(["delisted", "slow"], ingestion.days(3))
     assert caught.value.retryable
 
 
@@ -381,7 +381,7 @@ def test_a_budget_that_just_suffices_is_enough(ingestion: Ingestion) -> None:
 
 
 def follow(ingestion: Ingestion, event: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
-    """The answers of one invocation after another, each with so many seconds, to the end."""
+    """The responses of one invocation after another, each with so many seconds, to the end."""
     responses = [ingestion.run(event, Context(ingestion.clock, seconds))]
     while responses[-1]["continuation"]:
         event = {**event, **responses[-1]["continuation"]}
@@ -430,13 +430,13 @@ def test_a_continuation_knows_its_part_and_the_credits_left(ingestion: Ingestion
     assert second["objects"][0]["uri"].endswith("/prices-00001.json.gz")
 
 
-def test_dead_coins_in_a_last_part_do_not_undo_the_parts_before(ingestion: Ingestion) -> None:
+def test_delisted_coins_in_a_last_part_do_not_undo_the_parts_before(ingestion: Ingestion) -> None:
     ingestion.environment["COINGECKO_CALLS_A_MINUTE"] = "6"
     ingestion.api.before = every_call_takes(ingestion, 60)
-    ingestion.api.always("dead", NOT_FOUND)
-    event = ingestion.event(["bitcoin", "dead"], ingestion.days(2))
+    ingestion.api.always("delisted", NOT_FOUND)
+    event = ingestion.event(["bitcoin", "delisted"], ingestion.days(2))
     first, last = follow(ingestion, event, seconds=100)
-    assert (list(first["points"]), list(last["points"])) == (["bitcoin"], ["dead"])
+    assert (list(first["points"]), list(last["points"])) == (["bitcoin"], ["delisted"])
     assert last["absent"][0]["status"] == "failed"
 
 
@@ -446,7 +446,7 @@ def with_every_second_day_missing(ingestion: Ingestion, coin: str) -> None:
     ingestion.api.always(coin, Reply.json(halved))
 
 
-def test_an_answer_that_grows_too_large_is_continued(
+def test_a_response_that_grows_too_large_is_continued(
     ingestion: Ingestion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coins = [f"coin-{number}" for number in range(12)]
@@ -476,7 +476,7 @@ def test_one_coin_is_handled_however_little_room_there_is(
     assert response["continuation"] is None
 
 
-def test_the_largest_answer_fits_into_what_lambda_takes_back(ingestion: Ingestion) -> None:
+def test_the_largest_response_fits_into_what_lambda_takes_back(ingestion: Ingestion) -> None:
     with_every_second_day_missing(ingestion, "bitcoin")
     windows = [
         {**window, "uri": window["uri"].replace("run-1", str(UUID(int=0)))}
@@ -489,7 +489,7 @@ def test_the_largest_answer_fits_into_what_lambda_takes_back(ingestion: Ingestio
     assert objects + prices.MAX_ABSENCES + THREADS * a_coin < 6 * 1024 * 1024
 
 
-def test_more_windows_than_an_answer_holds_are_refused(ingestion: Ingestion) -> None:
+def test_more_windows_than_a_response_holds_are_refused(ingestion: Ingestion) -> None:
     with pytest.raises(InvalidRequest, match="10001 windows, and one may have 10000"):
         ingestion.prices(["bitcoin"], ingestion.days(10_001))
 
@@ -514,22 +514,22 @@ def test_calls_keep_to_the_plans_minute_over_threads_and_invocations(
     assert all(later - earlier >= 60 for earlier, later in zip(times, times[6:], strict=False))
 
 
-def test_the_answer_says_where_the_prices_came_from_and_when(ingestion: Ingestion) -> None:
+def test_the_response_says_where_the_prices_came_from_and_when(ingestion: Ingestion) -> None:
     ingestion.api.headers = {"x-simulated-market": "true"}
     response = ingestion.prices(["bitcoin"], ingestion.days(1))
     assert (response["source"], response["fetched_at"]) == ("simulated", "2026-11-23T06:10:00.000Z")
     assert [record["source"] for record in written(response)] == ["simulated"]
 
 
-def test_the_key_is_in_no_file_answer_log_or_error(
+def test_the_key_is_in_no_file_response_log_or_error(
     ingestion: Ingestion, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     echo = f"your key {KEY} is odd"
     ingestion.api.reply("bitcoin", Reply.json({"error": echo}, 500))
-    ingestion.api.always("dead", Reply.json({"error": echo}, 404))
+    ingestion.api.always("delisted", Reply.json({"error": echo}, 404))
     ingestion.api.always("bad", Reply.json({"prices": echo}))
-    response = ingestion.prices(["bitcoin", "dead", "bad"], ingestion.days(2))
+    response = ingestion.prices(["bitcoin", "delisted", "bad"], ingestion.days(2))
     ingestion.api.always("bitcoin", Reply.json({"error": echo}, 401))
     with pytest.raises(Unauthorized) as caught:
         ingestion.prices(["bitcoin"], ingestion.days(2))

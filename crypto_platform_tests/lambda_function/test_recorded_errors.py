@@ -14,7 +14,7 @@ FILES = sorted(FOLDER.rglob("*.json"))
 pytestmark = [
     pytest.mark.recorded,
     pytest.mark.skipif(
-        not FILES, reason=f"no recorded answers at {FOLDER}: name their folder in RECORDED_DATA"
+        not FILES, reason=f"no recorded responses at {FOLDER}: name their folder in RECORDED_DATA"
     ),
 ]
 

@@ -25,11 +25,11 @@ def windows(
     ]
 
 
-def year_earliest(days: int = 365) -> datetime:
+def days_ago(days: int = 365) -> datetime:
     return NOW - timedelta(days=days)
 
 
-edges = st.one_of(st.none(), st.integers(1, 4000).map(year_earliest))
+earliest_times = st.one_of(st.none(), st.integers(1, 4000).map(days_ago))
 backs = st.lists(st.integers(0, 3000), min_size=1, max_size=60, unique=True)
 lengths = st.sampled_from([HOUR, 6 * HOUR, DAY])
 
@@ -40,7 +40,10 @@ def end_of(span: Span) -> datetime:
 
 @settings(deadline=None)
 @given(
-    backs=backs, length=lengths, wanted=st.sampled_from(["daily", "finest"]), earliest_allowed=edges
+    backs=backs,
+    length=lengths,
+    wanted=st.sampled_from(["daily", "finest"]),
+    earliest_allowed=earliest_times,
 )
 def test_every_window_is_in_exactly_one_span_that_covers_it_or_out_of_plan(
     backs: list[int], length: timedelta, wanted: str, earliest_allowed: datetime | None
@@ -58,9 +61,12 @@ def test_every_window_is_in_exactly_one_span_that_covers_it_or_out_of_plan(
 
 @settings(deadline=None)
 @given(
-    backs=backs, length=lengths, wanted=st.sampled_from(["daily", "finest"]), earliest_allowed=edges
+    backs=backs,
+    length=lengths,
+    wanted=st.sampled_from(["daily", "finest"]),
+    earliest_allowed=earliest_times,
 )
-def test_no_span_reaches_into_the_future_or_beyond_the_plans_edge(
+def test_no_span_reaches_into_the_future_or_before_what_the_plan_allows(
     backs: list[int], length: timedelta, wanted: str, earliest_allowed: datetime | None
 ) -> None:
     for span in plan_spans(windows(backs, length), wanted, NOW, earliest_allowed).spans:
@@ -69,7 +75,7 @@ def test_no_span_reaches_into_the_future_or_beyond_the_plans_edge(
 
 
 @settings(deadline=None)
-@given(backs=backs, earliest_allowed=st.one_of(st.none(), st.integers(92, 4000).map(year_earliest)))
+@given(backs=backs, earliest_allowed=st.one_of(st.none(), st.integers(92, 4000).map(days_ago)))
 def test_daily_windows_take_one_span_of_more_than_90_days(
     backs: list[int], earliest_allowed: datetime | None
 ) -> None:
@@ -169,28 +175,28 @@ def test_a_single_day_is_widened_to_the_left() -> None:
     assert (span.start, span.end) == (day.end - timedelta(days=91), day.end)
 
 
-def test_a_day_at_the_plans_edge_is_widened_to_the_right() -> None:
+def test_a_day_at_the_earliest_time_allowed_is_widened_to_the_right() -> None:
     (day,) = windows([363], DAY)
-    (span,) = spans_of([day], "daily", year_earliest()).spans
+    (span,) = spans_of([day], "daily", days_ago()).spans
     assert (span.start, span.end) == (day.start, day.start + timedelta(days=91))
 
 
 def test_a_plan_of_little_history_is_asked_for_all_it_has() -> None:
     (day,) = windows([10], DAY)
-    (span,) = spans_of([day], "daily", year_earliest(30)).spans
-    assert (span.start, span.end) == (year_earliest(30), NOW)
+    (span,) = spans_of([day], "daily", days_ago(30)).spans
+    assert (span.start, span.end) == (days_ago(30), NOW)
 
 
-def test_the_day_of_the_moving_edge_is_out_of_plan_as_its_midnight_is() -> None:
+def test_the_day_of_the_earliest_time_allowed_is_out_of_plan_as_its_midnight_is() -> None:
     inside, at_earliest = windows([363, 364], DAY)
-    plan = spans_of([inside, at_earliest], "daily", year_earliest())
+    plan = spans_of([inside, at_earliest], "daily", days_ago())
     assert plan.out_of_plan == (at_earliest,)
     assert plan.spans[0].windows == (inside,)
 
 
 def test_windows_that_are_all_too_old_take_no_span() -> None:
     asked = windows([400, 401], DAY)
-    plan = spans_of(asked, "daily", year_earliest())
+    plan = spans_of(asked, "daily", days_ago())
     assert (plan.spans, set(plan.out_of_plan)) == ((), set(asked))
 
 
