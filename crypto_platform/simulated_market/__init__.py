@@ -1,9 +1,11 @@
 """A market that is made up, behind an HTTP server with the price API's shape.
 
 It serves the demo, the tests and the benchmarks. Its prices are a pure function of a seed, and it
-says at every turn that they are simulated: in a header of each answer and in its greeting.
+says at every turn that they are simulated: in a header of each response and in its greeting.
 """
 
+import signal
+import threading
 from collections.abc import Callable
 from datetime import datetime
 
@@ -13,7 +15,6 @@ from crypto_platform.simulated_market.server import (
     Calls,
     Limits,
     MarketServer,
-    serve_until_stopped,
     utc_now,
 )
 
@@ -54,8 +55,9 @@ class SimulatedMarket(MarketServer):
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        # numpy takes longer to import than everything else here together.
-        from crypto_platform.simulated_market.market import SyntheticMarket  # noqa: PLC0415
+        from crypto_platform.simulated_market.market import (  # noqa: PLC0415 - numpy, 0.1 s
+            SyntheticMarket,
+        )
 
         super().__init__(
             SyntheticMarket(seed, coins, oddities),
@@ -70,16 +72,27 @@ class SimulatedMarket(MarketServer):
 
 
 def serve(host: str, port: int, *, seed: int = 1) -> None:
-    """Serve a simulated market until the process is told to stop, and say where it is.
+    """Serve a simulated market until the process is told to stop, by INT or TERM; say where it is.
 
     Args:
         host: Address to listen on.
         port: Port to listen on; 0 for any free one.
         seed: Decides on every price.
+
+    Raises:
+        OSError: The address cannot be listened on.
     """
-    serve_until_stopped(
-        SimulatedMarket(seed=seed, host=host, port=port),
-        lambda base_url: print(  # noqa: T201 - said to whoever started it
-            f"A simulated market answers at {base_url}: no price is real.", flush=True
-        ),
-    )
+    stop = threading.Event()
+    # Set here, not left to Python: a shell starts background jobs with INT ignored.
+    old = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        with SimulatedMarket(seed=seed, host=host, port=port) as market:
+            message = f"A simulated market answers at {market.base_url}: no price is real."
+            print(message, flush=True)  # noqa: T201 - to whoever started it
+            stop.wait()
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

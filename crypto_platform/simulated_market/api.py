@@ -1,6 +1,6 @@
 """The price API's endpoints, over any market that knows its coins' prices.
 
-Nothing here knows of sockets: a request is a path and its parameters, an answer is what its body
+Nothing here knows of sockets: a request is a path and its parameters, a response is what its body
 says. Moments are UNIX milliseconds, as the API's stamps are.
 """
 
@@ -66,7 +66,7 @@ class Market(Protocol):
         """The currencies that prices are given in."""
 
     def coins(self, now: int) -> Sequence[Mapping[str, str]]:
-        """The ``id``, ``symbol`` and ``name`` of each coin listed by now."""
+        """The ``id``, ``symbol`` and ``name`` of each coin listed by now, in UNIX milliseconds."""
 
     def ranking(self, now: int) -> Sequence[str]:
         """The ids of these coins, the largest market cap first."""
@@ -74,10 +74,22 @@ class Market(Protocol):
     def snapshot(
         self, coin_ids: Sequence[str], currency: str, now: int
     ) -> Sequence[Mapping[str, Any]]:
-        """What ``/coins/markets`` says of some of them, in the order asked for."""
+        """What ``/coins/markets`` says of some of them, in the order asked for.
+
+        Args:
+            coin_ids: The coins.
+            currency: One of ``currencies``.
+            now: The time, in UNIX milliseconds.
+        """
 
     def chart(self, coin_id: str, currency: str, span: Span, now: int) -> Chart:
         """The points of a coin in a span.
+
+        Args:
+            coin_id: The coin.
+            currency: One of ``currencies``.
+            span: Which points.
+            now: The time, in UNIX milliseconds.
 
         Raises:
             UnknownCoinError: There is no such coin by now.
@@ -88,10 +100,10 @@ class Market(Protocol):
 
 
 class ApiError(Exception):
-    """The API refuses a request.
+    """The API rejects a request.
 
     Args:
-        status: Of the answer.
+        status: Of the response.
         error: What its body says is wrong.
     """
 
@@ -128,7 +140,11 @@ class Request:
         return unquote(found[1]) if found else None
 
     def needed(self, parameter: str) -> str:
-        """A parameter that has to be there."""
+        """A parameter that has to be there.
+
+        Raises:
+            ApiError: It is not.
+        """
         value = self.parameters.get(parameter)
         if not value:
             raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, f"Missing parameter {parameter}")
@@ -164,10 +180,10 @@ class PriceApi:
         }
 
     def response(self, request: Request) -> Any:
-        """What the body of an answer says.
+        """What the body of a response says.
 
         Raises:
-            ApiError: The request is refused.
+            ApiError: The request is wrong, or beyond the plan.
         """
         endpoint = self._endpoints.get(request.endpoint)
         if endpoint is None:
@@ -300,7 +316,7 @@ class PriceApi:
 
 def _feeling(value: int) -> str:
     """A value of the Fear & Greed index in its own words."""
-    return next(words for most, words in _FEELINGS if value <= most)
+    return next(words for highest, words in _FEELINGS if value <= highest)
 
 
 def _granularity(first: int, last: int, now: int) -> str:

@@ -1,4 +1,4 @@
-"""What can go wrong with an answer of the API, as data."""
+"""What can go wrong with a response of the API, as data."""
 
 import random
 import threading
@@ -13,17 +13,17 @@ from crypto_platform.simulated_market.api import Chart, Series
 
 
 class Fault(BaseModel, frozen=True, extra="forbid"):
-    """What goes wrong with one answer; what is not set stays as it should be.
+    """What goes wrong with one response; what is not set stays as it should be.
 
     Attributes:
-        status: The status to answer instead.
-        body: The body to answer instead.
+        status: The status to send instead.
+        body: The body to send instead.
         content_type: Of that body.
         headers: Headers to add.
         edit: What to do to the arrays of a price chart.
         delay_seconds: How long to keep the caller waiting first.
         cut: Whether the connection closes half-way through the body.
-        reset: Whether the connection is reset with no answer at all.
+        reset: Whether the connection is reset with no response at all.
     """
 
     status: int | None = Field(default=None, ge=200, le=599)
@@ -102,7 +102,12 @@ class FaultRule(BaseModel, frozen=True, extra="forbid"):
     probability: float = Field(default=1.0, gt=0.0, le=1.0)
 
     def matches(self, path: str, coin: str | None) -> bool:
-        """Whether a call is one of those the fault may befall."""
+        """Whether a call is one of those the fault may befall.
+
+        Args:
+            path: Below the base URL.
+            coin: The coin in the path, if there is one.
+        """
         return self.coin in (None, coin) and fnmatchcase(path, self.path)
 
 
@@ -135,7 +140,12 @@ class Faults:
             self._rules.clear()
 
     def next_for(self, path: str, coin: str | None) -> Fault | None:
-        """The fault that befalls a call, by the first rule that matches and strikes."""
+        """The fault that befalls a call, by the first rule that matches and strikes.
+
+        Args:
+            path: Below the base URL.
+            coin: The coin in the path, if there is one.
+        """
         with self._lock:
             for index, rule in enumerate(self._rules):
                 if rule.matches(path, coin) and self._dice.random() < rule.probability:
@@ -149,7 +159,12 @@ class Faults:
 
 
 def edited(chart: Chart, edit: str) -> Chart:
-    """A chart that something was done to, as ``Fault.edit`` names it."""
+    """A chart that something was done to.
+
+    Args:
+        chart: The chart as it should be.
+        edit: What to do, as ``Fault.edit`` names it.
+    """
     return {name: _EDITS[edit](name, series) for name, series in chart.items()}
 
 

@@ -42,7 +42,7 @@ class _LastDay:
 
 
 class SyntheticMarket:
-    """Coins whose prices are made up, the same for the same seed.
+    """A ``Market`` of coins whose prices are made up, the same for the same seed.
 
     Args:
         seed: Decides on every price.
@@ -58,17 +58,17 @@ class SyntheticMarket:
 
     @property
     def currencies(self) -> Collection[str]:
-        """The currencies that prices are given in."""
+        """See ``Market``."""
         return _RATES
 
     def coins(self, now: int) -> Sequence[Mapping[str, str]]:
-        """The ``id``, ``symbol`` and ``name`` of each coin listed by now."""
+        """See ``Market``."""
         return [
             {"id": coin.id, "symbol": coin.symbol, "name": coin.name} for coin in self._listed(now)
         ]
 
     def ranking(self, now: int) -> Sequence[str]:
-        """The ids of these coins, the largest market cap first."""
+        """See ``Market``."""
         coins, moment = self._listed(now), np.array([now])
         if not coins:
             return []
@@ -78,7 +78,7 @@ class SyntheticMarket:
     def snapshot(
         self, coin_ids: Sequence[str], currency: str, now: int
     ) -> Sequence[Mapping[str, Any]]:
-        """What ``/coins/markets`` says of some of them, in the order asked for."""
+        """See ``Market``."""
         coins = [self._coins[coin_id] for coin_id in coin_ids]
         if not coins:
             return []
@@ -103,11 +103,7 @@ class SyntheticMarket:
         ]
 
     def chart(self, coin_id: str, currency: str, span: Span, now: int) -> Chart:
-        """The points of a coin in a span.
-
-        Raises:
-            UnknownCoinError: There is no such coin by now.
-        """
+        """See ``Market``."""
         coin = self._coins.get(coin_id)
         if coin is None or self._model.first_stamp(coin) > now:
             raise UnknownCoinError(coin_id)
@@ -123,7 +119,7 @@ class SyntheticMarket:
         }
 
     def fear_and_greed(self, now: int) -> Sequence[tuple[int, int]]:
-        """Fear after two weeks of falling prices of the first coin, greed after rising ones."""
+        """See ``Market``: fear after two weeks of falling prices of the first coin, else greed."""
         days = np.arange(_FIRST_FEELING_MS - _FORTNIGHT * DAY_MS, now + 1, DAY_MS)
         prices = self._model.prices([next(iter(self._coins.values()))], days)[0]
         moves = np.log(prices[_FORTNIGHT:] / prices[:-_FORTNIGHT])

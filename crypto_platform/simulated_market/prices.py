@@ -64,10 +64,16 @@ class PriceModel:
         return _FIRST_LISTING_MS
 
     def stamps(self, coin: SimulatedCoin, step: int, first: int, last: int) -> Stamps:
-        """The moments in ``[first, last]`` at which a coin has points ``step`` apart.
+        """The moments at which a coin has points.
 
         Daily points stand at midnight. Finer ones wander about their grid, each coin's in its own
-        way. Everything is in milliseconds, moments in UNIX time.
+        way.
+
+        Args:
+            coin: The coin.
+            step: How far the points are apart, in milliseconds.
+            first: The earliest moment to give, in UNIX milliseconds.
+            last: The latest one, in UNIX milliseconds.
         """
         first = max(first, self.first_stamp(coin))
         # A point may be stamped later than its place on the grid: begin one place before.
@@ -85,7 +91,12 @@ class PriceModel:
         return present
 
     def prices(self, coins: Sequence[SimulatedCoin], stamps: Stamps) -> Floats:
-        """The coins' prices at some moments, in US dollars, also where they were not listed yet."""
+        """The coins' prices at some moments, in US dollars, also where they were not listed yet.
+
+        Args:
+            coins: The coins, a row each.
+            stamps: The moments in UNIX milliseconds, a column each.
+        """
         mood = self._mood(stamps)
         market = _bridge(self._keys("market"), stamps, _column([_FOUR_YEARS]), mood)
         own = _bridge(
@@ -103,7 +114,12 @@ class PriceModel:
         return _exp(logs)
 
     def quotes(self, coins: Sequence[SimulatedCoin], stamps: Stamps) -> Quotes:
-        """What coins are worth at some moments, in US dollars."""
+        """What coins are worth at some moments, in US dollars.
+
+        Args:
+            coins: The coins, a row each.
+            stamps: The moments in UNIX milliseconds, a column each.
+        """
         prices = self.prices(coins, stamps)
         supplies = self.supplies(coins, stamps)
         caps = prices * supplies
@@ -127,7 +143,12 @@ class PriceModel:
         )
 
     def supplies(self, coins: Sequence[SimulatedCoin], stamps: Stamps) -> Floats:
-        """How many of the coins are in circulation at some moments."""
+        """How many of the coins are in circulation at some moments.
+
+        Args:
+            coins: The coins, a row each.
+            stamps: The moments in UNIX milliseconds, a column each.
+        """
         issuance = _column(coin.issuance for coin in coins)
         return _column(coin.supply for coin in coins) / (1.0 - issuance * _years_after(stamps))
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import signal
 import socket
 import struct
 import sys
@@ -45,9 +44,9 @@ class Limits:
     """What a plan of the API allows.
 
     Attributes:
-        calls_a_minute: Calls answered before the rest of a minute's are refused; ``None`` for any.
+        calls_a_minute: Calls allowed; what comes beyond gets status 429. ``None`` for any number.
         history_days: How far back a call may ask; ``None`` for any time.
-        retry_after: Whether a refusal says how long to wait, as only some plans' do.
+        retry_after: Whether a 429 says how long to wait, as only those of some plans do.
     """
 
     calls_a_minute: int | None = None
@@ -61,10 +60,10 @@ class Calls:
 
     Attributes:
         total: All calls, whatever became of them.
-        credits: Those answered with status 200: a plan counts no others.
+        credits: Those with status 200: a plan counts no others.
         by_endpoint: Calls by path, with ``{id}`` for the coin.
         by_coin: Calls for one coin, by its id.
-        by_status: Answers by status; a call whose connection was reset has none.
+        by_status: Responses by status; a call whose connection was reset has none.
     """
 
     total: int
@@ -89,7 +88,7 @@ class MarketServer:
         market: What is served.
         now: The time it is there.
         limits: Of the plan that callers have.
-        headers: Added to every answer.
+        headers: Added to every response.
         greeting: What ``/ping`` says.
         seed: Of the dice that decide on probable faults.
         host: Address to listen on.
@@ -128,7 +127,11 @@ class MarketServer:
 
     @property
     def base_url(self) -> str:
-        """What stands before the paths of the API's endpoints."""
+        """What stands before the paths of the API's endpoints.
+
+        Raises:
+            RuntimeError: It has not been started.
+        """
         if self._http is None:
             raise RuntimeError("The market is not being served: call start first.")
         host, port = self._http.server_address[:2]
@@ -144,7 +147,7 @@ class MarketServer:
         self.close()
 
     def start(self) -> None:
-        """Listen, and answer from threads of its own until closed.
+        """Listen, and respond from threads of its own until closed.
 
         Raises:
             OSError: The address cannot be listened on.
@@ -190,7 +193,7 @@ class MarketServer:
         )
 
     def _respond(self, method: str, target: str, body: bytes) -> tuple[_Response, Fault]:
-        """The answer to any request, and what goes wrong on its way back."""
+        """The response to any request, and what goes wrong on its way back."""
         url = urlsplit(target)
         if url.path.startswith("/simulation/"):
             return self._control(method, url.path, body), _NOTHING_WRONG
@@ -200,7 +203,7 @@ class MarketServer:
         path = url.path.removeprefix(_BASE_PATH) if inside else f"outside of {_BASE_PATH}"
         request = Request(path=path, parameters=dict(parse_qsl(url.query)), now=now)
         fault = self.faults.next_for(request.path, request.coin) or _NOTHING_WRONG
-        response = self._answer(request, fault)
+        response = self._api_response(request, fault)
         with self._count_lock:
             self._counts["endpoint"][request.endpoint] += 1
             if request.coin:
@@ -209,7 +212,7 @@ class MarketServer:
                 self._counts["status"][response.status] += 1
         return response, fault
 
-    def _answer(self, request: Request, fault: Fault) -> _Response:
+    def _api_response(self, request: Request, fault: Fault) -> _Response:
         # Every call counts against the minute, also one that goes wrong.
         seconds = self._minute.seconds_to_wait()
         if fault.body is not None:
@@ -220,17 +223,16 @@ class MarketServer:
                 fault.headers,
             )
         if seconds:
-            return self._refusal(seconds)
+            return self._rate_limited(seconds)
         try:
-            said, status = self._api.response(request), HTTPStatus.OK
+            body, status = self._api.response(request), HTTPStatus.OK
         except ApiError as error:
-            said, status = error.body, error.status
-        if fault.edit and status == HTTPStatus.OK and "prices" in said:
-            said = edited(said, fault.edit)
-        return _Response(fault.status or status, _dumped(said), headers=fault.headers)
+            body, status = error.body, error.status
+        if fault.edit and status == HTTPStatus.OK and "prices" in body:
+            body = edited(body, fault.edit)
+        return _Response(fault.status or status, _encode(body), headers=fault.headers)
 
-    def _refusal(self, seconds: int) -> _Response:
-        """Too many calls this minute."""
+    def _rate_limited(self, seconds: int) -> _Response:
         reset = self._now() + timedelta(seconds=seconds)
         headers = {
             "x-ratelimit-limit": str(self._limits.calls_a_minute),
@@ -249,13 +251,13 @@ class MarketServer:
             elif path == "/simulation/faults" and method == "DELETE":
                 self.faults.clear()
         except ValidationError as error:
-            return _Response(HTTPStatus.BAD_REQUEST, _dumped({"error": str(error)}))
+            return _Response(HTTPStatus.BAD_REQUEST, _encode({"error": str(error)}))
         if path == "/simulation/faults":
             rules = [rule.model_dump(mode="json") for rule in self.faults.rules]
-            return _Response(HTTPStatus.OK, _dumped({"faults": rules}))
+            return _Response(HTTPStatus.OK, _encode({"faults": rules}))
         if path == "/simulation/stats":
-            return _Response(HTTPStatus.OK, _dumped(asdict(self.calls())))
-        return _Response(HTTPStatus.NOT_FOUND, _dumped({"error": f"There is no {path}."}))
+            return _Response(HTTPStatus.OK, _encode(asdict(self.calls())))
+        return _Response(HTTPStatus.NOT_FOUND, _encode({"error": f"There is no {path}."}))
 
 
 class _Minute:
@@ -326,7 +328,7 @@ class _Http(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Brings requests to the market, and answers back, with what goes wrong on the way."""
+    """Brings requests to the market and responses back, with what goes wrong on the way."""
 
     server: _Http
     protocol_version = "HTTP/1.1"
@@ -372,29 +374,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
 
-def _dumped(said: object) -> bytes:
-    # What is said here holds no cycles, and looking for them takes a third of the time.
-    text = json.dumps(said, separators=(",", ":"), allow_nan=False, check_circular=False)
+def _encode(body: object) -> bytes:
+    # A body here holds no cycles, and looking for them takes a third of the time.
+    text = json.dumps(body, separators=(",", ":"), allow_nan=False, check_circular=False)
     return text.encode()
-
-
-def serve_until_stopped(market: MarketServer, announce: Callable[[str], None]) -> None:
-    """Serve a market until the process is told to stop, by INT or TERM.
-
-    Args:
-        market: What to serve.
-        announce: Told the base URL once it answers.
-    """
-    stop = threading.Event()
-    # Set here, not left to Python: a shell starts background jobs with INT ignored.
-    old = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        with market:
-            announce(market.base_url)
-            stop.wait()
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

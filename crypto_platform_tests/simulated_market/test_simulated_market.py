@@ -437,7 +437,7 @@ def test_outside_of_the_base_url_there_is_nothing(calm: Client) -> None:
     assert response.status_code == 404
 
 
-def test_every_answer_says_that_it_is_simulated(calm: Client) -> None:
+def test_every_response_says_that_it_is_simulated(calm: Client) -> None:
     responses = [
         calm.get("/ping"),
         calm.get("/coins/no-such-coin/history", date="01-01-2026"),
@@ -498,7 +498,7 @@ def test_every_answer_says_that_it_is_simulated(calm: Client) -> None:
         ("/nothing", {}, 404, "Incorrect path"),
     ],
 )
-def test_a_wrong_request_is_refused_as_the_api_does(
+def test_a_wrong_request_is_rejected_as_the_api_does(
     calm: Client, path: str, query: dict[str, object], status: int, error: str
 ) -> None:
     response = calm.get(path, **query)
@@ -517,7 +517,7 @@ def test_a_wrong_request_is_refused_as_the_api_does(
         ("/coins/bitcoin/history", {"date": "01-01-2020"}),
     ],
 )
-def test_what_is_older_than_the_plan_allows_is_refused(
+def test_what_is_older_than_the_plan_allows_is_rejected(
     start: Callable[..., Client], path: str, query: dict[str, object]
 ) -> None:
     response = start(limits=Limits(history_days=365)).get(path, **query)
@@ -549,7 +549,7 @@ def test_nothing_is_odd_when_nobody_asked(calm: Client) -> None:
     assert all(value for series in chart.values() for _, value in series)
 
 
-def test_calls_beyond_the_plans_are_refused_for_the_rest_of_the_minute(
+def test_calls_beyond_the_plans_are_rate_limited_until_the_minute_is_over(
     start: Callable[..., Client],
 ) -> None:
     client = start(limits=Limits(calls_a_minute=2))
@@ -562,9 +562,9 @@ def test_calls_beyond_the_plans_are_refused_for_the_rest_of_the_minute(
 def test_some_plans_do_not_say_how_long_to_wait(start: Callable[..., Client]) -> None:
     client = start(limits=Limits(calls_a_minute=1, retry_after=False))
     client.get("/ping")
-    refused = client.get("/ping")
-    assert "retry-after" not in refused.headers
-    assert refused.headers["x-ratelimit-reset"].startswith("2026-11-22 18:0")
+    limited = client.get("/ping")
+    assert "retry-after" not in limited.headers
+    assert limited.headers["x-ratelimit-reset"].startswith("2026-11-22 18:0")
 
 
 def test_calls_are_counted_by_endpoint_coin_and_status(start: Callable[..., Client]) -> None:
@@ -615,7 +615,7 @@ def test_another_process_can_read_the_counts(start: Callable[..., Client]) -> No
         ("dead_coin", 404, "coin not found", None),
     ],
 )
-def test_a_fault_answers_in_the_apis_place(
+def test_a_fault_responds_in_the_apis_place(
     start: Callable[..., Client], fault: str, status: int, text: str, retry_after: str | None
 ) -> None:
     client = start()
@@ -683,7 +683,7 @@ def test_a_cut_body_breaks_the_connection(start: Callable[..., Client]) -> None:
     assert client.get("/coins/list").status_code == 200
 
 
-def test_a_reset_connection_gives_no_answer(start: Callable[..., Client]) -> None:
+def test_a_reset_connection_gives_no_response(start: Callable[..., Client]) -> None:
     client = start()
     client.market.inject("connection_reset", times=1)
     with pytest.raises(requests.ConnectionError, match="reset by peer"):
@@ -705,7 +705,7 @@ def test_a_hang_outlasts_the_callers_patience_and_does_not_hold_up_closing(
     assert time.monotonic() - began < 2
 
 
-def test_a_slow_answer_is_still_an_answer(start: Callable[..., Client]) -> None:
+def test_a_slow_response_is_still_a_response(start: Callable[..., Client]) -> None:
     client = start()
     client.market.inject(Fault(delay_seconds=0.1), times=1)
     assert client.get("/ping").elapsed >= timedelta(seconds=0.1)
@@ -770,7 +770,7 @@ def test_a_fault_that_does_not_exist_is_refused_with_the_ones_that_do(
     assert all(name in response.json()["error"] for name in FAULTS)
 
 
-def test_answers_come_at_once_over_a_connection_that_stays_open(calm: Client) -> None:
+def test_responses_come_at_once_over_a_connection_that_stays_open(calm: Client) -> None:
     began = time.monotonic()
     for _ in range(200):
         calm.get("/ping")
