@@ -8,7 +8,7 @@ from lambda_function.coingecko import CoinGecko
 from lambda_function.errors import BudgetExceeded
 from lambda_function.events import Event, MarketsRequest
 from lambda_function.lake import write_lines
-from lambda_function.plans import MARKETS_A_PAGE
+from lambda_function.plans import MARKETS_A_PAGE, markets_pages
 from lambda_function.windows import iso
 
 Market = dict[str, Any]
@@ -40,7 +40,7 @@ def ingest_markets(event: Event, api: CoinGecko) -> dict[str, Any]:
 
 
 def _check_budget(request: MarketsRequest) -> None:
-    calls = _pages(request.top) + _pages(len(request.ids))
+    calls = markets_pages(request.top) + markets_pages(len(request.ids))
     if request.credits_left is not None and calls > request.credits_left:
         raise BudgetExceeded(
             f"The market takes up to {calls} API calls ({MARKETS_A_PAGE} coins a call), and "
@@ -61,15 +61,11 @@ def _markets(request: MarketsRequest, api: CoinGecko) -> dict[str, Market]:
 
 
 def _ranked(request: MarketsRequest, api: CoinGecko) -> Iterator[Market]:
-    for page in range(1, _pages(request.top) + 1):
+    for page in range(1, markets_pages(request.top) + 1):
         response = api.markets(request.vs_currency, page=page)
         yield from response.data
         if len(response.data) < MARKETS_A_PAGE:
             return
-
-
-def _pages(coins: int) -> int:
-    return -(-coins // MARKETS_A_PAGE)
 
 
 def _coin(market: Market) -> dict[str, Any]:

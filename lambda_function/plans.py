@@ -18,6 +18,11 @@ MARKETS_A_PAGE = 250
 """How many coins one call for the market's present state may have, on every plan."""
 
 
+def markets_pages(coins: int) -> int:
+    """How many calls the market's present state of so many coins takes."""
+    return -(-coins // MARKETS_A_PAGE)
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a plan of the API allows.

@@ -22,7 +22,6 @@ REASONS: Mapping[str, str] = {
     "cloudpathlib": "0.25 s, and a lake on this disk needs none of it",
     "dagster._core.execution.backfill": "imports SQLAlchemy; only sensors look at backfills",
     "duckdb": "0.05 s, and only who opens the local warehouse needs it",
-    "lambda_function.events": "as lambda_function.handler",
     "lambda_function.handler": "imports requests, 0.15 s; only ingestion in this process needs it",
     "matplotlib": "0.4 s, and only the report and the ledger draw",
     "matplotlib.figure": "as matplotlib",

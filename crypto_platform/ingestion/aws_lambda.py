@@ -4,18 +4,31 @@ import base64
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from crypto_platform.core.errors import PermanentFailure
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.ingestion.resource import FunctionBusy, Ingestion, IngestionFailure
+from lambda_function import errors
+
+if TYPE_CHECKING:
+    import boto3
+    import botocore.config as botocore_config
+    import botocore.exceptions as botocore_exceptions
+    import tenacity
+else:
+    boto3 = lazy_import("boto3")
+    botocore_config = lazy_import("botocore.config")
+    botocore_exceptions = lazy_import("botocore.exceptions")
+    tenacity = lazy_import("tenacity")
 
 
 class LambdaIngestion(Ingestion):
-    """The function on AWS Lambda, which answers an invocation with its payload.
+    """The function on AWS Lambda, whose response is the payload of an invocation.
 
-    Invoked by boto3 and not through Dagster Pipes: the assets need the answer itself, which Pipes
+    Invoked by boto3 and not through Dagster Pipes: the assets need the response itself, which Pipes
     discards, while what Pipes adds, messages in the log's last 4 KB, loses most of them. An
     invocation that Dagster terminates runs on to its end; the files it still writes are of a run
     that never commits, so they do not count.
@@ -24,7 +37,7 @@ class LambdaIngestion(Ingestion):
         function_name: Name or ARN of the function.
         region: Where it is.
         function_timeout: Seconds after which Lambda ends an invocation, which is how long an
-            answer may take.
+            response may take.
         patience: Seconds to wait for a function that is busy; one runs at a time, so another
             run's invocation may take all of its time first.
     """
@@ -36,34 +49,26 @@ class LambdaIngestion(Ingestion):
 
     def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """See ``Ingestion.invoke``."""
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - half a second
-        from tenacity import (  # noqa: PLC0415
-            Retrying,
-            retry_if_exception,
-            stop_after_delay,
-            wait_random_exponential,
-        )
-
-        patiently = Retrying(
-            retry=retry_if_exception(_is_throttled),
-            wait=wait_random_exponential(max=30),
-            stop=stop_after_delay(self.patience),
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_throttled),
+            wait=tenacity.wait_random_exponential(max=30),
+            stop=tenacity.stop_after_delay(self.patience),
             reraise=True,
         )
         try:
-            response = patiently(
+            response = retrying(
                 self._client.invoke,
                 FunctionName=self.function_name,
                 LogType="Tail",
                 Payload=json.dumps(event).encode(),
             )
             payload: dict[str, Any] = json.loads(response["Payload"].read())
-        except ClientError as error:
-            raise self._refusal(error) from error
-        except BotoCoreError as error:
+        except botocore_exceptions.ClientError as error:
+            raise self._not_run(error) from error
+        except botocore_exceptions.BotoCoreError as error:
             raise IngestionFailure(
-                description=f"The function {self.function_name} in {self.region} gave no answer. "
-                f"{error} What it wrote does not count; the next try starts anew."
+                description=f"The function {self.function_name} in {self.region} gave no response. "
+                f"{error} What it wrote does not count; the next attempt starts anew."
             ) from error
         if "FunctionError" in response:
             raise self._function_error(payload, response.get("LogResult", ""))
@@ -71,10 +76,7 @@ class LambdaIngestion(Ingestion):
 
     @cached_property
     def _client(self) -> Any:
-        import boto3  # noqa: PLC0415 - half a second, which loading the definitions must not pay
-        from botocore.config import Config  # noqa: PLC0415
-
-        config = Config(
+        config = botocore_config.Config(
             read_timeout=self.function_timeout + 60,
             # boto3's own retries would run the function again while it still runs.
             retries={"total_max_attempts": 1},
@@ -83,26 +85,24 @@ class LambdaIngestion(Ingestion):
         )
         return boto3.client("lambda", region_name=self.region, config=config)
 
-    def _refusal(self, error: Any) -> dg.Failure:
+    def _not_run(self, error: Any) -> dg.Failure:
         """What it means that Lambda did not run the function."""
-        refused = (
+        message = (
             f"AWS Lambda did not run the function {self.function_name} in {self.region}: "
             f"{error.response['Error']['Message']}"
         )
         if _is_throttled(error):
             return FunctionBusy(
-                description=f"{refused} It was busy for {self.patience:g} s; try again when the "
+                description=f"{message} It was busy for {self.patience:g} s; try again when the "
                 "runs that use it have ended."
             )
         remedy = _REMEDIES.get(error.response["Error"]["Code"])
         if remedy is None:
-            return IngestionFailure(description=refused)
-        return PermanentFailure(f"{refused} {remedy}")
+            return IngestionFailure(description=message)
+        return PermanentFailure(f"{message} {remedy}")
 
     def _function_error(self, payload: Mapping[str, Any], log_tail: str) -> dg.Failure:
         """What it means that the function raised, or that Lambda ended it."""
-        from lambda_function import errors  # noqa: PLC0415 - as in LocalIngestion
-
         # Lambda's own errors, such as a timeout, may come without a type.
         name = str(payload.get("errorType", "no type"))
         message = str(payload.get("errorMessage", ""))

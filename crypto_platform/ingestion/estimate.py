@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crypto_platform.core.streams import Stream, Window
-from lambda_function.plans import MARKETS_A_PAGE, Plan
+from lambda_function.plans import Plan, markets_pages
 from lambda_function.rate_limiter import RateLimiter
 from lambda_function.request_planner import SpanPlan, plan_spans
 from lambda_function.windows import RequestedWindow
@@ -187,7 +187,7 @@ def estimate(
     points = coins * round(sum(map(_points, alone)))
     files = len(windows) - len(together.out_of_plan)
     newest = max(windows, key=lambda window: window.end)
-    snapshot_calls = -(-coins // MARKETS_A_PAGE) if stream.takes_snapshot(newest, now) else 0
+    snapshot_calls = markets_pages(coins) if stream.takes_snapshot(newest, now) else 0
     return Estimate(
         stream=stream.name,
         windows=len(windows),

@@ -25,8 +25,8 @@ class ApiUsage(BaseModel, frozen=True):
     Attributes:
         asset: Key of the asset that asked.
         run_id: Its run.
-        calls: Requests made; every answer counts against the minute.
-        credits: Requests that were answered; only these count against the month.
+        calls: Requests made; every response counts against the minute.
+        credits: Requests that succeeded; only these count against the month.
         at: When they were made.
     """
 
@@ -43,7 +43,7 @@ class PriceApi:
 
     Attributes:
         ingestion: The function that asks.
-        layer: The raw lake, which the answers go to.
+        layer: The raw lake, which the responses go to.
         vs_currency: The currency of all prices.
         monthly_credits: The plan's budget for a calendar month; ``None`` where it has none.
         asset: Key of the asset that asks.
@@ -62,9 +62,14 @@ class PriceApi:
     ) -> PricesResponse:
         """Have the prices of closed windows written to the raw lake.
 
+        Args:
+            stream: The stream of the windows.
+            windows: Closed windows.
+            coins: Ids of the coins.
+
         Raises:
             PermanentFailure: The month's credits do not suffice, or asking again cannot help.
-            IngestionFailure: A later try may succeed.
+            IngestionFailure: A later attempt may succeed.
             MixedSourcesError: The lake holds prices of another source.
         """
         response = self.ingestion.prices(
@@ -77,8 +82,7 @@ class PriceApi:
             run_id=self.run_id,
             credits_left=self._credits_left(),
         )
-        self._record(response)
-        self._check_source(response)
+        self._note(response)
         return response
 
     def markets(
@@ -88,7 +92,18 @@ class PriceApi:
         ids: Sequence[str] = (),
         snapshot: tuple[Stream, Window] | None = None,
     ) -> MarketsResponse:
-        """Ask which coins there are, and keep a snapshot of them where a window wants one."""
+        """Ask which coins there are, and keep a snapshot of them where a window wants one.
+
+        Args:
+            top: This many coins by market capitalization.
+            ids: These coins too.
+            snapshot: The window that a snapshot is kept for, with its stream.
+
+        Raises:
+            PermanentFailure: As for ``prices``.
+            IngestionFailure: A later attempt may succeed.
+            MixedSourcesError: The lake holds prices of another source.
+        """
         response = self.ingestion.markets(
             vs_currency=self.vs_currency,
             run_id=self.run_id,
@@ -97,8 +112,7 @@ class PriceApi:
             ids=ids,
             snapshot=(snapshot[1], self._run_folder(*snapshot)) if snapshot else None,
         )
-        self._record(response)
-        self._check_source(response)
+        self._note(response)
         return response
 
     def _run_folder(self, stream: Stream, window: Window) -> str:
@@ -110,13 +124,8 @@ class PriceApi:
         used = sum(usage.credits for usage in usage_of_month(self.layer, datetime.now(UTC)))
         return max(0, self.monthly_credits - used)
 
-    def _check_source(self, response: PricesResponse | MarketsResponse) -> None:
-        if not response.credits:
-            # Nobody answered, so nobody said who they are.
-            return
-        refuse_other_source(self.layer, response.source, "COINGECKO_BASE_URL")
-
-    def _record(self, response: PricesResponse | MarketsResponse) -> None:
+    def _note(self, response: PricesResponse | MarketsResponse) -> None:
+        """Record what was used, and refuse a source that the lake is not of."""
         usage = ApiUsage(
             asset=self.asset,
             run_id=self.run_id,
@@ -126,6 +135,9 @@ class PriceApi:
         )
         name = f"{self.asset.replace('/', '.')}-{self.run_id}-{usage.at:%d%H%M%S%f}.json"
         self.layer.put(f"{_month_folder(usage.at)}/{name}", usage.model_dump_json().encode())
+        # Without a response nobody said who they are.
+        if response.credits:
+            refuse_other_source(self.layer, response.source, "COINGECKO_BASE_URL")
 
 
 def refuse_other_source(
@@ -156,7 +168,12 @@ def refuse_other_source(
 
 
 def usage_of_month(layer: Layer, day: datetime) -> list[ApiUsage]:
-    """What was asked in the calendar month (UTC) that a day belongs to."""
+    """What was asked in the calendar month (UTC) that a day belongs to.
+
+    Args:
+        layer: The raw lake.
+        day: A time in the month.
+    """
     contents = layer.each(layer.read, layer.paths(_month_folder(day)))
     return [ApiUsage.model_validate_json(content) for content in contents if content]
 

@@ -18,7 +18,7 @@ from crypto_platform.core.streams import STREAMS, Stream
 from crypto_platform.ingestion.metered_api import ApiUsage, usage_of_month
 from crypto_platform.ingestion.tracked_coins import load_tracked_coins
 from crypto_platform.lake.layers import Lake
-from lambda_function.plans import MARKETS_A_PAGE, configured_plan
+from lambda_function.plans import configured_plan, markets_pages
 
 WARN_FROM = 0.8
 """The share of the budget from which a forecast is worth a look."""
@@ -182,12 +182,13 @@ def scheduled_needs(
         coins: How many coins are tracked.
         top: How many of them are asked for by market capitalization.
     """
+    listing = markets_pages(top) + markets_pages(max(0, coins - top))
     needs = []
     for stream in streams:
-        snapshot = 0 if stream.snapshot_within is None else _pages(coins)
+        snapshot = 0 if stream.snapshot_within is None else markets_pages(coins)
         for tick in _ticks(stream, now):
             needs.append(Need(tick, stream.name, coins + snapshot))
-            needs.append(Need(tick, TRACKED_COINS, _pages(top) + _pages(max(0, coins - top))))
+            needs.append(Need(tick, TRACKED_COINS, listing))
     return needs
 
 
@@ -262,7 +263,3 @@ def _ticks(stream: Stream, now: datetime) -> list[datetime]:
     ).get_partition_keys(current_time=end + timedelta(days=7))
     moments = (datetime.strptime(tick, _TICK_FORMAT).replace(tzinfo=UTC) for tick in ticks)
     return [moment for moment in moments if now <= moment < end]
-
-
-def _pages(coins: int) -> int:
-    return -(-coins // MARKETS_A_PAGE)

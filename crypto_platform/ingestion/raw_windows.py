@@ -1,11 +1,12 @@
-"""How a window's new answer and what it already holds become one: nothing is ever lost.
+"""How a new response is merged into what a window already holds: nothing is ever lost.
 
 Asking again must not make a window poorer. A coin that fails today, or has slid out of the
 plan's history, keeps the record of yesterday; five-minute points are not replaced by the hourly
-ones that a later answer has, nor a whole window by a part of it; and an answer that says the same
-again leaves the window as it is, so that repeating a run changes nothing.
+ones that a later response has, nor a whole window by a part of it; and a response that says the
+same again leaves the window as it is, so that repeating a run changes nothing.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,12 +14,7 @@ from typing import Any, cast
 
 from crypto_platform.core.streams import Dataset, Stream, Window
 from crypto_platform.ingestion.responses import PricesResponse, WrittenObject
-from crypto_platform.lake.layers import (
-    Layer,
-    from_json_lines,
-    sha256,
-    to_json_lines,
-)
+from crypto_platform.lake.layers import Layer, from_json_lines, sha256, to_json_lines
 from crypto_platform.lake.manifests import Absence, LakeFile, Manifest
 
 Record = Mapping[str, Any]
@@ -37,7 +33,7 @@ class MergedRecords:
     Attributes:
         records: One a coin.
         all_old: Whether each of them was there before.
-        all_new: Whether each of them comes from the new answer.
+        all_new: Whether each of them comes from the new response.
     """
 
     records: list[Record]
@@ -46,16 +42,21 @@ class MergedRecords:
 
 
 def merge(old: Iterable[Record], new: Iterable[Record]) -> MergedRecords:
-    """Choose, coin by coin, between what a window holds and what a new answer says."""
+    """Choose, coin by coin, between what a window holds and what a new response says.
+
+    Args:
+        old: The window's records, one a coin.
+        new: The response's, one a coin.
+    """
     held = {_coin(record): record for record in old}
-    answered = {_coin(record): record for record in new}
+    fetched = {_coin(record): record for record in new}
     chosen = {
-        coin: _better(held.get(coin), answered.get(coin)) for coin in held.keys() | answered.keys()
+        coin: _better(held.get(coin), fetched.get(coin)) for coin in held.keys() | fetched.keys()
     }
     return MergedRecords(
         records=[chosen[coin] for coin in sorted(chosen)],
         all_old=all(record is held.get(coin) for coin, record in chosen.items()),
-        all_new=all(record is answered.get(coin) for coin, record in chosen.items()),
+        all_new=all(record is fetched.get(coin) for coin, record in chosen.items()),
     )
 
 
@@ -66,13 +67,12 @@ def merge_absences(
 
     Args:
         old: What the window's manifest says.
-        new: What the new answer says.
+        new: What the new response says.
         present: Coins that have a record; they are not absent.
     """
-    held = {(absence.coin_id, absence.vs_currency): absence for absence in old}
-    told = {(absence.coin_id, absence.vs_currency): absence for absence in new}
+    held, told = ({(one.coin_id, one.vs_currency): one for one in some} for some in (old, new))
     absent = sorted((held.keys() | told.keys()) - present)
-    return tuple(_more_telling(held.get(coin), told.get(coin)) for coin in absent)
+    return tuple(_more_certain(held.get(coin), told.get(coin)) for coin in absent)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Committed:
 
     Attributes:
         manifests: One a window, in the order of the windows.
-        unchanged: How many windows the answer left as they were.
+        unchanged: How many windows the response left as they were.
     """
 
     manifests: list[Manifest]
@@ -98,7 +98,7 @@ def commit_response(  # noqa: PLR0913 - what was asked, what came, and where it 
     vs_currency: str,
     run_id: str,
 ) -> Committed:
-    """Make an answer count, window by window, together with what the windows held before.
+    """Make a response count, window by window, merged with what the windows held before.
 
     Args:
         layer: The raw lake.
@@ -109,9 +109,9 @@ def commit_response(  # noqa: PLR0913 - what was asked, what came, and where it 
         vs_currency: The currency that was asked for.
         run_id: The run that asked.
     """
-    objects: dict[int, list[WrittenObject]] = {}
+    objects: dict[int, list[WrittenObject]] = defaultdict(list)
     for written in response.objects:
-        objects.setdefault(written.window, []).append(written)
+        objects[written.window].append(written)
     absences = _absences_by_window(response, vs_currency, run_id)
 
     def merge_window(index: int) -> tuple[Manifest, bool]:
@@ -150,7 +150,7 @@ def _merged(layer: Layer, stream: Stream, held: Manifest, new: Manifest) -> Mani
     absent = merge_absences(held.absent, new.absent, present)
     # A snapshot is of its moment: the first one of a window stays.
     snapshots = held.files_of("snapshots") or new.files_of("snapshots")
-    # A file that was damaged has nothing to keep; what the new answer has takes its place.
+    # A file that was damaged has nothing to keep; what the new response has takes its place.
     if merged.all_old and len(old) == held.coins:
         if snapshots == held.files_of("snapshots") and absent == held.absent:
             return held
@@ -160,7 +160,7 @@ def _merged(layer: Layer, stream: Stream, held: Manifest, new: Manifest) -> Mani
     else:
         folder = f"{stream.window_folder(new.window)}/run={new.run_id}"
         content = to_json_lines(merged.records)
-        path = f"{folder}/prices-settled.json.gz"
+        path = f"{folder}/prices-merged.json.gz"
         layer.put(path, content)
         prices = (layer.describe_file("prices", path, len(merged.records), content),)
     return new.model_copy(
@@ -193,7 +193,7 @@ def _as_file(layer: Layer, dataset: Dataset, written: WrittenObject) -> LakeFile
 def _absences_by_window(
     response: PricesResponse, vs_currency: str, run_id: str
 ) -> dict[int, list[Absence]]:
-    by_window: dict[int, list[Absence]] = {}
+    by_window: dict[int, list[Absence]] = defaultdict(list)
     for entry in response.absent:
         absence = Absence(
             coin_id=entry.coin_id,
@@ -205,11 +205,11 @@ def _absences_by_window(
         )
         for first, last in entry.windows:
             for index in range(first, last + 1):
-                by_window.setdefault(index, []).append(absence)
+                by_window[index].append(absence)
     return by_window
 
 
-def _more_telling(old: Absence | None, new: Absence | None) -> Absence:
+def _more_certain(old: Absence | None, new: Absence | None) -> Absence:
     if old is None or new is None:
         return cast(Absence, old or new)
     if _CERTAINTY[new.status] < _CERTAINTY[old.status]:

@@ -3,21 +3,30 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from crypto_platform.core.errors import PermanentFailure
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.streams import Stream, Window
 from crypto_platform.ingestion.responses import (
     FearAndGreedResponse,
     MarketsResponse,
     PricesResponse,
+    merge_responses,
 )
+from lambda_function import events
+from lambda_function.errors import IngestionError
+
+if TYPE_CHECKING:
+    from lambda_function import handler
+else:
+    handler = lazy_import("lambda_function.handler")
 
 
 class IngestionFailure(dg.Failure):
-    """The price API could not be asked now; a later try may succeed."""
+    """The price API could not be asked now; a later attempt may succeed."""
 
 
 class FunctionBusy(IngestionFailure):
@@ -29,10 +38,10 @@ class Ingestion(dg.ConfigurableResource[None], ABC):
 
     @abstractmethod
     def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Run the function once on an event and return its answer.
+        """Run the function once on an event and return its response.
 
         Raises:
-            IngestionFailure: A later try may succeed.
+            IngestionFailure: A later attempt may succeed.
             PermanentFailure: It cannot.
         """
 
@@ -56,14 +65,15 @@ class Ingestion(dg.ConfigurableResource[None], ABC):
             coins: Ids of the coins.
             vs_currency: The currency of the prices.
             window_uris: The folder that each window's file goes to.
-            rejected_uri: The folder for answers that make no sense.
+            rejected_uri: The folder for responses that cannot be used.
             run_id: The run that asks.
             credits_left: What the month's budget still allows; ``None`` where there is none.
-        """
-        # Loading the definitions must not pay for the function's modules.
-        from lambda_function.events import MAX_WINDOWS  # noqa: PLC0415
 
-        whole: dict[str, Any] = {
+        Raises:
+            IngestionFailure: A later attempt may succeed.
+            PermanentFailure: It cannot.
+        """
+        request: dict[str, Any] = {
             "action": "prices",
             "run_id": run_id,
             "granularity": stream.granularity,
@@ -75,27 +85,21 @@ class Ingestion(dg.ConfigurableResource[None], ABC):
             {**window.model_dump(mode="json"), "uri": uri}
             for window, uri in zip(windows, window_uris, strict=True)
         ]
-        total: PricesResponse | None = None
-        part = 0
-        for first in range(0, len(targets), MAX_WINDOWS):
-            left = credits_left
-            if left is not None and total:
-                left = max(0, left - total.credits)
+        parts: list[tuple[int, PricesResponse]] = []
+        for first in range(0, len(targets), events.MAX_WINDOWS):
+            used = sum(part.credits for _, part in parts)
             event: dict[str, Any] | None = {
-                **whole,
-                "windows": targets[first : first + MAX_WINDOWS],
+                **request,
+                "windows": targets[first : first + events.MAX_WINDOWS],
                 # Every invocation's files have a name of their own.
-                "part": part,
-                "credits_left": left,
+                "part": len(parts),
+                "credits_left": None if credits_left is None else max(0, credits_left - used),
             }
             while event:
                 response = self.invoke(event)
-                told = PricesResponse.model_validate(response).of_windows_from(first)
-                total = total.and_then(told) if total else told
-                part += 1
+                parts.append((first, PricesResponse.model_validate(response)))
                 event = {**event, **response["continuation"]} if response["continuation"] else None
-        assert total is not None  # noqa: S101 - there is at least one window
-        return total
+        return merge_responses(parts)
 
     def markets(  # noqa: PLR0913 - the request's facts, each by name
         self,
@@ -116,6 +120,10 @@ class Ingestion(dg.ConfigurableResource[None], ABC):
             top: This many coins by market capitalization.
             ids: These coins too.
             snapshot: The window that the snapshot belongs to, and the folder it goes to.
+
+        Raises:
+            IngestionFailure: A later attempt may succeed.
+            PermanentFailure: It cannot.
         """
         window = snapshot and {"window": snapshot[0].model_dump(mode="json"), "uri": snapshot[1]}
         return MarketsResponse.model_validate(
@@ -144,16 +152,12 @@ class Ingestion(dg.ConfigurableResource[None], ABC):
 
 
 class LocalIngestion(Ingestion):
-    """The function in this process, its event and answer passed as JSON as Lambda would."""
+    """The function in this process, its event and response passed as JSON as Lambda would."""
 
     def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """See ``Ingestion.invoke``."""
-        # requests takes a while to import, which loading the definitions must not pay.
-        from lambda_function.errors import IngestionError  # noqa: PLC0415
-        from lambda_function.handler import lambda_handler  # noqa: PLC0415
-
         try:
-            response = lambda_handler(json.loads(json.dumps(event)), None)
+            response = handler.lambda_handler(json.loads(json.dumps(event)), None)
         except IngestionError as error:
             if error.retryable:
                 raise IngestionFailure(description=str(error)) from error

@@ -1,6 +1,6 @@
-"""What the function that asks the price API answers with, as Dagster's side reads it."""
+"""The responses of the function that asks the price API, as Dagster's side reads them."""
 
-from typing import Self
+from collections.abc import Sequence
 
 from pydantic import AwareDatetime, BaseModel
 
@@ -49,7 +49,7 @@ class PricesResponse(BaseModel, frozen=True):
     Attributes:
         objects: The files written.
         absent: What is missing, and why.
-        rejected: Where answers that made no sense are kept.
+        rejected: Where responses that cannot be used are kept.
         calls: Requests made to the API.
         credits: Requests that count against the month.
         source: ``coingecko`` or ``simulated``.
@@ -64,33 +64,32 @@ class PricesResponse(BaseModel, frozen=True):
     source: str
     fetched_at: AwareDatetime
 
-    def of_windows_from(self, first: int) -> Self:
-        """This answer with its windows counted from another one than the first."""
-        return self.model_copy(
-            update={
-                "objects": tuple(
-                    one.model_copy(update={"window": one.window + first}) for one in self.objects
-                ),
-                "absent": tuple(
-                    one.model_copy(
-                        update={"windows": tuple((a + first, b + first) for a, b in one.windows)}
-                    )
-                    for one in self.absent
-                ),
-            }
-        )
 
-    def and_then(self, later: Self) -> Self:
-        """This answer and the one that continued it, as one."""
-        return self.model_copy(
-            update={
-                "objects": self.objects + later.objects,
-                "absent": self.absent + later.absent,
-                "rejected": self.rejected + later.rejected,
-                "calls": self.calls + later.calls,
-                "credits": self.credits + later.credits,
-            }
-        )
+def merge_responses(parts: Sequence[tuple[int, PricesResponse]]) -> PricesResponse:
+    """The responses of several invocations as one.
+
+    Args:
+        parts: Each response, with the place of its first window in the whole request; at least one.
+    """
+    return parts[0][1].model_copy(
+        update={
+            "objects": tuple(
+                one.model_copy(update={"window": one.window + first})
+                for first, part in parts
+                for one in part.objects
+            ),
+            "absent": tuple(
+                one.model_copy(
+                    update={"windows": tuple((a + first, b + first) for a, b in one.windows)}
+                )
+                for first, part in parts
+                for one in part.absent
+            ),
+            "rejected": tuple(uri for _, part in parts for uri in part.rejected),
+            "calls": sum(part.calls for _, part in parts),
+            "credits": sum(part.credits for _, part in parts),
+        }
+    )
 
 
 class Listing(BaseModel, frozen=True):
@@ -126,12 +125,12 @@ class FearAndGreedResponse(BaseModel, frozen=True):
     """What came of asking for the Fear & Greed index.
 
     Attributes:
-        uri: The file in which its answer is kept.
+        uri: The file in which its response is kept.
         bytes: Size as stored, compressed.
         sha256: Of the bytes as stored.
         calls: Requests made.
         source: ``alternative.me`` or ``simulated``.
-        fetched_at: When it answered.
+        fetched_at: When it responded.
     """
 
     uri: str

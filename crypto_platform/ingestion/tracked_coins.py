@@ -117,6 +117,10 @@ class TrackedCoins(BaseModel, frozen=True):
 def refresh_tracked_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins:
     """Ask the API for the top coins and the names of all, and keep the list that results.
 
+    Args:
+        api: The API, and the raw lake that the list is kept in.
+        spec: What is to be tracked.
+
     Raises:
         UnknownCoinError: ``spec`` names a new coin that the API does not have.
     """
@@ -124,7 +128,7 @@ def refresh_tracked_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins
     ids = dict.fromkeys([*before.ids, *spec.named])
     listings = api.markets(top=spec.top, ids=list(ids)).coins
     known = {listing.coin_id for listing in listings}.union(coin.coin_id for coin in before.coins)
-    # A coin tracked before may be gone from the API: one that died must not stop the others.
+    # A coin tracked before may be gone from the API: a delisted one must not stop the others.
     if unknown := [coin for coin in spec.named if coin not in known]:
         raise UnknownCoinError(unknown, [coin.coin_id for coin in api.markets(top=250).coins])
     return _keep(api.layer, before.updated(spec, listings, datetime.now(UTC)))
@@ -135,6 +139,10 @@ def ensure_tracked_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins:
 
     Coins that are named join the list as they are; one that the API does not have shows as failed
     in the ledger, and does not stop the others.
+
+    Args:
+        api: The API, and the raw lake that the list is kept in.
+        spec: What is to be tracked.
     """
     before = load_tracked_coins(api.layer)
     if before.satisfies(spec):
@@ -145,6 +153,10 @@ def ensure_tracked_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins:
 
 def chosen_coins(tracked: Sequence[str], only: Sequence[str]) -> Sequence[str]:
     """The coins that a run asks for: those it names, or all.
+
+    Args:
+        tracked: The coins that are tracked.
+        only: Those that the run names; none for all.
 
     Raises:
         UntrackedCoinError: It names a coin that is not tracked.

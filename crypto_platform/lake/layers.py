@@ -16,13 +16,20 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
 
 from crypto_platform.core.errors import PermanentFailure
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.streams import DATASETS, Dataset, Stream, Window
 from crypto_platform.lake.manifests import LakeFile, Manifest
+from lambda_function.lake import packed, put
+
+if TYPE_CHECKING:
+    import cloudpathlib
+else:
+    cloudpathlib = lazy_import("cloudpathlib")
 
 MANIFEST_NAME = "_manifest.json"
 
@@ -33,8 +40,8 @@ SWEEP_AFTER = timedelta(days=1)
 # Enough to hide a bucket's latency behind its own.
 _REQUESTS_AT_ONCE = 16
 
-# What S3 says of an account that is not set up, by its codes: another try would hear the same.
-_REFUSALS = {"403", "AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "NoSuchBucket"}
+# S3's error codes for an account that is not set up: another attempt would get the same.
+_ACCESS_ERRORS = {"403", "AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "NoSuchBucket"}
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -69,7 +76,12 @@ class Layer:
         self._made_by = made_by
 
     def each(self, function: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
-        """Apply a function that reads or writes here to many items; in their order."""
+        """Apply a function to many items; its results are in their order.
+
+        Args:
+            function: Reads or writes here.
+            items: What it is given, one at a time.
+        """
         if not self._is_bucket:
             # A disk has no latency to hide: threads would only wait for each other.
             return [function(item) for item in items]
@@ -96,7 +108,7 @@ class Layer:
         # Not the path's own read_bytes: it keeps a copy, and takes what was replaced within the
         # same second for the same.
         s3 = at.client.client
-        with self._refusals():
+        with self._explaining_refusal():
             try:
                 stored: bytes = s3.get_object(Bucket=at.bucket, Key=at.key)["Body"].read()
             except s3.exceptions.NoSuchKey:
@@ -104,16 +116,21 @@ class Layer:
             return stored
 
     def put(self, path: str, content: bytes) -> None:
-        """Write content at a path so that no reader ever sees a part of it."""
-        # Loading the definitions must not pay for it.
-        from lambda_function.lake import put  # noqa: PLC0415
+        """Write content so that no reader ever sees a part of it.
 
-        with self._refusals():
+        Args:
+            path: Relative to the root.
+            content: All of the file.
+
+        Raises:
+            LakeRefusedError: The bucket is not there, or may not be used.
+        """
+        with self._explaining_refusal():
             put(self.uri(path), content)
 
     def remove(self, path: str) -> None:
         """Delete what is at a path, if anything is."""
-        with self._refusals("What was committed counts; an old file stays."):
+        with self._explaining_refusal("What was committed counts; an old file stays."):
             self._at(path).unlink(missing_ok=True)
 
     def paths(self, folder: str) -> list[str]:
@@ -121,12 +138,21 @@ class Layer:
         return sorted(path for path, _ in self._files(folder))
 
     def manifest(self, stream: Stream, window: Window) -> Manifest | None:
-        """A window's manifest, or ``None`` where the window was never committed."""
+        """A window's manifest, or ``None`` where the window was never committed.
+
+        Args:
+            stream: The stream of the window.
+            window: The window.
+        """
         content = self.read(f"{stream.window_folder(window)}/{MANIFEST_NAME}")
         return Manifest.model_validate_json(content) if content else None
 
     def manifests(self, stream: Stream, windows: Sequence[Window]) -> list[Manifest]:
         """The manifests of windows that all have to be there.
+
+        Args:
+            stream: The stream of the windows.
+            windows: The windows; the manifests are in their order.
 
         Raises:
             MissingWindowError: Names the windows that were never committed, and what to do.
@@ -141,7 +167,12 @@ class Layer:
         return [manifest for manifest in found if manifest is not None]
 
     def commit(self, stream: Stream, manifests: Sequence[Manifest]) -> None:
-        """Make windows count, each in one put, then sweep what they no longer name."""
+        """Make windows count, each in one put, then sweep what they no longer name.
+
+        Args:
+            stream: The stream of the windows.
+            manifests: One a window.
+        """
 
         def commit_window(manifest: Manifest) -> None:
             replaced = self.manifest(stream, manifest.window)
@@ -153,6 +184,10 @@ class Layer:
 
     def check(self, stream: Stream, manifests: Sequence[Manifest]) -> None:
         """Compare every file of the windows with its checksum.
+
+        Args:
+            stream: The stream of the windows.
+            manifests: One a window.
 
         Raises:
             CorruptFileError: Names the files, their windows and what to do.
@@ -175,7 +210,14 @@ class Layer:
             )
 
     def describe_file(self, dataset: Dataset, path: str, rows: int, content: bytes) -> LakeFile:
-        """A file as its window's manifest names it."""
+        """A file as its window's manifest names it.
+
+        Args:
+            dataset: The dataset of its rows.
+            path: Relative to the root.
+            rows: How many it has.
+            content: Its bytes as stored.
+        """
         return LakeFile(
             dataset=dataset, path=path, rows=rows, bytes=len(content), sha256=sha256(content)
         )
@@ -210,7 +252,7 @@ class Layer:
         at = self._at(folder)
         # Not the path's own listing, which asks of each object again what it is.
         listing = at.client.client.get_paginator("list_objects_v2")
-        with self._refusals():
+        with self._explaining_refusal():
             for page in listing.paginate(Bucket=at.bucket, Prefix=f"{at.key}/"):
                 for stored in page.get("Contents", ()):
                     # Some tools mark folders by objects that no file could be.
@@ -219,13 +261,13 @@ class Layer:
                     yield self.path(f"s3://{at.bucket}/{stored['Key']}"), stored["LastModified"]
 
     @contextmanager
-    def _refusals(self, meanwhile: str = "Nothing was committed.") -> Iterator[None]:
-        """Says of S3's refusals, by whichever library they come, which bucket and what to do."""
+    def _explaining_refusal(self, meanwhile: str = "Nothing was committed.") -> Iterator[None]:
+        """Says where S3 denies access, by whichever library, which bucket and what to do."""
         try:
             yield
         except Exception as error:
-            refused = getattr(error, "response", None) or {}
-            if refused.get("Error", {}).get("Code") not in _REFUSALS:
+            response = getattr(error, "response", None) or {}
+            if response.get("Error", {}).get("Code") not in _ACCESS_ERRORS:
                 raise
             raise LakeRefusedError(
                 f"The {self.name} lake, {self.root}, may not be used: {error} {meanwhile} "
@@ -242,7 +284,7 @@ class Lake(dg.ConfigurableResource[None]):
     """Both layers of the lake.
 
     Attributes:
-        raw_root: Folder or ``s3://`` address of the API's answers.
+        raw_root: Folder or ``s3://`` address of the API's responses.
         transformed_root: Folder or ``s3://`` address of the Parquet files.
     """
 
@@ -262,12 +304,7 @@ class Lake(dg.ConfigurableResource[None]):
 
 def at(uri: str) -> Any:
     """The path, on disk or in a bucket, that an address names."""
-    if "://" not in uri:
-        return Path(uri)
-    # Takes a quarter of a second to import, which what stays on this disk must not pay.
-    from cloudpathlib import AnyPath  # noqa: PLC0415
-
-    return AnyPath(uri)
+    return cloudpathlib.AnyPath(uri) if "://" in uri else Path(uri)
 
 
 def sha256(content: bytes) -> str:
@@ -277,20 +314,27 @@ def sha256(content: bytes) -> str:
 
 def to_json_lines(records: Iterable[Mapping[str, Any]]) -> bytes:
     """Records as gzip-compressed JSON lines; the same records give the same bytes."""
-    # Loading the definitions must not pay for it.
-    from lambda_function.lake import packed  # noqa: PLC0415
-
     return packed([json.dumps(record, separators=(",", ":")).encode() for record in records])
 
 
 def from_json_lines(content: bytes, first: int | None = None) -> list[dict[str, Any]]:
-    """Records from gzip-compressed JSON lines: all, or the first so many."""
+    """Records from gzip-compressed JSON lines.
+
+    Args:
+        content: The compressed lines.
+        first: How many to read, from the beginning; ``None`` for all.
+    """
     with gzip.open(io.BytesIO(content)) as lines:
         return [json.loads(line) for line in islice(lines, first)]
 
 
 def describe(stream: Stream, windows: Sequence[Window]) -> str:
-    """Windows of a stream in a few words, for messages: the partition keys, or their range."""
+    """Windows in a few words, for messages: the partition keys, or their range.
+
+    Args:
+        stream: The stream of the windows.
+        windows: The windows, in any order.
+    """
     keys = sorted({stream.partition_key(window) for window in windows})
     few = 3
     if len(keys) <= few:

@@ -183,7 +183,7 @@ def test_a_function_that_is_not_deployed_is_a_failure_that_says_what_to_do(
 def test_no_answer_at_all_may_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in variables("http://127.0.0.1:9").items():
         monkeypatch.setenv(name, text)
-    with pytest.raises(IngestionFailure, match="gave no answer"):
+    with pytest.raises(IngestionFailure, match="gave no response"):
         ask(lambda_ingestion())
 
 

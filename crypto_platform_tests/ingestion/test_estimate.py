@@ -25,9 +25,9 @@ DAY = timedelta(days=1)
 def fewest_calls_a_coin(stream: Stream, windows: list[Window], now: datetime) -> int:
     """The fewest calls with which the API's rules allow to have windows, by trying them all.
 
-    Nothing of the planner: a daily answer may be of any length above 90 days, so that one has
+    Nothing of the planner: a daily response may be of any length above 90 days, so that one has
     every window; an hourly one is of at most 90 days; and a 5-minute one ends now and is of less
-    than a day, so that one has all that is as recent as that, and no other answer has it so finely.
+    than a day, so that one has all that is as recent as that, and no other one has it so finely.
     """
     if stream.granularity == "daily":
         return 1 if windows else 0

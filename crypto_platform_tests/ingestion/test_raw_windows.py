@@ -41,7 +41,7 @@ def absence(coin: str = "bitcoin", *, status: str = "failed", run_id: str = "fir
     )
 
 
-def test_an_answer_that_says_the_same_again_changes_nothing() -> None:
+def test_a_response_that_says_the_same_again_changes_nothing() -> None:
     old, again = record(), record(fetched_at="2026-11-24T00:45:00Z")
 
     merged = merge([old], [again])
@@ -59,7 +59,7 @@ def test_a_changed_value_takes_the_place_of_the_old_one() -> None:
     assert merged.all_new
 
 
-def test_a_coin_that_is_not_answered_keeps_its_record() -> None:
+def test_a_coin_without_a_response_keeps_its_record() -> None:
     held, new = record("bitcoin"), record("ethereum")
 
     merged = merge([held], [new])
@@ -96,7 +96,7 @@ def test_a_value_is_not_replaced_by_a_null() -> None:
     assert merge([whole], [without_a_cap]).records == [whole]
 
 
-def test_points_that_came_twice_do_not_make_an_answer_richer_than_a_later_correction() -> None:
+def test_points_that_came_twice_do_not_make_a_response_richer_than_a_later_correction() -> None:
     doubled = record(prices=[[0, 1.0], [1, 2.0], [1, 2.002]])
     corrected = record(prices=[[0, 1.0], [1, 3.0]])
 
@@ -141,7 +141,7 @@ def test_a_window_never_becomes_poorer(responses: list[list[dict[str, Any]]]) ->
 
 
 @given(old=records, new=records)
-def test_settling_the_same_answer_twice_is_settling_it_once(
+def test_merging_the_same_response_twice_is_merging_it_once(
     old: list[dict[str, Any]], new: list[dict[str, Any]]
 ) -> None:
     once = merge(old, new).records

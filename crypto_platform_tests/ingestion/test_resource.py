@@ -74,7 +74,7 @@ def test_more_windows_than_an_event_may_have_are_asked_for_by_several(
     asked = watched._events  # noqa: SLF001 - a resource has no other fields
     assert [len(event["windows"]) for event in asked] == [2, 2, 1]
     assert [event["part"] for event in asked] == [0, 1, 2]
-    # The two coins that there are; a refused one costs none.
+    # The two coins that there are; a rejected one costs none.
     assert [event["credits_left"] for event in asked] == [100, 98, 96]
     assert told(cut) == told(at_once)
     assert sorted(told(cut)) == [0, 1, 2, 3, 4]
