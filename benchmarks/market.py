@@ -21,7 +21,7 @@ def simulated_market() -> Iterator[str]:
     # Else a market that does not come up is waited for without end.
     there.close()
     base_url = here.recv()
-    # Its first answer takes longer, which none of those that are compared should pay alone.
+    # Its first response takes longer, which none of those that are compared should pay alone.
     requests.get(f"{base_url}/coins/markets?vs_currency=usd&per_page=250", timeout=60)
     yield base_url
     market.terminate()

@@ -132,7 +132,7 @@ def _ours(stream: str, keys: Sequence[str], coins: int, stages: Sequence[str] = 
     (told, *_) = result.asset_materializations_for_node(f"{stream}__raw_prices")
     return said | {
         "calls": told.metadata["run_api_calls"].value,
-        # An answer is of one coin, and one can have all that is asked for here.
+        # A response is of one coin, and one can have all that is asked for here.
         "fewest_calls": coins,
     }
 

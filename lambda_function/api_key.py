@@ -6,7 +6,7 @@ from typing import Any
 from lambda_function.errors import InvalidSettings
 from lambda_function.plans import configured_plan
 
-SECRET_VARIABLE = "COINGECKO_API_KEY_SECRET_ARN"  # noqa: S105 - a variable's name)
+SECRET_VARIABLE = "COINGECKO_API_KEY_SECRET_ARN"  # noqa: S105 - a variable's name
 KEY_VARIABLE = "COINGECKO_API_KEY"
 
 

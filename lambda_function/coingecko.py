@@ -277,9 +277,9 @@ def _reject_constant(constant: str) -> None:
 
 
 def _object(body: Any) -> dict[str, Any]:
-    if not isinstance(body, dict):
-        raise ValueError("it is not an object")  # noqa: TRY004 - bad data, not a bad call
-    return body
+    if isinstance(body, dict):
+        return body
+    raise ValueError("it is not an object")
 
 
 def _chart(body: Any) -> Chart:
@@ -303,9 +303,10 @@ def _is_point(point: Any) -> bool:
 
 
 def _fear_and_greed(body: Any) -> dict[str, Any]:
-    if not isinstance(_object(body).get("data"), list):
-        raise ValueError("it has no list of days")  # noqa: TRY004 - as above
-    return _object(body)
+    index = _object(body)
+    if isinstance(index.get("data"), list):
+        return index
+    raise ValueError("it has no list of days")
 
 
 def _markets(body: Any) -> list[dict[str, Any]]:

@@ -145,8 +145,7 @@ def put(uri: str, body: bytes) -> None:
     """
     path: Any = Path(uri)
     if "://" in uri:
-        # Takes a quarter of a second to import, which what stays on this disk must not pay.
-        from cloudpathlib import AnyPath, S3Path  # noqa: PLC0415
+        from cloudpathlib import AnyPath, S3Path  # noqa: PLC0415 - 0.25 s, and only for a bucket
 
         path = AnyPath(uri)
         if isinstance(path, S3Path):

@@ -4,7 +4,7 @@ API calls come from the planner that ingestion itself uses, so they and their mi
 else is rough: it follows from the constants below, each with where it comes from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -43,6 +43,7 @@ _SNOWFLAKE_IDLE_SECONDS = 60
 _SNOWFLAKE_BASE_SECONDS = 10
 _SNOWFLAKE_WINDOWS_A_SECOND = 50
 
+_ROUNDED_ABOVE = 10
 _POINTS_AN_HOUR = {"daily": 1 / 24, "hourly": 1, "5-minute": 12}
 
 
@@ -103,15 +104,15 @@ class Estimate:
 
     def as_rows(self) -> list[tuple[str, str, str]]:
         """What people want to know, then the figure for one run and for one run a window."""
-        one, many = self.one_run, self.run_a_window
-        return [
-            ("runs", f"{one.runs:,}", f"{many.runs:,}"),
-            ("API calls", f"{one.api_calls:,}", f"{many.api_calls:,}"),
-            ("API credits", f"{one.api_credits:,}", f"{many.api_credits:,}"),
-            ("minutes at the plan's rate", f"{one.api_minutes:,.1f}", f"{many.api_minutes:,.1f}"),
-            ("Glue DPU-hours", _about(one.glue_dpu_hours), _about(many.glue_dpu_hours)),
-            ("Snowflake credits", _about(one.snowflake_credits), _about(many.snowflake_credits)),
-        ]
+        texts: dict[str, Callable[[Cost], str]] = {
+            "runs": lambda cost: f"{cost.runs:,}",
+            "API calls": lambda cost: f"{cost.api_calls:,}",
+            "API credits": lambda cost: f"{cost.api_credits:,}",
+            "minutes at the plan's rate": lambda cost: f"{cost.api_minutes:,.1f}",
+            "Glue DPU-hours": lambda cost: _about(cost.glue_dpu_hours),
+            "Snowflake credits": lambda cost: _about(cost.snowflake_credits),
+        }
+        return [(name, text(self.one_run), text(self.run_a_window)) for name, text in texts.items()]
 
     def remarks(self) -> list[str]:
         """What has to be known before it is launched, in sentences."""
@@ -144,6 +145,11 @@ class Estimate:
 
 def windows_of(stream: Stream, text: str, now: datetime) -> list[Window]:
     """The windows that a partition key, or a range such as ``first...last``, names.
+
+    Args:
+        stream: The stream of the windows.
+        text: The key or the range.
+        now: The time.
 
     Raises:
         ValueError: It names none, or one that is not closed; the message says what does.
@@ -253,4 +259,4 @@ def _snowflake_credits(windows: int) -> float:
 
 
 def _about(amount: float) -> str:
-    return f"about {amount:,.0f}" if amount >= 10 else f"about {amount:,.2f}"  # noqa: PLR2004
+    return f"about {amount:,.0f}" if amount > _ROUNDED_ABOVE else f"about {amount:,.2f}"

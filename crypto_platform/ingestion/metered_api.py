@@ -7,14 +7,20 @@ a month is a folder to add up.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from pydantic import AwareDatetime, BaseModel
 
 from crypto_platform.core.errors import MixedSourcesError
 from crypto_platform.core.streams import SIMULATED, Stream, Window
 from crypto_platform.ingestion.resource import Ingestion
-from crypto_platform.ingestion.responses import MarketsResponse, PricesResponse
+from crypto_platform.ingestion.responses import (
+    MarketsResponse,
+    PricesResponse,
+    merge_responses,
+)
 from crypto_platform.lake.layers import Layer
+from lambda_function import events
 
 _SOURCE = "source.txt"
 
@@ -60,7 +66,7 @@ class PriceApi:
     def prices(
         self, stream: Stream, windows: Sequence[Window], coins: Sequence[str]
     ) -> PricesResponse:
-        """Have the prices of closed windows written to the raw lake.
+        """Have the prices of closed windows written to the raw lake, in one invocation or more.
 
         Args:
             stream: The stream of the windows.
@@ -72,18 +78,34 @@ class PriceApi:
             IngestionFailure: A later attempt may succeed.
             MixedSourcesError: The lake holds prices of another source.
         """
-        response = self.ingestion.prices(
-            stream,
-            windows,
-            coins=coins,
-            vs_currency=self.vs_currency,
-            window_uris=[self._run_folder(stream, window) for window in windows],
-            rejected_uri=self.layer.uri(f"rejected/{stream.folder}/run={self.run_id}"),
-            run_id=self.run_id,
-            credits_left=self._credits_left(),
-        )
-        self._note(response)
-        return response
+        targets = [
+            {**window.model_dump(mode="json"), "uri": self._run_folder(stream, window)}
+            for window in windows
+        ]
+        credits_left = self._credits_left()
+        parts: list[tuple[int, PricesResponse]] = []
+        # An event has a limit of windows, and an invocation one of time.
+        for first in range(0, len(targets), events.MAX_WINDOWS):
+            used = sum(part.credits for _, part in parts)
+            event: dict[str, Any] | None = {
+                "action": "prices",
+                "run_id": self.run_id,
+                "granularity": stream.granularity,
+                "vs_currency": self.vs_currency,
+                "coins": list(coins),
+                "windows": targets[first : first + events.MAX_WINDOWS],
+                "rejected_uri": self.layer.uri(f"rejected/{stream.folder}/run={self.run_id}"),
+                # Every invocation's files have a name of their own.
+                "part": len(parts),
+                "credits_left": None if credits_left is None else max(0, credits_left - used),
+            }
+            while event:
+                response = self.ingestion.invoke(event)
+                parts.append((first, PricesResponse.model_validate(response)))
+                event = {**event, **response["continuation"]} if response["continuation"] else None
+        merged = merge_responses(parts)
+        self._note(merged)
+        return merged
 
     def markets(
         self,
@@ -104,14 +126,20 @@ class PriceApi:
             IngestionFailure: A later attempt may succeed.
             MixedSourcesError: The lake holds prices of another source.
         """
-        response = self.ingestion.markets(
-            vs_currency=self.vs_currency,
-            run_id=self.run_id,
-            credits_left=self._credits_left(),
-            top=top,
-            ids=ids,
-            snapshot=(snapshot[1], self._run_folder(*snapshot)) if snapshot else None,
-        )
+        event = {
+            "action": "markets",
+            "run_id": self.run_id,
+            "vs_currency": self.vs_currency,
+            "top": top or None,
+            "ids": list(ids),
+            "credits_left": self._credits_left(),
+            "snapshot": snapshot
+            and {
+                "window": snapshot[1].model_dump(mode="json"),
+                "uri": self._run_folder(*snapshot),
+            },
+        }
+        response = MarketsResponse.model_validate(self.ingestion.invoke(event))
         self._note(response)
         return response
 

@@ -117,12 +117,7 @@ class MarketServer:
         self._headers = dict(headers or {})
         self._address = (host, port)
         self._minute = _Minute(limits.calls_a_minute)
-        self._count_lock = threading.Lock()
-        self._counts: Mapping[str, Counter[Any]] = {
-            "endpoint": Counter(),
-            "coin": Counter(),
-            "status": Counter(),
-        }
+        self._log: list[tuple[str, str | None, int | None]] = []
         self._http: _Http | None = None
 
     @property
@@ -182,14 +177,14 @@ class MarketServer:
 
     def calls(self) -> Calls:
         """How often the API was called so far."""
-        with self._count_lock:
-            counts = {name: dict(counter) for name, counter in self._counts.items()}
+        log = tuple(self._log)
+        statuses = Counter(status for _, _, status in log if status)
         return Calls(
-            total=sum(counts["endpoint"].values()),
-            credits=counts["status"].get(HTTPStatus.OK, 0),
-            by_endpoint=counts["endpoint"],
-            by_coin=counts["coin"],
-            by_status=counts["status"],
+            total=len(log),
+            credits=statuses[HTTPStatus.OK],
+            by_endpoint=dict(Counter(endpoint for endpoint, _, _ in log)),
+            by_coin=dict(Counter(coin for _, coin, _ in log if coin)),
+            by_status=dict(statuses),
         )
 
     def _respond(self, method: str, target: str, body: bytes) -> tuple[_Response, Fault]:
@@ -204,12 +199,8 @@ class MarketServer:
         request = Request(path=path, parameters=dict(parse_qsl(url.query)), now=now)
         fault = self.faults.next_for(request.path, request.coin) or _NOTHING_WRONG
         response = self._api_response(request, fault)
-        with self._count_lock:
-            self._counts["endpoint"][request.endpoint] += 1
-            if request.coin:
-                self._counts["coin"][request.coin] += 1
-            if not fault.reset:
-                self._counts["status"][response.status] += 1
+        status = None if fault.reset else response.status
+        self._log.append((request.endpoint, request.coin, status))
         return response, fault
 
     def _api_response(self, request: Request, fault: Fault) -> _Response:
@@ -346,8 +337,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(response, cut=fault.cut)
 
-    do_POST = do_GET  # noqa: N815
-    do_DELETE = do_GET  # noqa: N815
+    do_POST = do_GET  # noqa: N815 - http.server's name
+    do_DELETE = do_GET  # noqa: N815 - as above
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
         """Say nothing: the calls are counted."""

@@ -13,8 +13,10 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.streams import HISTORICAL, Window
 from crypto_platform.ingestion.aws_lambda import LambdaIngestion
+from crypto_platform.ingestion.metered_api import PriceApi
 from crypto_platform.ingestion.resource import IngestionFailure
 from crypto_platform.ingestion.responses import PricesResponse
+from crypto_platform.lake.layers import Layer
 from crypto_platform.simulated_market import Fault, FaultRule, SimulatedMarket
 from crypto_platform_tests.aws.account import RAW_BUCKET, REGION, client, keys, variables
 from crypto_platform_tests.aws.conftest import FUNCTION
@@ -34,21 +36,21 @@ def lambda_ingestion(**options: Any) -> LambdaIngestion:
     return LambdaIngestion(function_name=FUNCTION, region=REGION, **options)
 
 
+def api(ingestion: LambdaIngestion) -> PriceApi:
+    return PriceApi(
+        ingestion=ingestion,
+        layer=Layer(f"s3://{RAW_BUCKET}", "raw", "raw_prices"),
+        vs_currency="usd",
+        monthly_credits=None,
+        asset="historical/raw_prices",
+        run_id="r1",
+    )
+
+
 def ask(ingestion: LambdaIngestion, *coins: str, days: int = 2) -> PricesResponse:
     starts = [FIRST + timedelta(days=day) for day in range(days)]
     windows = [Window(start=start, end=start + timedelta(days=1)) for start in starts]
-    return ingestion.prices(
-        HISTORICAL,
-        windows,
-        coins=coins or COINS,
-        vs_currency="usd",
-        window_uris=[
-            f"s3://{RAW_BUCKET}/historical_data/date={start:%Y-%m-%d}/run=r1" for start in starts
-        ],
-        rejected_uri=f"s3://{RAW_BUCKET}/rejected/historical_data/run=r1",
-        run_id="r1",
-        credits_left=None,
-    )
+    return api(ingestion).prices(HISTORICAL, windows, coins or COINS)
 
 
 def function_that(body: str) -> bytes:
@@ -66,12 +68,18 @@ def test_the_deployed_zip_writes_a_range_of_windows_to_the_raw_bucket(
 ) -> None:
     deploy(at(market))
     response = ask(lambda_ingestion())
-    assert keys(RAW_BUCKET) == [
+    assert keys(RAW_BUCKET, "historical_data/") == [
         "historical_data/date=2026-06-01/run=r1/prices-00000.json.gz",
         "historical_data/date=2026-06-02/run=r1/prices-00000.json.gz",
     ]
     assert [written.rows for written in response.objects] == [2, 2]
-    body = client("s3").get_object(Bucket=RAW_BUCKET, Key=keys(RAW_BUCKET)[0])["Body"].read()
+    body = (
+        client("s3")
+        .get_object(
+            Bucket=RAW_BUCKET, Key=response.objects[0].uri.removeprefix(f"s3://{RAW_BUCKET}/")
+        )["Body"]
+        .read()
+    )
     records = [json.loads(line) for line in gzip.decompress(body).splitlines()]
     assert [record["coin_id"] for record in records] == list(COINS)
     assert records[0]["source"] == response.source == "simulated"
@@ -91,7 +99,7 @@ def test_a_continuation_is_followed_until_every_coin_is_handled(
     market.faults.add(FaultRule(fault=Fault(delay_seconds=2.2), path="*/market_chart*"))
     # All but two seconds are kept for writing, so not all coins fit into one invocation.
     deploy(at(market), timeout=47)
-    listed = lambda_ingestion().markets(vs_currency="usd", run_id="r1", credits_left=None, top=40)
+    listed = api(lambda_ingestion()).markets(top=40)
     coins = [coin.coin_id for coin in listed.coins]
     response = ask(lambda_ingestion(), *coins, days=1)
     assert [event["part"] for event in lambda_service.events[1:]] == list(

@@ -11,8 +11,10 @@ import pytest
 from pydantic import PrivateAttr
 
 from crypto_platform.core.streams import HISTORICAL, Window
+from crypto_platform.ingestion.metered_api import PriceApi
 from crypto_platform.ingestion.resource import Ingestion, LocalIngestion
 from crypto_platform.ingestion.responses import PricesResponse
+from crypto_platform.lake.layers import Layer
 from crypto_platform.simulated_market import SimulatedMarket
 from lambda_function import events
 
@@ -33,16 +35,16 @@ class Watched(LocalIngestion):
 
 def ask(ingestion: Ingestion, lake: Path, credits_left: int | None = None) -> PricesResponse:
     starts = [FIRST + timedelta(days=day) for day in range(5)]
-    return ingestion.prices(
-        HISTORICAL,
-        [Window(start=start, end=start + timedelta(days=1)) for start in starts],
-        coins=["bitcoin", "ethereum", "nobody"],
+    api = PriceApi(
+        ingestion=ingestion,
+        layer=Layer(str(lake), "raw", "raw_prices"),
         vs_currency="usd",
-        window_uris=[f"{lake}/date={start:%Y-%m-%d}" for start in starts],
-        rejected_uri=f"{lake}/rejected",
+        monthly_credits=credits_left,
+        asset="historical/raw_prices",
         run_id="r1",
-        credits_left=credits_left,
     )
+    windows = [Window(start=start, end=start + timedelta(days=1)) for start in starts]
+    return api.prices(HISTORICAL, windows, ["bitcoin", "ethereum", "nobody"])
 
 
 def told(response: PricesResponse) -> dict[int, list[str]]:
