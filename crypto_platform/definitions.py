@@ -30,6 +30,9 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
     Args:
         settings: Which profile, which coins, which partitions.
         streams: The streams to build.
+
+    Raises:
+        SettingsError: A setting that the profile needs is missing.
     """
     with warnings.catch_warnings():
         # Backfill policies and links to code are in beta in the Dagster that is pinned.
@@ -76,8 +79,14 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
     )
 
 
-# What is loaded by now stays. Else the collector looks at all of it time and again, and at the end
-# of the process once more: a twentieth of a second each time, in every run.
-gc.freeze()
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The platform for the environment's settings, as Dagster's tools load it.
 
-defs = build_definitions(Settings.from_environment(os.environ))
+    Raises:
+        SettingsError: Variables are malformed, or one that the profile needs is missing.
+    """
+    # What is loaded by now stays. Else the collector looks at all of it time and again, and at the
+    # end of the process once more: a twentieth of a second each time, in every run.
+    gc.freeze()
+    return build_definitions(Settings.from_environment(os.environ))
