@@ -1,5 +1,6 @@
 """The two streams of prices, as values: everything in which they differ stands here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
@@ -57,6 +58,8 @@ class Stream:
         description: What the stream is for, for people who read the asset graph.
         grain: What one row is, in words.
         window_length: Length of a partition's window.
+        window_anchor: Start of any one window, from which all others follow: for a week that begins
+            on Monday, a Monday.
         partition_cron: When a window ends and the next begins, in UTC.
         key_format: A partition key, as a format of its window's start.
         start_setting: The field of ``Settings`` that says where the partitions begin.
@@ -99,6 +102,7 @@ class Stream:
     may_come_within: timedelta
     ledger_cell: LedgerCell
     snapshot_within: timedelta | None = None
+    window_anchor: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
     @property
     def schedule_name(self) -> str:
@@ -122,6 +126,38 @@ class Stream:
     def partition_key(self, window: Window) -> str:
         """The partition key of a window; the inverse of ``window``."""
         return window.start.strftime(self.key_format)
+
+    def index_at(self, moment: datetime) -> int:
+        """Number of the window that a moment lies in, counted from ``window_anchor``."""
+        return (moment - self.window_anchor) // self.window_length
+
+    def window_of_index(self, index: int) -> Window:
+        """The window with a number; the inverse of ``index_at``."""
+        start = self.window_anchor + index * self.window_length
+        return Window(start=start, end=start + self.window_length)
+
+    def window_at(self, moment: datetime) -> Window:
+        """The window that a moment lies in, whether or not it is closed."""
+        return self.window_of_index(self.index_at(moment))
+
+    def key_at(self, moment: datetime) -> str:
+        """The partition key of the window that a moment lies in."""
+        return self.partition_key(self.window_at(moment))
+
+    def windows(self, first: datetime, last: datetime) -> list[Window]:
+        """The windows from the one that holds ``first`` to the one that holds ``last``."""
+        return [
+            self.window_of_index(index)
+            for index in range(self.index_at(first), self.index_at(last) + 1)
+        ]
+
+    def describe(self, windows: Sequence[Window]) -> str:
+        """Windows in a few words, for messages: the partition keys, or their range."""
+        keys = sorted({self.partition_key(window) for window in windows})
+        few = 3
+        if len(keys) <= few:
+            return f"{self.name} {', '.join(keys)}"
+        return f"{len(keys)} {self.name} partitions from {keys[0]} to {keys[-1]}"
 
     def takes_snapshot(self, newest: Window, now: datetime) -> bool:
         """Whether a run at a time takes a snapshot of the market for its newest window."""
