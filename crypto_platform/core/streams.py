@@ -151,14 +151,6 @@ class Stream:
             for index in range(self.index_at(first), self.index_at(last) + 1)
         ]
 
-    def describe(self, windows: Sequence[Window]) -> str:
-        """Windows in a few words, for messages: the partition keys, or their range."""
-        keys = sorted({self.partition_key(window) for window in windows})
-        few = 3
-        if len(keys) <= few:
-            return f"{self.name} {', '.join(keys)}"
-        return f"{len(keys)} {self.name} partitions from {keys[0]} to {keys[-1]}"
-
     def takes_snapshot(self, newest: Window, now: datetime) -> bool:
         """Whether a run at a time takes a snapshot of the market for its newest window."""
         return self.snapshot_within is not None and now - newest.end <= self.snapshot_within
@@ -173,6 +165,47 @@ class Stream:
         The raw lake has all of a window in one folder, that of its prices.
         """
         return f"{self.dataset_folder(dataset)}/{window.start.strftime(self.folder_format)}"
+
+
+@dataclass(frozen=True)
+class WindowBatch:
+    """Windows of one stream that a run handles together.
+
+    Attributes:
+        stream: The stream.
+        windows: At least one window, in any order.
+    """
+
+    stream: Stream
+    windows: Sequence[Window]
+
+    def key(self, window: Window) -> str:
+        """The partition key of one of the windows."""
+        return self.stream.partition_key(window)
+
+    @property
+    def newest(self) -> Window:
+        """The window that ends last."""
+        return max(self.windows, key=lambda window: window.end)
+
+    @property
+    def span(self) -> Window:
+        """From the start of the oldest to the end of the newest, gaps included."""
+        return Window(start=min(window.start for window in self.windows), end=self.newest.end)
+
+    @property
+    def partition_range(self) -> str:
+        """The partitions as Dagster writes a range, ``first...last``, or the only one."""
+        keys = list(map(self.key, self.windows))
+        return keys[0] if len(keys) == 1 else f"{keys[0]}...{keys[-1]}"
+
+    def describe(self) -> str:
+        """The partitions in a few words, for messages: the keys of a few, or how many and which."""
+        keys = sorted(set(map(self.key, self.windows)))
+        few = 3
+        if len(keys) <= few:
+            return f"{self.stream.name} {', '.join(keys)}"
+        return f"{len(keys)} {self.stream.name} partitions from {keys[0]} to {keys[-1]}"
 
 
 HISTORICAL = Stream(
