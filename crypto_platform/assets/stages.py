@@ -110,7 +110,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
     )
     def raw_prices(
         context: dg.AssetExecutionContext, config: RawPricesConfig, ingestion: Ingestion, lake: Lake
-    ) -> dg.MaterializeResult[None]:
+    ) -> Iterator[dg.MaterializeResult[None]]:
         batch = batch_of(context)
         ingested = ingest_windows(
             batch,
@@ -125,7 +125,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             context,
             ((batch.key(one.window), raw_metadata(lake.raw, one)) for one in ingested.manifests),
         )
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             metadata=ingested_metadata(ingested),
             check_results=check_results(RAW_CHECKS, ingested.findings, ingested.evaluated),
         )

@@ -1,4 +1,4 @@
-"""Freshness: whether the newest prices are there in time, judged by the data's own clock.
+"""Freshness: whether the newest prices are there in time, by the data's own clock.
 
 Dagster's own policy looks at when an asset was last materialized, whichever partition that was: a
 backfill of an old day makes it look fresh. The check beside it asks the warehouse for the newest

@@ -1,4 +1,4 @@
-"""What is wrong with the prices in the files that a transformation wrote, all judged at once."""
+"""What is wrong with the prices in the files that a transformation wrote, all evaluated at once."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,12 +21,17 @@ from crypto_platform.checks.definitions import (
     at_moment,
     schema_faults,
 )
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.schema import PRICE_COLUMNS
 from crypto_platform.core.streams import Stream, Window
 from crypto_platform.warehouse.resource import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.compute as pc
+else:
+    pa = lazy_import("pyarrow")
+    pc = lazy_import("pyarrow.compute")
 
 _SPACINGS = {
     "daily": timedelta(days=1),
@@ -38,15 +43,12 @@ _KEY = ("coin_id", "vs_currency", "price_at")
 
 
 def evaluate_prices(prices: Mapping[Window, Sequence["pa.Table"]], stream: Stream) -> list[Finding]:
-    """What is wrong with the prices of transformed windows; all of them are judged at once.
+    """What is wrong with the prices of transformed windows; all are evaluated at once.
 
     Args:
         prices: The rows of each window, file by file.
         stream: The stream of the windows.
     """
-    # Loading the definitions must not pay for it.
-    import pyarrow as pa  # noqa: PLC0415
-
     windows = list(prices)
     findings, sound = [], []
     for place, window in enumerate(windows):
@@ -54,7 +56,7 @@ def evaluate_prices(prices: Mapping[Window, Sequence["pa.Table"]], stream: Strea
             faults = schema_faults(_types(table.schema), _PARQUET_TYPES)
             partition = stream.partition_key(window)
             findings += [Finding(SCHEMA, partition, None, fault) for fault in faults]
-            # What lacks a column cannot be judged by it.
+            # What lacks a column cannot be evaluated by it.
             if not faults:
                 found_in = pa.repeat(pa.scalar(place, pa.int32()), table.num_rows)
                 declared = table.select([column.name for column in PRICE_COLUMNS.columns])
@@ -130,9 +132,6 @@ class _EvaluatedPrices:
 
 
 def _row_findings(evaluated: _EvaluatedPrices) -> list[Finding]:
-    import pyarrow as pa  # noqa: PLC0415 - as above
-    import pyarrow.compute as pc  # noqa: PLC0415
-
     table = evaluated.prices
     no = False
 
@@ -185,9 +184,6 @@ def _row_findings(evaluated: _EvaluatedPrices) -> list[Finding]:
 
 
 def _point_findings(evaluated: _EvaluatedPrices) -> list[Finding]:
-    import pyarrow as pa  # noqa: PLC0415 - as above
-    import pyarrow.compute as pc  # noqa: PLC0415
-
     length = evaluated.stream.window_length
     promised = {name: max(1, length // spacing) for name, spacing in _SPACINGS.items()}
     coins = evaluated.prices.group_by(["window", "coin_id", "granularity"])

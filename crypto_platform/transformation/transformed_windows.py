@@ -12,14 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from crypto_platform.checks.definitions import ROW_COUNTS, Finding
 from crypto_platform.checks.parquet import evaluate_prices
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.streams import DATASETS, Dataset, Stream, Window
 from crypto_platform.lake.layers import Lake, from_json_lines
 from crypto_platform.lake.manifests import Absence, LakeFile, Manifest
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
+else:
+    pa = lazy_import("pyarrow")
+    pq = lazy_import("pyarrow.parquet")
 
-# About how many prices are read back and judged at once. Window by window takes several times as
+# About how many prices are read back and evaluated at once. Window by window takes several times as
 # long; all of a long backfill would not fit into memory.
 _A_BLOCK = 100_000
 
@@ -92,7 +97,7 @@ def job_arguments(lake: Lake, stream: Stream, job_spec: str, run_id: str) -> dic
 def read_outputs(
     lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str
 ) -> list[TransformedWindow]:
-    """Read back what a run of the transformation wrote, window by window, and judge it.
+    """Read back what a run of the transformation wrote, window by window, and evaluate it.
 
     Rows are counted in the files themselves, not taken from the job's word.
     """
@@ -143,10 +148,6 @@ def _outputs(lake: Lake, stream: Stream, raw: Manifest, run_id: str) -> list[_Ou
 
 
 def _read_output(lake: Lake, dataset: Dataset, path: str) -> _Output:
-    # Loading the definitions must not pay for it.
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
     content = lake.transformed.read(path) or b""
     # A window's file is too small to be shared among threads.
     rows = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
