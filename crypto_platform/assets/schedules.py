@@ -13,6 +13,10 @@ def build_schedule(stream: Stream, first_window: datetime) -> dg.ScheduleDefinit
 
     Written out because Dagster's schedule from a partitioned job takes no minutes past the hour
     for partitions by cron.
+
+    Args:
+        stream: The stream.
+        first_window: Start of its first partition.
     """
     partitions = stream.partitions(first_window)
 

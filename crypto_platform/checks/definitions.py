@@ -240,7 +240,12 @@ class BlockedByCheckError(PermanentFailure):
 
 
 def check_specs(checks: Iterable[Check], asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
-    """The checks of an asset, as its definition declares them."""
+    """The checks of an asset, as its definition declares them.
+
+    Args:
+        checks: The checks.
+        asset: The asset.
+    """
     return [
         dg.AssetCheckSpec(
             check.name, asset=asset, description=check.description, blocking=check.blocking
@@ -269,6 +274,11 @@ def check_result(check: Check, findings: Sequence[Finding], evaluated: str) -> d
     """A check's result: it passed where nothing was found; else it names partitions and coins.
 
     An error names those in error only: a warning beside it must not keep its alert open.
+
+    Args:
+        check: The check.
+        findings: What it found.
+        evaluated: What was looked at, such as ``365 windows, 9,125 prices``.
     """
     severities = {finding.severity or check.severity for finding in findings}
     severity = max(severities, key=[WARN, ERROR].index, default=check.severity)

@@ -59,7 +59,12 @@ def freshness_rule(stream: Stream) -> Check:
 
 
 def build_freshness_check(stream: Stream, settings: Settings) -> dg.AssetChecksDefinition:
-    """The asset check that the ``watch`` job runs by the clock."""
+    """The asset check that the ``watch`` job runs every hour.
+
+    Args:
+        stream: The stream.
+        settings: Its first partition, and the currency of its prices.
+    """
     rule = freshness_rule(stream)
     asset = dg.AssetKey([stream.name, "snowflake_prices"])
 
@@ -97,14 +102,25 @@ def build_freshness_check(stream: Stream, settings: Settings) -> dg.AssetChecksD
 
 
 def due_window(stream: Stream, first_window: datetime, now: datetime) -> Window | None:
-    """The newest window that has to stand in the warehouse by now; ``None`` before the first."""
+    """The newest window that has to stand in the warehouse by now; ``None`` before the first.
+
+    Args:
+        stream: The stream, which says how late a window may be.
+        first_window: Start of its first partition.
+        now: The time.
+    """
     with dg.partition_loading_context(effective_dt=now - stream.late_after):
         key = stream.partitions(first_window).get_last_partition_key()
     return None if key is None else stream.window(key)
 
 
 def expected_coins(coins: TrackedCoins, due: Window) -> list[str]:
-    """The coins that were tracked already when a window closed, and still are."""
+    """The coins that were tracked already when a window closed, and still are.
+
+    Args:
+        coins: The list, with since when each coin has been tracked.
+        due: The window.
+    """
     return [
         coin.coin_id for coin in coins.coins if coin.tracked and coin.first_tracked_at < due.end
     ]

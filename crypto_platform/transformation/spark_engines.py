@@ -198,7 +198,13 @@ class Archive:
 
 
 def class_data_archive(folder: Path, java: Java, spark_home: Path) -> Archive:
-    """The archive in a folder for a Java and a Spark, made when the virtual machine first ends."""
+    """The archive for a Java and a Spark, which is made when the virtual machine first ends.
+
+    Args:
+        folder: Where archives are kept.
+        java: The Java that loads the classes.
+        spark_home: The folder of the Spark that they are from.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     # An archive fits one Java and one set of jars only.
     key = hashlib.sha256(f"{java} {spark_home} {spark_home.stat().st_mtime_ns}".encode())

@@ -192,7 +192,12 @@ class SparkProcess:
 
 
 def main(engine: Engine, cache_folder: str) -> None:
-    """Be the process: run what is asked for until nobody can ask any more."""
+    """Be the process: run what is asked for until nobody can ask any more.
+
+    Args:
+        engine: See ``LocalTransform``.
+        cache_folder: See ``LocalTransform``.
+    """
     responses = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     # What an engine prints is no answer.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

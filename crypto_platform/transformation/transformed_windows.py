@@ -60,7 +60,17 @@ class _Output:
 
 
 def write_job_spec(lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str) -> str:
-    """Tell a transformation which files to read, window by window; returns the order's path."""
+    """Write which files a job is to read: one line of JSON a window.
+
+    Args:
+        lake: Whose raw files are named, and whose transformed layer keeps the spec.
+        stream: The stream of the windows.
+        raw: What the raw lake holds, one manifest a window.
+        run_id: The run, which names the spec.
+
+    Returns:
+        The spec's path in the transformed lake.
+    """
     lines = []
     for manifest in raw:
         values = [
@@ -81,7 +91,14 @@ def write_job_spec(lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: 
 
 
 def job_arguments(lake: Lake, stream: Stream, job_spec: str, run_id: str) -> dict[str, str]:
-    """The arguments of a transformation, as its script takes them."""
+    """The arguments of a job, as its script in ``glue_jobs`` takes them.
+
+    Args:
+        lake: Whose transformed layer is written.
+        stream: The stream, which says which datasets there are.
+        job_spec: The spec's path in the transformed lake.
+        run_id: The run, under which the files are written.
+    """
     layer = lake.transformed
     datasets: list[Dataset] = ["prices", "rejected"]
     if stream.snapshot_within:
@@ -100,6 +117,15 @@ def read_outputs(
     """Read back what a run of the transformation wrote, window by window, and evaluate it.
 
     Rows are counted in the files themselves, not taken from the job's word.
+
+    Args:
+        lake: The lake that the job read and wrote.
+        stream: The stream of the windows.
+        raw: What the job was to read, one manifest a window.
+        run_id: The run under which it wrote.
+
+    Returns:
+        The windows in the order of ``raw``, none of them committed.
     """
     before = accumulate((manifest.points for manifest in raw), initial=0)
     numbered = zip((points // _A_BLOCK for points in before), raw, strict=False)
@@ -274,6 +300,11 @@ def counts_of(record: Mapping[str, Any], stream: Stream, window: Window) -> tupl
     """How many prices and how many rejected points a raw record has to become.
 
     The rules of the transformation once more, to hold it to them: what it lost it cannot count.
+
+    Args:
+        record: A line of raw JSON: one coin in one window.
+        stream: The stream, whose grain folds prices together.
+        window: The window.
     """
     millisecond = timedelta(milliseconds=1)
     start, end = (
