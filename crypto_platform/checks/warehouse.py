@@ -106,7 +106,7 @@ def _coins_in_ledger(
         unexplained = coin in coins and row["windows"] < len(batch.windows)
         if not unexplained and not row["failed"]:
             continue
-        told = {
+        explained = {
             one["window_start"]: one
             for one in session.execute(_sql("ledger_of_coin"), [*about, coin])
         }
@@ -122,11 +122,11 @@ def _coins_in_ledger(
                     WARN,
                 )
                 for window in batch.windows
-                if window.start not in told
+                if window.start not in explained
             ]
         findings += [
             Finding(COINS, batch.stream.key_at(at), coin, f"failed: {one['reason']}", WARN)
-            for at, one in told.items()
+            for at, one in explained.items()
             if one["status"] == "failed"
         ]
     return findings
