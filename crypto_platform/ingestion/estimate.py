@@ -167,11 +167,7 @@ def windows_of(stream: Stream, text: str, now: datetime) -> list[Window]:
         raise ValueError(f"The range {text} ends before it begins.")
     if end.end > now:
         raise ValueError(f"The window {last or first} is not closed yet: end the range before it.")
-    count = (end.end - start.start) // stream.window_length
-    return [
-        Window(start=begin, end=begin + stream.window_length)
-        for begin in (start.start + number * stream.window_length for number in range(count))
-    ]
+    return stream.windows(start.start, end.start)
 
 
 def estimate(

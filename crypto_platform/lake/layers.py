@@ -22,7 +22,7 @@ import dagster as dg
 
 from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.lazy import lazy_import
-from crypto_platform.core.streams import DATASETS, Dataset, Stream, Window
+from crypto_platform.core.streams import DATASETS, Dataset, Stream, Window, WindowBatch
 from crypto_platform.lake.manifests import LakeFile, Manifest
 from lambda_function.lake import packed, put
 
@@ -161,7 +161,7 @@ class Layer:
         missing = [w for w, manifest in zip(windows, found, strict=True) if manifest is None]
         if missing:
             raise MissingWindowError(
-                f"The {self.name} lake has nothing for {describe(stream, missing)}: "
+                f"The {self.name} lake has nothing for {WindowBatch(stream, missing).describe()}: "
                 f"materialize {stream.name}/{self._made_by} for these partitions first."
             )
         return [manifest for manifest in found if manifest is not None]
@@ -201,10 +201,10 @@ class Layer:
         intact = self.each(is_intact, files)
         corrupt = [entry for entry, fine in zip(files, intact, strict=True) if not fine]
         if corrupt:
-            windows = [manifest.window for manifest, _ in corrupt]
+            batch = WindowBatch(stream, [manifest.window for manifest, _ in corrupt])
             raise CorruptFileError(
-                f"{len(corrupt)} {self.name} file(s) of {describe(stream, windows)} are gone or "
-                "were changed after they were written: "
+                f"{len(corrupt)} {self.name} file(s) of {batch.describe()} are gone or were "
+                "changed after they were written: "
                 f"{', '.join(self.uri(file.path) for _, file in corrupt[:5])}. "
                 f"Materialize {stream.name}/{self._made_by} for these partitions again."
             )
@@ -326,17 +326,3 @@ def from_json_lines(content: bytes, first: int | None = None) -> list[dict[str, 
     """
     with gzip.open(io.BytesIO(content)) as lines:
         return [json.loads(line) for line in islice(lines, first)]
-
-
-def describe(stream: Stream, windows: Sequence[Window]) -> str:
-    """Windows in a few words, for messages: the partition keys, or their range.
-
-    Args:
-        stream: The stream of the windows.
-        windows: The windows, in any order.
-    """
-    keys = sorted({stream.partition_key(window) for window in windows})
-    few = 3
-    if len(keys) <= few:
-        return f"{stream.name} {', '.join(keys)}"
-    return f"{len(keys)} {stream.name} partitions from {keys[0]} to {keys[-1]}"

@@ -23,7 +23,7 @@ from crypto_platform_tests.aws.conftest import FUNCTION
 from crypto_platform_tests.aws.lambda_runtime import Lambda
 from infrastructure.package import zipped
 from lambda_function.api_key import with_api_key
-from lambda_function.plans import ApiSettings
+from lambda_function.plans import PLANS, ApiSettings
 
 pytestmark = pytest.mark.integration
 
@@ -41,7 +41,7 @@ def api(ingestion: LambdaIngestion) -> PriceApi:
         ingestion=ingestion,
         layer=Layer(f"s3://{RAW_BUCKET}", "raw", "raw_prices"),
         vs_currency="usd",
-        monthly_credits=None,
+        plan=PLANS["keyless"],
         asset="historical/raw_prices",
         run_id="r1",
     )

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from crypto_platform.ingestion.responses import PricesResponse
 from crypto_platform.lake.layers import Layer
 from crypto_platform.simulated_market import SimulatedMarket
 from lambda_function import events
+from lambda_function.plans import PLANS
 
 pytestmark = pytest.mark.integration
 
@@ -39,7 +41,7 @@ def ask(ingestion: Ingestion, lake: Path, credits_left: int | None = None) -> Pr
         ingestion=ingestion,
         layer=Layer(str(lake), "raw", "raw_prices"),
         vs_currency="usd",
-        monthly_credits=credits_left,
+        plan=replace(PLANS["pro"], monthly_credits=credits_left),
         asset="historical/raw_prices",
         run_id="r1",
     )

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
+from crypto_platform.core.streams import HISTORICAL
 from crypto_platform.lake.layers import (
     MANIFEST_NAME,
     SWEEP_AFTER,
     CorruptFileError,
     Layer,
     MissingWindowError,
-    describe,
 )
 from crypto_platform.lake.manifests import Manifest
 
@@ -168,12 +167,3 @@ def test_a_damaged_file_is_named_with_its_window(layer: Layer, damage: bytes | N
 
     assert layer.uri(path) in str(caught.value)
     assert "historical 2026-11-22" in str(caught.value)
-
-
-def test_many_windows_are_described_by_their_range() -> None:
-    windows = [INTRA_DAY.window(f"2026-11-2{day}-06:00") for day in range(5)]
-
-    assert (
-        describe(INTRA_DAY, windows)
-        == "5 intra_day partitions from 2026-11-20-06:00 to 2026-11-24-06:00"
-    )
