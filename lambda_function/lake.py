@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, chain
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypedDict
 from uuid import uuid4
 
@@ -61,12 +60,7 @@ class Spool:
         """The spool itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         """Deletes what it holds."""
         self._file.close()
 

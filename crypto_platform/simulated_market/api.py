@@ -25,8 +25,10 @@ DAY_MS = 24 * HOUR_MS
 _RANGE_DELAY_MS, _CHART_DELAY_MS = 35 * MINUTE_MS, 10 * MINUTE_MS
 # A caller's "now" is some seconds old when the request arrives.
 _STILL_NOW_MS = MINUTE_MS
+# As the API's documents say of ``per_page`` and ``precision``.
 _LONGEST_PAGE = 250
 _MAX_DIGITS = 18
+# Where alternative.me draws its lines, by its recorded values.
 _FEELINGS = (
     (25, "Extreme Fear"),
     (46, "Fear"),
