@@ -96,7 +96,7 @@ intra_day AS (
         MAX(price_at) AS last_at,
         MAX(price) AS high,
         MIN(price) AS low,
-        COUNT(*) AS observations,
+        COUNT(price_at) AS observations,
         -- Hourly prices are stamped some minutes before the full hour as often as after it.
         LEAST(24, COUNT(DISTINCT DATE_TRUNC('hour', DATEADD('minute', 30, price_at))))
             AS hours_observed,
@@ -560,8 +560,8 @@ markets AS (
 SELECT
     markets.vs_currency,
     markets.day,
-    fear_and_greed.value,
-    fear_and_greed.classification,
+    fear_and_greed.value AS fear_and_greed,
+    fear_and_greed.classification AS fear_and_greed_class,
     markets.breadth_1d,
     markets.breadth_7d,
     markets.above_50d_mean,

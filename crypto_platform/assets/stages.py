@@ -31,6 +31,7 @@ from crypto_platform.checks.freshness import freshness_policy
 from crypto_platform.checks.warehouse import evaluate_load, evaluate_revisions, reconcile
 from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.markdown import markdown_table
+from crypto_platform.core.ownership import OWNERS
 from crypto_platform.core.schema import PRICE_COLUMNS, RAW_COLUMNS
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream, Window
@@ -59,8 +60,6 @@ from lambda_function.plans import configured_plan
 
 API_POOL = "price_api"
 
-_OWNERS = ["team:data-platform"]
-
 
 class RawPricesConfig(dg.Config):
     """What a run of ``raw_prices`` asks for, where that is not all.
@@ -82,7 +81,7 @@ def build_tracked_coins(settings: Settings) -> dg.AssetsDefinition:
         ),
         group_name="coins",
         kinds={"python"},
-        owners=_OWNERS,
+        owners=OWNERS,
         pool=API_POOL,
         retry_policy=RETRIES,
     )
@@ -130,7 +129,7 @@ def _stage(
         group_name=stream.name,
         partitions_def=stream.partitions(settings.first_window(stream)),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        owners=_OWNERS,
+        owners=OWNERS,
         tags={"stream": stream.name},
         **options,
     )

@@ -34,6 +34,7 @@ REASONS: Mapping[str, str] = {
     "sqlglot": "0.2 s; what was translated once is kept on disk",
     "sqlglot.errors": "as sqlglot",
     "sqlglot.expressions": "as sqlglot",
+    "sqlglot.lineage": "as sqlglot",
     "tenacity": "only who waits for something busy needs it",
 }
 """Why each module waits: seconds to import it on two cores, with a bytecode cache."""

@@ -49,7 +49,7 @@ def test_strings_and_seconds_newest_first_become_numbers_and_days_oldest_first()
         FearAndGreedDay(date(2025, 11, 24), 19, "Extreme Fear"),
         FearAndGreedDay(date(2025, 11, 25), 20, "Extreme Fear"),
     )
-    assert index.odd == ()
+    assert index.invalid == ()
 
 
 def test_a_day_that_comes_twice_has_the_newer_value() -> None:
@@ -76,7 +76,7 @@ def test_an_entry_that_cannot_be_a_day_is_left_out_and_told(odd: Any) -> None:
     index = parsed(odd, entry("2025-11-24"))
 
     assert [one.day for one in index.days] == [date(2025, 11, 24)]
-    assert index.odd == (odd,)
+    assert index.invalid == (odd,)
 
 
 @needs_recorded
@@ -87,7 +87,7 @@ def test_the_recorded_index_is_read_to_the_day() -> None:
     index = FearAndGreed.parse(body)
 
     days = {one.day: one for one in index.days}
-    assert (len(index.days), index.odd) == (len(body["data"]), ())
+    assert (len(index.days), index.invalid) == (len(body["data"]), ())
     assert index.days[0] == FearAndGreedDay(date(2018, 2, 1), 30, "Fear")
     assert index.days[-1].value == 20
     whole = {date(2018, 2, 1) + timedelta(days=n) for n in range((max(days) - min(days)).days + 1)}
