@@ -188,6 +188,10 @@ def test_models_follow_the_load_in_the_run_of_a_job(
     made = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
     assert {"daily_prices", "price_moves", "trading_volumes", "market_sentiment"} <= made
     assert "fear_and_greed" not in made
+    lineage = result.asset_materializations_for_node("models")[1].metadata["dagster/column_lineage"]
+    assert isinstance(lineage.value, dg.TableColumnLineage)
+    snapshots = dg.AssetKey(["intra_day", "snowflake_prices"])
+    assert dg.TableColumnDep(snapshots, "ath") in lineage.value.deps_by_column["ath_distance"]
     assert all(check.passed for check in result.get_asset_check_evaluations())
     rows = platform.query("SELECT coin_id, granularity FROM daily_prices ORDER BY coin_id")
     assert [row["coin_id"] for row in rows] == ["bitcoin", "tether"]
