@@ -10,11 +10,6 @@ SELECT
 FROM information_schema.columns
 WHERE LOWER(table_schema) = 'transformed' AND LOWER(table_name) = ?;
 
--- name: rows_of_windows
-SELECT COUNT(*) AS prices
-FROM {table}
-WHERE price_at >= ? AND price_at < ?;
-
 -- name: faulty_rows
 -- NaN sorts above every number on both engines, and so above the largest double too.
 SELECT

@@ -17,7 +17,7 @@ import dagster as dg
 from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.markdown import markdown_table
 from crypto_platform.core.schema import PRICE_COLUMNS
-from crypto_platform.core.streams import Stream, Window
+from crypto_platform.core.streams import Stream
 from crypto_platform.lake.manifests import Manifest
 
 ERROR = dg.AssetCheckSeverity.ERROR
@@ -362,12 +362,6 @@ def evaluate_raw(
             if absence.status == "failed"
         ]
     return findings
-
-
-def partition_range(stream: Stream, windows: Sequence[Window]) -> str:
-    """A run's partitions as Dagster writes a range, or the only one."""
-    keys = [stream.partition_key(window) for window in windows]
-    return keys[0] if len(keys) == 1 else f"{keys[0]}...{keys[-1]}"
 
 
 def schema_faults(columns: Mapping[str, str], types: Mapping[str, set[str]]) -> list[str]:

@@ -12,6 +12,7 @@ import dagster as dg
 
 from crypto_platform.checks.definitions import ERROR, WARN, Check, Finding, check_result
 from crypto_platform.core.errors import RETRIES
+from crypto_platform.core.schedules import is_scheduled
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream, Window
 from crypto_platform.ingestion.tracked_coins import TrackedCoins, load_tracked_coins
@@ -66,7 +67,8 @@ def build_freshness_check(stream: Stream, settings: Settings) -> dg.AssetChecksD
     def fresh(
         context: dg.AssetCheckExecutionContext, lake: Lake, warehouse: Warehouse
     ) -> dg.AssetCheckResult:
-        if not keeps_up(stream, context.instance):
+        # What runs by default has promised prices, even where somebody switched it off.
+        if not (stream.scheduled_by_default or is_scheduled(stream, context.instance)):
             return check_result(rule, [], f"nothing: {stream.schedule_name} is off")
         due = due_window(stream, settings.first_window(stream), datetime.now(UTC))
         if due is None:
@@ -92,16 +94,6 @@ def build_freshness_check(stream: Stream, settings: Settings) -> dg.AssetChecksD
         return check_result(rule, findings, evaluated)
 
     return fresh
-
-
-def keeps_up(stream: Stream, instance: dg.DagsterInstance) -> bool:
-    """Whether new windows are promised: by default, or since somebody switched the schedule on."""
-    if stream.scheduled_by_default or instance.schedule_storage is None:
-        return stream.scheduled_by_default
-    return any(
-        state.instigator_name == stream.schedule_name and state.is_running
-        for state in instance.all_instigator_state()
-    )
 
 
 def due_window(stream: Stream, first_window: datetime, now: datetime) -> Window | None:

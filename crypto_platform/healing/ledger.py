@@ -172,9 +172,7 @@ def _partitions(stream: Stream, gap: Gap) -> str:
 
 
 def _keys(stream: Stream, gap: Gap) -> list[str]:
-    count = (gap.last - gap.first) // stream.window_length + 1
-    starts = (gap.first + number * stream.window_length for number in range(count))
-    return [start.strftime(stream.key_format) for start in starts]
+    return [stream.partition_key(window) for window in stream.windows(gap.first, gap.last)]
 
 
 def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefinition:

@@ -105,9 +105,7 @@ class HealRequest:
 
 def latest_due(stream: Stream, now: datetime) -> Window:
     """The newest window that the API has, and that the schedule has had its turn at."""
-    number = (now - stream.overdue_after - _EPOCH) // stream.window_length - 1
-    start = _EPOCH + number * stream.window_length
-    return Window(start=start, end=start + stream.window_length)
+    return stream.window_at(now - stream.overdue_after - stream.window_length)
 
 
 def find_gaps(
@@ -201,13 +199,10 @@ def plan_requests(stream: Stream, gaps: Iterable[Gap], now: datetime) -> list[He
         gaps: The gaps to fill.
         now: The time; it decides on what one call brings.
     """
-    length = stream.window_length
-
-    def number(start: datetime) -> int:
-        return (start - _EPOCH) // length
 
     def one_call_reaches(first: int) -> float:
-        windows = windows_a_call(stream.granularity, _EPOCH + first * length, length, now)
+        start = stream.window_of_index(first).start
+        windows = windows_a_call(stream.granularity, start, stream.window_length, now)
         return float("inf") if windows is None else first + windows - 1
 
     by_coin: dict[str, list[Gap]] = {}
@@ -218,7 +213,10 @@ def plan_requests(stream: Stream, gaps: Iterable[Gap], now: datetime) -> list[He
         for coin, of_coin in by_coin.items()
         for call in _calls_of_coin(
             coin,
-            sorted((number(gap.first), number(gap.last), gap.attempts) for gap in of_coin),
+            sorted(
+                (stream.index_at(gap.first), stream.index_at(gap.last), gap.attempts)
+                for gap in of_coin
+            ),
             one_call_reaches,
         )
     ]
@@ -241,14 +239,11 @@ def plan_requests(stream: Stream, gaps: Iterable[Gap], now: datetime) -> list[He
             last = call.last
         asked_up_to[call.coin_id] = call.last
 
-    def window(number: int) -> Window:
-        return Window(start=_EPOCH + number * length, end=_EPOCH + (number + 1) * length)
-
     requests = [
         HealRequest(
             stream=stream,
-            first=window(together[0].first),
-            last=window(max(call.last for call in together)),
+            first=stream.window_of_index(together[0].first),
+            last=stream.window_of_index(max(call.last for call in together)),
             coins=tuple(sorted(call.coin_id for call in together)),
             number=max(call.attempts for call in together) + 1,
         )

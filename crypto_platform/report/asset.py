@@ -13,9 +13,10 @@ import dagster as dg
 
 from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.markdown import markdown_table
+from crypto_platform.core.ownership import OWNERS
 from crypto_platform.core.settings import Settings
 from crypto_platform.lake.layers import Lake, Layer
-from crypto_platform.models.assets import OWNERS, follows_updates
+from crypto_platform.models.assets import follows_updates
 from crypto_platform.report import charts
 from crypto_platform.report.charts import Value
 from crypto_platform.report.components import Panel
