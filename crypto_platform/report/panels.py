@@ -1,10 +1,11 @@
-"""The facts of the market report as panels: words, pictures and tables, and no page."""
+"""The facts of the market report as panels: words, charts and tables, and no page."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 
 from crypto_platform.report import charts
-from crypto_platform.report.charts import UNKNOWN, Band, Series, Value, compact, percent, price_text
+from crypto_platform.report.charts import UNKNOWN, Value, compact, percent, price_text
 from crypto_platform.report.components import (
     IN_THE_TABLE,
     Chart,
@@ -19,7 +20,7 @@ from crypto_platform.report.components import (
     table_of_days,
 )
 from crypto_platform.report.day_series import (
-    FEWEST_RETURNS,
+    MIN_RETURNS,
     column_by_day,
     correlation,
     count_known,
@@ -27,22 +28,17 @@ from crypto_platform.report.day_series import (
     last_known,
     median_known,
     newest_known,
-    rows_by_coin,
 )
-from crypto_platform.report.facts import (
-    COINS_DRAWN,
-    DAYS,
-    Facts,
-)
+from crypto_platform.report.facts import COINS_DRAWN, DAYS, Facts
 from crypto_platform.report.health_panel import health_panel
 from crypto_platform.warehouse.resource import Row
 
-# Coins with a picture of their own.
+# Coins with a chart of their own.
 _WITH_A_CHART = 8
 
 
 def panels(facts: Facts) -> list[Panel]:
-    """The parts of the report, in their order; empty before anything is loaded."""
+    """The panels of the report, in their order; none before anything is loaded."""
     if facts.window is None:
         return []
     return [
@@ -58,11 +54,10 @@ def panels(facts: Facts) -> list[Panel]:
 
 
 def _prices(facts: Facts) -> Panel:
-    by_coin = rows_by_coin(facts.days_of_coins)
     days = days_of(facts.days_of_coins)
     drawn = []
     for coin in facts.current[:_WITH_A_CHART]:
-        closes = column_by_day(by_coin.get(coin["coin_id"], ()), "close", days)
+        closes = column_by_day(facts.days_of_coin(coin), "close", days)
         known = [value for value in closes if value is not None]
         if len(known) < 2:  # noqa: PLR2004 - a line needs two
             continue
@@ -99,9 +94,9 @@ def _coins(facts: Facts) -> Panel:
     rows = [_coin_row(name_of(coin), coin) for coin in shown]
     if others:
         columns = ("return_1d", "return_7d", "return_30d", "volatility_30d", "drawdown")
-        middle: Row = {column: median_known(coin[column] for coin in others) for column in columns}
+        medians: Row = {column: median_known(coin[column] for coin in others) for column in columns}
         traded = sum(coin["volume"] or 0 for coin in others)
-        rest: Row = {"close": None, "volume": traded, "ratio_to_median": None, **middle}
+        rest: Row = {"close": None, "volume": traded, "ratio_to_median": None, **medians}
         rows.append(_coin_row(f"{len(others)} others (medians; volume together)", rest))
     finding = f"{count(len(shown), 'coin')}, the largest first."
     if others:
@@ -140,72 +135,64 @@ def _coin_row(name: str, coin: Row) -> list[str]:
 
 @dataclass(frozen=True)
 class _Spread:
-    """A measure whose largest coins are shown before the middle half of all."""
+    """A measure of the largest coins, before the middle half of all coins."""
 
     column: str
     title: str
-    describe: Callable[[str, str], str]
+    finding: str
     too_little: str
 
 
 _DRAWDOWN = _Spread(
     "drawdown",
     "Drawdown",
-    lambda coin, market: (
-        f"How far below its highest close a coin is: {coin}; the middle one of all {market}."
-    ),
+    "How far below its highest close a coin is: {coins}; the median of all {median}.",
     "A coin's drawdown takes two days of closes to draw.",
 )
 _VOLATILITY = _Spread(
     "volatility_30d",
     "Volatility",
-    lambda coin, market: (
-        f"How much prices moved a day, over 30 days and scaled to a year: {coin}; the middle "
-        f"one of all {market}."
-    ),
+    "How much prices moved a day, over 30 days and scaled to a year: {coins}; the median of all "
+    "{median}.",
     "Volatility takes 30 daily returns in a row, which no coin has yet.",
 )
 
 
 def _spread(facts: Facts, spread: _Spread) -> Panel:
     days = days_of(facts.days_of_the_market)
-    middle, low, high = (
+    median, low, high = (
         column_by_day(facts.days_of_the_market, f"{spread.column}{end}", days)
         for end in ("", "_low", "_high")
     )
     many = len(facts.current) > 3  # noqa: PLR2004 - fewer have no middle half
-    by_coin = rows_by_coin(facts.days_of_coins)
-    series = [
-        Series(name_of(coin), column_by_day(by_coin.get(coin["coin_id"], ()), spread.column, days))
+    series = {
+        name_of(coin): column_by_day(facts.days_of_coin(coin), spread.column, days)
         for coin in facts.current[:2]
-    ]
+    }
+    said = ", ".join(f"{name} {percent(last_known(values))}" for name, values in series.items())
     if many:
-        series.append(Series(f"Middle of {len(facts.current)} coins", middle))
-    if max((count_known(line.values) for line in series), default=0) < 2:  # noqa: PLR2004 - a line
+        series[f"Median of {len(facts.current)} coins"] = median
+    if max(map(count_known, series.values()), default=0) < 2:  # noqa: PLR2004 - a line
         return Panel(spread.column, spread.title, spread.too_little)
-    band = Band("The middle half of the coins", low, high) if many else None
-    newest = [(line.label, last_known(line.values)) for line in series[:2]]
-    said = ", ".join(f"{label} {percent(value)}" for label, value in newest)
-    finding = spread.describe(said, percent(last_known(middle)))
     return Panel(
         spread.column,
         spread.title,
-        finding,
+        spread.finding.format(coins=said, median=percent(last_known(median))),
         [
             Chart(
-                charts.lines(days, series, band=band),
+                charts.lines(days, list(series.values()), band=(low, high) if many else None),
                 f"{spread.title} over {len(days)} days. Newest: {said}.",
             )
         ],
         [
-            *(Legend(f"line-{place}", line.label) for place, line in enumerate(series, start=1)),
-            *([Legend("band", band.label)] if band else []),
+            *(Legend(f"line-{place}", name) for place, name in enumerate(series, start=1)),
+            *([Legend("band", "The middle half of the coins")] if many else []),
         ],
         [
             table_of_days(
                 f"{spread.title}, newest days",
                 days,
-                {line.label: [percent(value) for value in line.values] for line in series},
+                {name: list(map(percent, values)) for name, values in series.items()},
             )
         ],
     )
@@ -214,10 +201,7 @@ def _spread(facts: Facts, spread: _Spread) -> Panel:
 def _correlation(facts: Facts) -> Panel:
     coins = facts.current[:COINS_DRAWN]
     days = days_of(facts.days_of_coins)
-    by_coin = rows_by_coin(facts.days_of_coins)
-    returns = [
-        column_by_day(by_coin.get(coin["coin_id"], ()), "log_return_1d", days) for coin in coins
-    ]
+    returns = [column_by_day(facts.days_of_coin(coin), "log_return_1d", days) for coin in coins]
     matrix = [[correlation(one, other) for other in returns] for one in returns]
     pairs = [
         (value, coins[row], coins[column])
@@ -229,9 +213,9 @@ def _correlation(facts: Facts) -> Panel:
         return Panel(
             "correlation",
             "Correlation",
-            f"No two coins have {FEWEST_RETURNS} days of returns in common yet.",
+            f"No two coins have {MIN_RETURNS} days of returns in common yet.",
         )
-    closest, loosest = max(pairs, key=_first), min(pairs, key=_first)
+    closest, loosest = max(pairs, key=itemgetter(0)), min(pairs, key=itemgetter(0))
     symbols = [symbol_of(coin) for coin in coins]
     return Panel(
         "correlation",
@@ -240,7 +224,7 @@ def _correlation(facts: Facts) -> Panel:
         f"Most alike are {_pair(closest)}, least {_pair(loosest)}.",
         [
             Chart(
-                charts.heat_map(symbols, matrix),
+                charts.correlation_matrix(symbols, matrix),
                 f"Correlations of daily returns of {len(coins)} coins, as in the table below.",
             )
         ],
@@ -277,7 +261,7 @@ def _volume(facts: Facts) -> Panel:
     return Panel(
         "volume",
         "Volume",
-        f"{compact(newest)} {facts.currency} in the newest 24 hours; the middle of {len(days)} "
+        f"{compact(newest)} {facts.currency} in the newest 24 hours; the median of {len(days)} "
         f"days is {compact(usual)}. "
         + (remark if evaluated else "What is unusual shows after 30 days."),
         [
@@ -323,10 +307,10 @@ def _sentiment(facts: Facts) -> Panel:
         else "Means of 50 days are not there yet."
     )
     columns: Mapping[str, Callable[[Row], str]] = {
-        "Fear & Greed": lambda row: str(_or_dash(row["fear_and_greed"])),
+        "Fear & Greed": lambda row: compact(row["fear_and_greed"], missing=UNKNOWN),
         "Rose in 1 d": lambda row: percent(row["breadth_1d"], digits=0),
         "Rose in 7 d": lambda row: percent(row["breadth_7d"], digits=0),
-        "Bitcoin's part": lambda row: percent(row["bitcoin_dominance"]),
+        "Bitcoin dominance": lambda row: percent(row["bitcoin_dominance"]),
         "Stablecoins": lambda row: percent(row["stablecoin_share"]),
         "Market cap": lambda row: compact(row["total_market_cap"], missing=UNKNOWN),
     }
@@ -337,7 +321,7 @@ def _sentiment(facts: Facts) -> Panel:
         [
             Chart(
                 charts.moods(days, index, breadth),
-                f"Fear & Greed over {len(days)} days, and the part of coins that rose each day.",
+                f"Fear & Greed over {len(days)} days, and the share of coins that rose each day.",
             )
         ],
         [
@@ -359,8 +343,12 @@ def _sentiment(facts: Facts) -> Panel:
 
 
 def sparkline_rows(facts: Facts, coins: int = COINS_DRAWN) -> list[Row]:
-    """The largest coins, each with its price, its change and a sparkline of the last 30 days."""
-    by_coin = rows_by_coin(facts.days_of_coins)
+    """The largest coins, each with its price, its change and a sparkline of the last 30 days.
+
+    Args:
+        facts: The facts.
+        coins: How many coins.
+    """
     days = days_of(row for row in facts.days_of_coins if row["close"] is not None)[-30:]
     return [
         {
@@ -369,15 +357,11 @@ def sparkline_rows(facts: Facts, coins: int = COINS_DRAWN) -> list[Row]:
             "1 d": percent(coin["return_1d"], signed=True),
             "30 d": percent(coin["return_30d"], signed=True),
             "last 30 days": charts.sparkline_text(
-                column_by_day(by_coin.get(coin["coin_id"], ()), "close", days)
+                column_by_day(facts.days_of_coin(coin), "close", days)
             ),
         }
         for coin in facts.current[:coins]
     ]
-
-
-def _or_dash(value: object) -> object:
-    return UNKNOWN if value is None else value
 
 
 def _hundredths(value: Value) -> str:
@@ -391,7 +375,3 @@ def _times(coin: Row) -> str:
 def _pair(pair: tuple[float, Row, Row]) -> str:
     value, one, other = pair
     return f"{name_of(one)} and {name_of(other)} ({_hundredths(value)})"
-
-
-def _first(pair: tuple[float, Row, Row]) -> float:
-    return pair[0]
