@@ -109,7 +109,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
     )
     def raw_prices(
         context: dg.AssetExecutionContext, config: RawPricesConfig, ingestion: Ingestion, lake: Lake
-    ) -> dg.MaterializeResult[None]:
+    ) -> Iterator[dg.MaterializeResult[None]]:
         batch = batch_of(context)
         ingested = ingest_windows(
             batch,
@@ -124,7 +124,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             context,
             ((batch.key(one.window), raw_metadata(lake.raw, one)) for one in ingested.manifests),
         )
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             metadata=ingested_metadata(ingested),
             check_results=check_results(RAW_CHECKS, ingested.findings, ingested.evaluated),
         )
@@ -134,8 +134,8 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         TRANSFORMED_CHECKS,
         deps=[raw_prices],
         description=(
-            f"The raw answers as Parquet, {stream.grain}: arrays joined by their timestamps, what "
-            "cannot be a price set aside with its reason."
+            f"The raw responses as Parquet, {stream.grain}: arrays joined by their timestamps, "
+            "what cannot be a price set aside with its reason."
         ),
         kinds=set(profile.transform_kinds),
         metadata={"dagster/column_schema": PRICE_COLUMNS},

@@ -145,14 +145,24 @@ class Stream:
         return self.partition_key(self.window_at(moment))
 
     def windows(self, first: datetime, last: datetime) -> list[Window]:
-        """The windows from the one that holds ``first`` to the one that holds ``last``."""
+        """Neighbouring windows, in order.
+
+        Args:
+            first: A moment in the first of them.
+            last: A moment in the last of them.
+        """
         return [
             self.window_of_index(index)
             for index in range(self.index_at(first), self.index_at(last) + 1)
         ]
 
     def takes_snapshot(self, newest: Window, now: datetime) -> bool:
-        """Whether a run at a time takes a snapshot of the market for its newest window."""
+        """Whether a run takes a snapshot of the market for its newest window.
+
+        Args:
+            newest: That window.
+            now: When the run asks.
+        """
         return self.snapshot_within is not None and now - newest.end <= self.snapshot_within
 
     def dataset_folder(self, dataset: Dataset) -> str:
@@ -162,7 +172,9 @@ class Stream:
     def window_folder(self, window: Window, dataset: Dataset = "prices") -> str:
         """A window's folder, relative to the root of the raw or of the transformed lake.
 
-        The raw lake has all of a window in one folder, that of its prices.
+        Args:
+            window: The window.
+            dataset: Whose folder; the raw lake has all of a window in that of its prices.
         """
         return f"{self.dataset_folder(dataset)}/{window.start.strftime(self.folder_format)}"
 
@@ -223,7 +235,7 @@ HISTORICAL = Stream(
     partition_columns=("date",),
     table="historical_prices",
     job="historical_data_transformation",
-    # The API has a finished day from 00:35 UTC and caches its answers until 00:40.
+    # The API has a finished day from 00:35 UTC and caches its responses until 00:40.
     schedule_cron="45 0 * * *",
     late_after=timedelta(hours=6),
     scheduled_by_default=False,

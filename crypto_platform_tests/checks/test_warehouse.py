@@ -120,7 +120,7 @@ def test_a_key_that_comes_twice_is_found(duckdb: Warehouse, lake: TransformedLak
     assert findings[0].fault == f"the key stands there 2 times at {day(0)} 00:00:00"
 
 
-def test_rows_outside_the_windows_of_the_load_are_not_judged(
+def test_rows_outside_the_windows_of_the_load_are_not_evaluated(
     duckdb: Warehouse, lake: TransformedLake
 ) -> None:
     manifests = days(lake, [usual(n) for n in range(3)])
