@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 
 from crypto_platform.report import charts
@@ -35,6 +36,34 @@ from crypto_platform.warehouse.resource import Row
 
 # Coins with a chart of their own.
 _WITH_A_CHART = 8
+# A line needs two days, and one bar compares with nothing.
+_MIN_DAYS = 2
+# So few coins have no middle half.
+_FEW_COINS = 3
+
+_amount = partial(compact, missing=UNKNOWN)
+_change = partial(percent, signed=True)
+_whole_percent = partial(percent, digits=0)
+
+# Columns of tables: by their heads, a column of the facts and how its values are written.
+_Columns = Mapping[str, tuple[str, Callable[[Value], str]]]
+_COIN_COLUMNS: _Columns = {
+    "1 d": ("return_1d", _change),
+    "7 d": ("return_7d", _change),
+    "30 d": ("return_30d", _change),
+    "Volatility": ("volatility_30d", _whole_percent),
+    "Drawdown": ("drawdown", percent),
+    "Volume, 24 h": ("volume", _amount),
+    "x median": ("ratio_to_median", lambda ratio: UNKNOWN if ratio is None else f"{ratio:.2f}"),
+}
+_SENTIMENT_COLUMNS: _Columns = {
+    "Fear & Greed": ("fear_and_greed", _amount),
+    "Rose in 1 d": ("breadth_1d", _whole_percent),
+    "Rose in 7 d": ("breadth_7d", _whole_percent),
+    "Bitcoin dominance": ("bitcoin_dominance", percent),
+    "Stablecoins": ("stablecoin_share", percent),
+    "Market cap": ("total_market_cap", _amount),
+}
 
 
 def panels(facts: Facts) -> list[Panel]:
@@ -59,7 +88,7 @@ def _prices(facts: Facts) -> Panel:
     for coin in facts.current[:_WITH_A_CHART]:
         closes = column_by_day(facts.days_of_coin(coin), "close", days)
         known = [value for value in closes if value is not None]
-        if len(known) < 2:  # noqa: PLR2004 - a line needs two
+        if len(known) < _MIN_DAYS:
             continue
         drawn.append(
             Chart(
@@ -80,8 +109,8 @@ def _prices(facts: Facts) -> Panel:
         rose = sum(coin["return_1d"] > 0 for coin in moved)
         finding = (
             f"{rose} of {count(len(moved), 'coin')} rose in a day; "
-            f"{name_of(moved[-1])} did best ({percent(moved[-1]['return_1d'], signed=True)}), "
-            f"{name_of(moved[0])} worst ({percent(moved[0]['return_1d'], signed=True)})."
+            f"{name_of(moved[-1])} did best ({_change(moved[-1]['return_1d'])}), "
+            f"{name_of(moved[0])} worst ({_change(moved[0]['return_1d'])})."
         )
     if drawn:
         finding += f" The lines are {count(len(days), 'day')} of the largest coins."
@@ -90,13 +119,14 @@ def _prices(facts: Facts) -> Panel:
 
 def _coins(facts: Facts) -> Panel:
     shown, others = facts.current[:IN_THE_TABLE], facts.current[IN_THE_TABLE:]
-    head = ("Coin", f"Price, {facts.currency}", "1 d", "7 d", "30 d", "Volatility", "Drawdown")
     rows = [_coin_row(name_of(coin), coin) for coin in shown]
     if others:
-        columns = ("return_1d", "return_7d", "return_30d", "volatility_30d", "drawdown")
-        medians: Row = {column: median_known(coin[column] for coin in others) for column in columns}
+        rest: Row = {
+            column: median_known(coin[column] for coin in others)
+            for column, _ in _COIN_COLUMNS.values()
+        }
         traded = sum(coin["volume"] or 0 for coin in others)
-        rest: Row = {"close": None, "volume": traded, "ratio_to_median": None, **medians}
+        rest |= {"close": None, "volume": traded, "ratio_to_median": None}
         rows.append(_coin_row(f"{len(others)} others (medians; volume together)", rest))
     finding = f"{count(len(shown), 'coin')}, the largest first."
     if others:
@@ -106,31 +136,20 @@ def _coins(facts: Facts) -> Panel:
     here = {coin["coin_id"] for coin in facts.current}
     if absent := [row for row in facts.newest_prices if row["coin_id"] not in here]:
         finding += f" Without a close on the newest days, and so not here: {named(absent)}."
+    head = ("Coin", f"Price, {facts.currency}", *_COIN_COLUMNS)
     return Panel(
         "coins",
         "Coins",
         finding,
-        tables=[Table((*head, "Volume, 24 h", "x median"), rows, "Coins on their newest day")]
-        if rows
-        else (),
+        tables=[Table(head, rows, "Coins on their newest day")] if rows else (),
         is_open=True,
         is_wide=True,
     )
 
 
 def _coin_row(name: str, coin: Row) -> list[str]:
-    ratio = coin["ratio_to_median"]
-    return [
-        name,
-        price_text(coin["close"], missing=""),
-        percent(coin["return_1d"], signed=True),
-        percent(coin["return_7d"], signed=True),
-        percent(coin["return_30d"], signed=True),
-        percent(coin["volatility_30d"], digits=0),
-        percent(coin["drawdown"]),
-        compact(coin["volume"], missing=UNKNOWN),
-        f"{ratio:.2f}" if ratio is not None else UNKNOWN,
-    ]
+    texts = (text(coin[column]) for column, text in _COIN_COLUMNS.values())
+    return [name, price_text(coin["close"], missing=""), *texts]
 
 
 @dataclass(frozen=True)
@@ -164,7 +183,7 @@ def _spread(facts: Facts, spread: _Spread) -> Panel:
         column_by_day(facts.days_of_the_market, f"{spread.column}{end}", days)
         for end in ("", "_low", "_high")
     )
-    many = len(facts.current) > 3  # noqa: PLR2004 - fewer have no middle half
+    many = len(facts.current) > _FEW_COINS
     series = {
         name_of(coin): column_by_day(facts.days_of_coin(coin), spread.column, days)
         for coin in facts.current[:2]
@@ -172,7 +191,7 @@ def _spread(facts: Facts, spread: _Spread) -> Panel:
     said = ", ".join(f"{name} {percent(last_known(values))}" for name, values in series.items())
     if many:
         series[f"Median of {len(facts.current)} coins"] = median
-    if max(map(count_known, series.values()), default=0) < 2:  # noqa: PLR2004 - a line
+    if max(map(count_known, series.values()), default=0) < _MIN_DAYS:
         return Panel(spread.column, spread.title, spread.too_little)
     return Panel(
         spread.column,
@@ -247,7 +266,7 @@ def _volume(facts: Facts) -> Panel:
     volumes, unusually_much = (
         column_by_day(facts.days_of_the_market, column, days) for column in ("volume", "unusual")
     )
-    if count_known(volumes) < 2:  # noqa: PLR2004 - one bar compares with nothing
+    if count_known(volumes) < _MIN_DAYS:
         return Panel("volume", "Volume", "It takes volumes of two days to compare them.")
     newest, usual = last_known(volumes), median_known(volumes)
     unusual = [coin for coin in facts.current if coin["unusual"]]
@@ -276,7 +295,7 @@ def _volume(facts: Facts) -> Panel:
                 f"Volume in {facts.currency}, newest days",
                 days,
                 {
-                    "Volume": [compact(value, missing=UNKNOWN) for value in volumes],
+                    "Volume": list(map(_amount, volumes)),
                     "Coins with unusually much": [str(number or 0) for number in unusually_much],
                 },
             )
@@ -285,16 +304,12 @@ def _volume(facts: Facts) -> Panel:
 
 
 def _sentiment(facts: Facts) -> Panel:
-    days = days_of(facts.days_of_sentiment)
-    rows = {row["day"]: row for row in facts.days_of_sentiment}
-    index, breadth = (
-        column_by_day(facts.days_of_sentiment, column, days)
-        for column in ("fear_and_greed", "breadth_1d")
-    )
-    if max(count_known(index), count_known(breadth)) < 2:  # noqa: PLR2004 - a line needs two
+    rows = facts.days_of_sentiment
+    days = days_of(rows)
+    index, breadth = (column_by_day(rows, name, days) for name in ("fear_and_greed", "breadth_1d"))
+    if max(count_known(index), count_known(breadth)) < _MIN_DAYS:
         return Panel("sentiment", "Sentiment", "It takes two days of a market to draw its mood.")
-    mood = newest_known(facts.days_of_sentiment, "fear_and_greed")
-    above = newest_known(facts.days_of_sentiment, "above_50d_mean")
+    mood, above = (newest_known(rows, name) for name in ("fear_and_greed", "above_50d_mean"))
     says = (
         f"Fear & Greed stands at {mood['fear_and_greed']} of 100, "
         f"{(mood['fear_and_greed_class'] or '').lower()}, on {short_day(mood['day'])}. "
@@ -302,18 +317,10 @@ def _sentiment(facts: Facts) -> Panel:
         else "The Fear & Greed index has no value in these days. "
     )
     means = (
-        f"{percent(above['above_50d_mean'], digits=0)} of the coins are above their 50-day mean."
+        f"{_whole_percent(above['above_50d_mean'])} of the coins are above their 50-day mean."
         if above
         else "Means of 50 days are not there yet."
     )
-    columns: Mapping[str, Callable[[Row], str]] = {
-        "Fear & Greed": lambda row: compact(row["fear_and_greed"], missing=UNKNOWN),
-        "Rose in 1 d": lambda row: percent(row["breadth_1d"], digits=0),
-        "Rose in 7 d": lambda row: percent(row["breadth_7d"], digits=0),
-        "Bitcoin dominance": lambda row: percent(row["bitcoin_dominance"]),
-        "Stablecoins": lambda row: percent(row["stablecoin_share"]),
-        "Market cap": lambda row: compact(row["total_market_cap"], missing=UNKNOWN),
-    }
     return Panel(
         "sentiment",
         "Sentiment",
@@ -334,8 +341,8 @@ def _sentiment(facts: Facts) -> Panel:
                 "Sentiment, newest days",
                 days,
                 {
-                    name: [text(rows[day]) if day in rows else UNKNOWN for day in days]
-                    for name, text in columns.items()
+                    head: list(map(text, column_by_day(rows, name, days)))
+                    for head, (name, text) in _SENTIMENT_COLUMNS.items()
                 },
             )
         ],
@@ -354,8 +361,8 @@ def sparkline_rows(facts: Facts, coins: int = COINS_DRAWN) -> list[Row]:
         {
             "coin": name_of(coin),
             "price": price_text(coin["close"]),
-            "1 d": percent(coin["return_1d"], signed=True),
-            "30 d": percent(coin["return_30d"], signed=True),
+            "1 d": _change(coin["return_1d"]),
+            "30 d": _change(coin["return_30d"]),
             "last 30 days": charts.sparkline_text(
                 column_by_day(facts.days_of_coin(coin), "close", days)
             ),
