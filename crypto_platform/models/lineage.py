@@ -21,12 +21,12 @@ Lineage = dict[str, list[tuple[str, str]]]
 
 
 def column_lineage(sql: str, tables: Sequence[str], kept_in: str | None = None) -> Lineage:
-    """Where the values of an INSERT's columns come from.
+    """Where the values of a query's columns come from.
 
     What only joins, filters, partitions or orders rows is no source of a value.
 
     Args:
-        sql: An ``INSERT INTO ... SELECT`` in Snowflake's dialect.
+        sql: The query, or what inserts it, in Snowflake's dialect.
         tables: What it reads.
         kept_in: A folder that keeps results; reading the SQL anew takes half a second.
     """
@@ -38,7 +38,7 @@ def column_lineage(sql: str, tables: Sequence[str], kept_in: str | None = None) 
 
 
 def _read_lineage(sql: str, columns: dict[str, dict[str, str]]) -> Lineage:
-    query = sqlglot.parse_one(sql, read="snowflake").expression
+    query = next(sqlglot.parse_one(sql, read="snowflake").find_all(expressions.Query))
     for window in list(query.find_all(expressions.Window)):
         window.set("partition_by", None)
         window.set("order", None)

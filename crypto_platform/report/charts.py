@@ -47,6 +47,8 @@ _POINTS_AN_INCH = 72
 _LEFT = 44
 _BOTTOM = 22
 _TEXT = 11.5
+# So many symbols beside each other fit on a phone.
+_UPRIGHT_LABELS = 6
 
 # A sparkline spans at least this share of its price, so that a pegged one looks flat.
 _MIN_SPAN = 0.06
@@ -259,7 +261,7 @@ def correlation_matrix(labels: Sequence[str], values: Sequence[Sequence[Value]])
     axes.set_xlim(0, size - 1)
     axes.set_ylim(size, 1)
     centres = [place + 0.47 for place in range(size)]
-    tilt = 45 if size > 6 else 0  # noqa: PLR2004 - so many symbols fit on a phone
+    tilt = 45 if size > _UPRIGHT_LABELS else 0
     axes.set_xticks(centres[:-1], labels[:-1], rotation=tilt)
     axes.set_yticks(centres[1:], labels[1:])
     axes.spines[:].set_visible(False)
@@ -316,7 +318,7 @@ def _svg(figure: "Figure") -> str:
 
 
 def _inline(svg: str) -> str:
-    """Matplotlib's file as a part of a page: no declarations, fonts, names or sizes of its own."""
+    """Matplotlib's file as an element of a page, without declarations, fonts, ids or sizes."""
     svg = svg[svg.index("<svg ") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (?:xmlns(?::\w+)?|version)="[^"]*"', "", svg)

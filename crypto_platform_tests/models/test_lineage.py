@@ -42,7 +42,8 @@ def test_every_column_of_a_model_has_sources_that_the_model_reads(model: Model) 
 @each_model
 def test_a_model_reads_the_tables_that_its_sql_names(model: Model) -> None:
     statement = sqlglot.parse_one(model_statement(f"make_{model.name}"), read="snowflake")
-    query = statement.expression
+    query = statement.find(exp.Query)
+    assert query
 
     named = {table.name for table in query.find_all(exp.Table)}
     assert named - {cte.alias for cte in query.ctes} == set(model.reads)
