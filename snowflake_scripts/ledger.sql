@@ -1,4 +1,4 @@
--- What the ledger says of windows that are whole, sick or not loaded yet, in Snowflake's SQL. As in
+-- The ledger of windows that are present, missing or not loaded yet, in Snowflake's SQL. As in
 -- statements.sql, each statement runs on Snowflake and transpiled on DuckDB, its values bound with ?.
 
 -- name: known_streams
@@ -68,7 +68,7 @@ INNER JOIN streams
     ON streams.stream = ledger.stream AND streams.vs_currency = ledger.vs_currency
 WHERE ledger.stream = ?;
 
--- name: sick_windows
+-- name: gaps
 -- Neighbouring windows of a coin that lack a price for the same kind of reason, as one row.
 -- alive_since tells when a later window of the coin first had a price; null where none has.
 WITH windows AS (
@@ -90,7 +90,7 @@ WITH windows AS (
     WHERE stream = ? AND window_start >= ?
 ),
 
-sick AS (
+lacking AS (
     SELECT
         *,
         window_number
@@ -100,7 +100,7 @@ sick AS (
         window_start <= ?
         AND (
             status IN ('pending', 'failed')
-            -- A source that has had nothing of a coin for so long is late with nothing.
+            -- A source that has had nothing of a coin for so long is not merely late.
             OR (status = 'missing_at_source' AND window_start >= ? AND newest_present >= ?)
         )
 )
@@ -112,6 +112,6 @@ SELECT
     MAX(window_start) AS last_window,
     MAX(reason) AS reason,
     MIN(alive_since) AS alive_since
-FROM sick
+FROM lacking
 GROUP BY coin_id, status, island
 ORDER BY coin_id, first_window;

@@ -87,11 +87,11 @@ WHERE vs_currency = ? AND day >= ?
 ORDER BY day;
 
 -- name: completeness
--- What loads have told of, and windows up to the newest one that none has told of yet.
+-- What the ledger has, and windows up to the newest one that no load was about yet.
 SELECT
-    told.stream,
-    told.window_start::DATE AS day,
-    told.status,
+    windows.stream,
+    windows.window_start::DATE AS day,
+    windows.status,
     COUNT(*) AS coin_windows
 FROM (
     SELECT stream, window_start, status
@@ -101,9 +101,9 @@ FROM (
     SELECT stream, window_start, status
     FROM coin_windows
     WHERE vs_currency = ? AND window_start >= ? AND window_start < ? AND status = 'pending'
-) AS told
-GROUP BY told.stream, told.window_start::DATE, told.status
-ORDER BY told.stream, day, told.status;
+) AS windows
+GROUP BY windows.stream, windows.window_start::DATE, windows.status
+ORDER BY windows.stream, day, windows.status;
 
 -- name: reasons_of_gaps
 SELECT

@@ -96,7 +96,7 @@ intra_day AS (
         MAX(price_at) AS last_at,
         MAX(price) AS high,
         MIN(price) AS low,
-        COUNT(*) AS observations,
+        COUNT(price_at) AS observations,
         -- Hourly prices are stamped some minutes before the full hour as often as after it.
         LEAST(24, COUNT(DISTINCT DATE_TRUNC('hour', DATEADD('minute', 30, price_at))))
             AS hours_observed,
@@ -470,7 +470,7 @@ SELECT
 FROM medians;
 
 -- name: make_market_sentiment
--- Stablecoins are told by name: the API has the category only in answers that nobody keeps.
+-- Stablecoins are listed by name: the API has the category only in responses that nobody keeps.
 INSERT INTO market_sentiment (
     vs_currency, day, fear_and_greed, fear_and_greed_class, breadth_1d, breadth_7d, above_50d_mean,
     bitcoin_dominance, stablecoin_share, total_market_cap, total_market_cap_change_1d, coins
@@ -560,8 +560,8 @@ markets AS (
 SELECT
     markets.vs_currency,
     markets.day,
-    fear_and_greed.value,
-    fear_and_greed.classification,
+    fear_and_greed.value AS fear_and_greed,
+    fear_and_greed.classification AS fear_and_greed_class,
     markets.breadth_1d,
     markets.breadth_7d,
     markets.above_50d_mean,
@@ -615,7 +615,7 @@ FROM (
             WHEN observations < 1 OR hours_observed > 24 THEN 'a count cannot be'
         END AS fault
     FROM daily_prices
-) AS judged
+) AS evaluated
 WHERE fault IS NOT NULL
 ORDER BY day DESC, coin_id
 LIMIT 5;
@@ -638,7 +638,7 @@ FROM (
                 THEN 'it moved, and has no close'
         END AS fault
     FROM price_moves
-) AS judged
+) AS evaluated
 WHERE fault IS NOT NULL
 ORDER BY day DESC, coin_id
 LIMIT 5;
@@ -657,7 +657,7 @@ FROM (
             WHEN unusual IS NULL AND ratio_to_median IS NOT NULL THEN 'unusual is not said'
         END AS fault
     FROM trading_volumes
-) AS judged
+) AS evaluated
 WHERE fault IS NOT NULL
 ORDER BY day DESC, coin_id
 LIMIT 5;
@@ -675,15 +675,15 @@ FROM (
                 breadth_1d < 0 OR breadth_1d > 1
                 OR breadth_7d < 0 OR breadth_7d > 1
                 OR above_50d_mean < 0 OR above_50d_mean > 1
-                THEN 'a part of the coins is not between 0 and 1'
+                THEN 'a share of the coins is not between 0 and 1'
             WHEN
                 bitcoin_dominance < 0 OR bitcoin_dominance > 1.000000001
                 OR stablecoin_share < 0 OR stablecoin_share > 1.000000001
-                THEN 'a part of the market is not between 0 and 1'
+                THEN 'a share of the market is not between 0 and 1'
             WHEN total_market_cap <= 0 THEN 'total_market_cap is zero or less'
         END AS fault
     FROM market_sentiment
-) AS judged
+) AS evaluated
 WHERE fault IS NOT NULL
 ORDER BY day DESC, vs_currency
 LIMIT 5;

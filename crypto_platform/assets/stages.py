@@ -33,6 +33,7 @@ from crypto_platform.checks.definitions import (
 )
 from crypto_platform.checks.freshness import freshness_policy
 from crypto_platform.core.errors import RETRIES
+from crypto_platform.core.ownership import OWNERS
 from crypto_platform.core.schema import PRICE_COLUMNS, RAW_COLUMNS
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream, WindowBatch
@@ -49,8 +50,6 @@ from lambda_function.plans import configured_plan
 
 API_POOL = "price_api"
 """One asset at a time asks the price API: the plan's calls a minute are shared by all runs."""
-
-OWNERS = ["team:data-platform"]
 
 
 class RawPricesConfig(dg.Config):

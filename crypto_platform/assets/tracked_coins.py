@@ -2,9 +2,10 @@
 
 import dagster as dg
 
-from crypto_platform.assets.stages import API_POOL, OWNERS, price_api
+from crypto_platform.assets.stages import API_POOL, price_api
 from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.markdown import markdown_table
+from crypto_platform.core.ownership import OWNERS
 from crypto_platform.core.settings import Settings
 from crypto_platform.ingestion.resource import Ingestion
 from crypto_platform.ingestion.tracked_coins import DOCUMENT, refresh_tracked_coins

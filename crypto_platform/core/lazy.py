@@ -25,8 +25,14 @@ REASONS: Mapping[str, str] = {
     "dagster_pyspark": "imports Dagster; only Apache Spark is started through it",
     "duckdb": "0.05 s, and only who opens the local warehouse needs it",
     "lambda_function.handler": "imports requests, 0.15 s; only ingestion in this process needs it",
+    "jinja2": "0.05 s, and only the report renders a page",
     "matplotlib": "0.4 s, and only the report and the ledger draw",
+    "matplotlib.colors": "as matplotlib",
     "matplotlib.figure": "as matplotlib",
+    "matplotlib.patches": "as matplotlib",
+    "matplotlib.ticker": "as matplotlib",
+    "numpy": "as matplotlib",
+    "PIL.Image": "as matplotlib",
     "pandas": "0.5 s, and only who asks for a data frame needs it",
     "pyarrow": "0.1 s, and only what reads Parquet needs it",
     "pyarrow.compute": "as pyarrow",
@@ -39,6 +45,7 @@ REASONS: Mapping[str, str] = {
     "sqlglot": "0.2 s; what was translated once is kept on disk",
     "sqlglot.errors": "as sqlglot",
     "sqlglot.expressions": "as sqlglot",
+    "sqlglot.lineage": "as sqlglot",
     "tenacity": "only who waits for something busy needs it",
 }
 """Why each module waits: seconds to import it on two cores, with a bytecode cache."""

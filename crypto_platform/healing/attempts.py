@@ -1,4 +1,4 @@
-"""The runs that heal, as Dagster keeps them: what each was about, and how often it was tried."""
+"""Healing runs as Dagster keeps them: the coins and windows that each asked for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from crypto_platform.core.run_tags import HEAL_TAG
 from crypto_platform.core.streams import Stream, Window
 
 MAX_ATTEMPTS = 5
+"""So many attempts last a day and a half, with the pauses of ``planner``."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Attempt:
     """A healing run that has ended.
 
     Attributes:
-        coins: What it asked for.
+        coins: The coins that it asked for.
         first: Start of its first window.
         last: Start of its last window.
         at: When it ended.
@@ -37,12 +38,22 @@ class Attempt:
 
 
 def raw_prices_config(stream: Stream, coins: Sequence[str]) -> dict[str, Any]:
-    """The run configuration that restricts a stream's run to some coins."""
+    """The run configuration that restricts a stream's run to some coins.
+
+    Args:
+        stream: The stream.
+        coins: Their ids.
+    """
     return {"ops": {f"{stream.name}__raw_prices": {"config": {"coins": list(coins)}}}}
 
 
 def coins_of_run(stream: Stream, run: dg.DagsterRun) -> list[str]:
-    """The coins that a run is restricted to; none where it is about all."""
+    """The coins that a run is restricted to; none where it asks for all.
+
+    Args:
+        stream: The stream that the run is on.
+        run: The run.
+    """
     config: Any = run.run_config
     for part in ("ops", f"{stream.name}__raw_prices", "config"):
         config = config.get(part, {})
@@ -51,7 +62,12 @@ def coins_of_run(stream: Stream, run: dg.DagsterRun) -> list[str]:
 
 
 def range_of_run(stream: Stream, tags: Mapping[str, str]) -> Window | None:
-    """The stretch of time that a run with these tags is about; ``None`` for no partition."""
+    """The stretch of time that a run is about; ``None`` for no partition.
+
+    Args:
+        stream: The stream that the run is on.
+        tags: The run's tags.
+    """
     first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags.get(PARTITION_NAME_TAG)
     last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
     if first is None or last is None:
@@ -60,7 +76,12 @@ def range_of_run(stream: Stream, tags: Mapping[str, str]) -> Window | None:
 
 
 def past_attempts(stream: Stream, instance: dg.DagsterInstance) -> list[Attempt]:
-    """The healing runs of a stream that have ended."""
+    """The healing runs of a stream that have ended.
+
+    Args:
+        stream: The stream.
+        instance: Dagster's instance.
+    """
     records = instance.get_run_records(
         dg.RunsFilter(
             job_name=stream.name,
@@ -75,8 +96,7 @@ def past_attempts(stream: Stream, instance: dg.DagsterInstance) -> list[Attempt]
     attempts = []
     for record in records:
         run = record.dagster_run
-        about = range_of_run(stream, run.tags)
-        if about:
+        if about := range_of_run(stream, run.tags):
             ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else None
             attempts.append(
                 Attempt(
@@ -90,7 +110,12 @@ def past_attempts(stream: Stream, instance: dg.DagsterInstance) -> list[Attempt]
 
 
 def first_scheduled(stream: Stream, instance: dg.DagsterInstance) -> datetime | None:
-    """The first window that the schedule launched a run for, whatever became of it."""
+    """Start of the first window that the schedule launched a run for, whatever became of it.
+
+    Args:
+        stream: The stream.
+        instance: Dagster's instance.
+    """
     runs = instance.get_run_records(
         dg.RunsFilter(job_name=stream.name, tags={SCHEDULE_NAME_TAG: stream.schedule_name}),
         limit=1,

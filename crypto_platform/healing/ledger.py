@@ -1,7 +1,7 @@
-"""The ledger as people see it: every tracked coin in every closed window, and what became of it.
+"""The asset ``ingestion_ledger``: every tracked coin in every closed window, and its status.
 
-Loads write the ledger; here the expected grid is kept beside it, so that a window that no load has
-ever told of shows as pending.
+Loads write the ledger's rows. Here the windows and coins that are expected are kept beside them, so
+that a window which no load was ever about shows as pending.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,9 @@ import dagster as dg
 from crypto_platform.checks.definitions import COINS_AT_FAULT, FAULTS, fault_names
 from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.markdown import markdown_table
+from crypto_platform.core.ownership import OWNERS
 from crypto_platform.core.settings import Settings
-from crypto_platform.core.streams import Stream, Window
+from crypto_platform.core.streams import Stream
 from crypto_platform.healing.attempts import MAX_ATTEMPTS
 from crypto_platform.healing.planner import Gap, find_gaps
 from crypto_platform.ingestion.tracked_coins import TrackedCoins, load_tracked_coins
@@ -32,7 +33,7 @@ STATUSES = ("present", "missing_at_source", "out_of_plan", "quarantined", "faile
 def sync_expected_windows(
     warehouse: Warehouse, settings: Settings, streams: Sequence[Stream], coins: TrackedCoins
 ) -> None:
-    """Have the warehouse know which windows and coins are expected; writes only what changed.
+    """Tell the warehouse which windows and coins are expected; writes only what changed.
 
     Args:
         warehouse: The warehouse.
@@ -65,7 +66,7 @@ def sync_expected_windows(
 
 
 def status_counts(warehouse: Warehouse) -> Mapping[str, Mapping[str, int]]:
-    """Coins times closed windows by their status, a stream; every status is there."""
+    """How many coin-windows of each stream have each status; every status is there."""
     counts: dict[str, dict[str, int]] = {}
     for row in warehouse.query(ledger_statement("statuses")):
         of_stream = counts.setdefault(row["stream"], dict.fromkeys(STATUSES, 0))
@@ -74,7 +75,13 @@ def status_counts(warehouse: Warehouse) -> Mapping[str, Mapping[str, int]]:
 
 
 def cells(warehouse: Warehouse, stream: Stream, now: datetime) -> list[Row]:
-    """How many windows of each coin have each status, a cell of the stream's heat map."""
+    """How many windows of each coin have each status, in each cell of the stream's heat map.
+
+    Args:
+        warehouse: The warehouse.
+        stream: The stream.
+        now: The time, up to which the map reaches.
+    """
     cell = stream.ledger_cell
     return warehouse.query(
         ledger_statement(f"cells_by_{cell.unit}"), [stream.name, cell.first(now)]
@@ -84,13 +91,14 @@ def cells(warehouse: Warehouse, stream: Stream, now: datetime) -> list[Row]:
 def ledger_metadata(
     warehouse: Warehouse, streams: Sequence[Stream], now: datetime
 ) -> dict[str, Any]:
-    """The ledger in numbers, and as a heat map a stream."""
+    """The ledger in numbers, and a heat map of each stream.
+
+    Args:
+        warehouse: The warehouse.
+        streams: The streams.
+        now: The time, up to which the maps reach.
+    """
     counts = status_counts(warehouse)
-    totals = {
-        f"{stream.name}_{status}": counts.get(stream.name, {}).get(status, 0)
-        for stream in streams
-        for status in STATUSES
-    }
     heat_maps = {
         f"{stream.name}_heat_map": heat_map(stream, cells(warehouse, stream, now), now)
         for stream in streams
@@ -98,32 +106,31 @@ def ledger_metadata(
     rows = [
         {
             "windows": status,
-            **{stream.name: totals[f"{stream.name}_{status}"] for stream in streams},
+            **{stream.name: counts.get(stream.name, {}).get(status, 0) for stream in streams},
         }
         for status in STATUSES
     ]
+    totals = {
+        f"{stream.name}_{row['windows']}": row[stream.name] for stream in streams for row in rows
+    }
     return {**heat_maps, "windows": markdown_table(rows), **totals}
 
 
 def healing_check(gaps: Mapping[Stream, Sequence[Gap]]) -> dg.AssetCheckResult:
-    """Whether healing has given anything up: which coins, which partitions, and the last reason."""
-    given_up = [
-        (stream, windows) for stream, found in gaps.items() for windows in found if windows.given_up
-    ]
+    """Whether healing has given up any gap: which coins, which partitions, and the last reason."""
+    given_up = [(stream, gap) for stream, found in gaps.items() for gap in found if gap.given_up]
     rows = [
         {
             "stream": stream.name,
-            "coin": windows.coin_id,
-            "partitions": _partitions(stream, windows),
-            "status": windows.status,
-            "reason": windows.reason or "no run has told: see the failed runs of these partitions",
+            "coin": gap.coin_id,
+            "partitions": _partitions(stream, gap),
+            "status": gap.status,
+            "reason": gap.reason or "not recorded: see the failed runs of these partitions",
         }
-        for stream, windows in given_up
+        for stream, gap in given_up
     ]
-    coins = sorted({windows.coin_id for _, windows in given_up})
-    count = sum(
-        (windows.last - windows.first) // stream.window_length + 1 for stream, windows in given_up
-    )
+    coins = sorted({gap.coin_id for _, gap in given_up})
+    count = sum(len(_keys(stream, gap)) for stream, gap in given_up)
     described = "; ".join(
         f"{row['stream']} {row['partitions']}: {row['coin']} is {row['status']} ({row['reason']})"
         for row in rows[:_SHOWN]
@@ -133,8 +140,8 @@ def healing_check(gaps: Mapping[Stream, Sequence[Gap]]) -> dg.AssetCheckResult:
         passed=not given_up,
         severity=dg.AssetCheckSeverity.ERROR,
         description=(
-            f"Healing gave up on {count} windows of {len(coins)} coins after {MAX_ATTEMPTS} tries. "
-            f"{described}. Mend the reason, then materialize these partitions."
+            f"Healing gave up on {count} windows of {len(coins)} coins after {MAX_ATTEMPTS} "
+            f"attempts. {described}. Fix the cause, then materialize these partitions."
             if given_up
             else "Healing has given nothing up."
         ),
@@ -142,49 +149,49 @@ def healing_check(gaps: Mapping[Stream, Sequence[Gap]]) -> dg.AssetCheckResult:
             "given_up_windows": count,
             COINS_AT_FAULT: coins[:_SHOWN_COINS],
             FAULTS: dg.MetadataValue.json(
-                fault_names(
-                    fault for stream, windows in given_up for fault in _names(stream, windows)
-                )
+                fault_names(fault for stream, gap in given_up for fault in _names(stream, gap))
             ),
             "given_up": markdown_table(rows[:_SHOWN_COINS]),
         },
     )
 
 
-def _names(stream: Stream, windows: Gap) -> list[tuple[str, str]]:
+def _names(stream: Stream, gap: Gap) -> list[tuple[str, str]]:
     """What was given up, by names that stay the same while it is: a coin and each of its windows.
 
     A coin without any later price has one name: each new window makes its gap longer, and is no
     news.
     """
-    if windows.alive_since is None:
-        return [(windows.coin_id, stream.name)]
-    count = (windows.last - windows.first) // stream.window_length + 1
-    starts = [windows.first + number * stream.window_length for number in range(count)]
-    return [(windows.coin_id, _key(stream, start)) for start in starts]
+    keys = [stream.name] if gap.alive_since is None else _keys(stream, gap)
+    return [(gap.coin_id, key) for key in keys]
 
 
-def _partitions(stream: Stream, windows: Gap) -> str:
-    first, last = (_key(stream, start) for start in (windows.first, windows.last))
-    return first if first == last else f"{first}...{last}"
+def _partitions(stream: Stream, gap: Gap) -> str:
+    keys = _keys(stream, gap)
+    return keys[0] if len(keys) == 1 else f"{keys[0]}...{keys[-1]}"
 
 
-def _key(stream: Stream, start: datetime) -> str:
-    return stream.partition_key(Window(start=start, end=start + stream.window_length))
+def _keys(stream: Stream, gap: Gap) -> list[str]:
+    return [stream.partition_key(window) for window in stream.windows(gap.first, gap.last)]
 
 
 def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefinition:
-    """The asset that shows the ledger; what it shows is made by the loads."""
+    """The asset that shows the ledger, which the loads have written.
+
+    Args:
+        settings: Where the streams begin, and their currency.
+        streams: The streams.
+    """
 
     @dg.asset(
         deps=[dg.AssetKey([stream.name, "snowflake_prices"]) for stream in streams],
         description=(
-            "Every tracked coin in every closed window: present, or why not. What no load has told "
-            "of yet is pending. A materialization is a look at it, and shows gaps as a heat map."
+            "Every tracked coin in every closed window: present, or why not. What no load was "
+            "about yet is pending. A materialization reads it, and shows gaps as a heat map."
         ),
         group_name="health",
         kinds={"table"},
-        owners=["team:data-platform"],
+        owners=OWNERS,
         metadata={"dagster/table_name": "ingestion_ledger"},
         retry_policy=RETRIES,
         check_specs=[
@@ -192,7 +199,7 @@ def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefi
                 "healing",
                 asset="ingestion_ledger",
                 description=(
-                    f"Fails where healing has tried {MAX_ATTEMPTS} times in vain: these windows "
+                    f"Fails where {MAX_ATTEMPTS} attempts of healing were in vain: these windows "
                     "need a person. It passes again once they have a price, or a reason for good."
                 ),
             )

@@ -1,8 +1,8 @@
-"""Healing: which windows lack a price that can yet be had, and the fewest calls that bring it.
+"""Which windows lack a price that can yet be had, and the fewest calls that bring it.
 
-Nothing here asks or launches anything: the ledger and the runs of the past go in, and what to ask
-for comes out. How often a window was tried is read from the runs that tried it, so that there is
-no second book to keep, and a person who deletes those runs has it tried anew.
+Nothing here asks or launches anything: the ledger and past runs go in, and requests come out.
+Attempts are counted from the runs that made them, so that there is no second record to keep, and
+deleting those runs starts the count anew.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,12 +18,13 @@ from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform.warehouse.sql import ledger_statement
 from lambda_function.request_planner import windows_a_call
 
-# 30 minutes, 2 hours, 8 hours, a day: five tries last a day and a half, longer than most outages.
+# 30 minutes, 2 hours, 8 hours, a day: five attempts last a day and a half, longer than most
+# outages.
 _FIRST_PAUSE = timedelta(minutes=30)
 _PAUSE_GROWS = 4
 _LONGEST_PAUSE = timedelta(days=1)
 
-# A run costs what so many windows cost that are asked for without need, and without a call.
+# A run costs as much as so many windows that are asked for without need, and without a call.
 _WINDOWS_A_RUN_IS_WORTH = 90
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,16 +32,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Gap:
-    """Neighbouring windows of a coin that lack a price, and have been tried equally often.
+    """Neighbouring windows of a coin that lack a price, with equally many attempts.
 
     Attributes:
         coin_id: The coin.
         status: ``pending``, ``failed`` or ``missing_at_source``.
         first: Start of the first window.
         last: Start of the last window.
-        reason: What the ledger says; ``None`` where no load has told of them.
+        reason: The ledger's reason; ``None`` where no load was about them.
         alive_since: When a later window of the coin first had a price; ``None`` where none has.
-        attempts: How many healing runs were about them.
+        attempts: How many healing runs asked for them.
         attempted_at: When the last of these ended.
     """
 
@@ -55,7 +56,7 @@ class Gap:
 
     @property
     def retry_due_at(self) -> datetime | None:
-        """When the pause after the last try is over; ``None`` once there were enough of them."""
+        """When the next attempt is due; ``None`` after the last one."""
         if self.attempts >= MAX_ATTEMPTS:
             return None
         if self.attempted_at is None:
@@ -65,7 +66,7 @@ class Gap:
 
     @property
     def given_up(self) -> bool:
-        """Whether a person has to look; that the source has nothing is no one's fault."""
+        """Whether it needs a person; what the source lacks does not."""
         return self.attempts >= MAX_ATTEMPTS and self.status != "missing_at_source"
 
 
@@ -78,7 +79,7 @@ class HealRequest:
         first: The first window.
         last: The last window.
         coins: The coins to ask for; one call each brings the whole range.
-        number: The number of the try.
+        number: The number of the attempt.
     """
 
     stream: Stream
@@ -94,7 +95,7 @@ class HealRequest:
 
     @property
     def calls(self) -> int:
-        """How many calls to the API it takes."""
+        """How many calls of the API it takes."""
         return len(self.coins)
 
     def overlaps(self, other: Window) -> bool:
@@ -110,11 +111,17 @@ def latest_due(stream: Stream, now: datetime) -> Window:
 def find_gaps(
     warehouse: Warehouse, stream: Stream, instance: dg.DagsterInstance, now: datetime
 ) -> list[Gap]:
-    """What of a stream lacks a price that can yet be had, with how often it was tried.
+    """The gaps of a stream that can yet be filled, with their attempts.
 
-    It begins at the oldest window that a load or the schedule was ever about: a history that nobody
-    has asked for is not sick. What is certain to stay absent (out of plan, quarantined, long
-    missing at the source) is not sick either.
+    They begin at the oldest window that a load or the schedule was ever about: a history that
+    nobody has asked for is no gap. Nor is what is certain to stay absent: out of plan, quarantined,
+    long missing at the source.
+
+    Args:
+        warehouse: The warehouse, for its ledger.
+        stream: The stream.
+        instance: Dagster's instance, for past runs.
+        now: The time; what is not due yet is no gap.
 
     Raises:
         WarehouseBusyError: Another process holds the warehouse.
@@ -125,7 +132,7 @@ def find_gaps(
         return []
     young = now - stream.may_come_within - stream.window_length
     rows = warehouse.query(
-        ledger_statement("sick_windows"),
+        ledger_statement("gaps"),
         [stream.name, oldest, latest_due(stream, now).start, young, young],
     )
     gaps = [
@@ -145,14 +152,14 @@ def find_gaps(
 
 
 def with_attempts(gaps: Iterable[Gap], attempts: Sequence[Attempt], length: timedelta) -> list[Gap]:
-    """Sick windows with their tries, cut where these differ.
+    """Gaps with their attempts, cut where these differ.
 
-    A coin without any later price is taken as one: what is learned of it by trying holds for its
-    next window too, so that a dead coin is given up once and not window by window. When it has a
-    price again, the tries made while it was dead are forgotten.
+    A coin without any later price has one count for all its windows, so that a delisted coin is
+    given up once and not window by window. Once it has a price again, the attempts made while it
+    was delisted no longer count.
 
     Args:
-        gaps: Windows whose tries are not counted yet.
+        gaps: Gaps whose attempts are not counted yet.
         attempts: The healing runs of their stream.
         length: Length of a window.
     """
@@ -162,55 +169,54 @@ def with_attempts(gaps: Iterable[Gap], attempts: Sequence[Attempt], length: time
             by_coin.setdefault(coin, []).append(one)
     counted = [
         part
-        for windows in gaps
-        for part in _split_by_attempts(windows, by_coin.get(windows.coin_id, ()), length)
+        for gap in gaps
+        for part in _split_by_attempts(gap, by_coin.get(gap.coin_id, ()), length)
     ]
     delisted: dict[str, Gap] = {}
-    for part in counted:
-        if part.alive_since is None:
-            most = delisted.setdefault(part.coin_id, part)
-            if (part.attempts, part.attempted_at or _EPOCH) > (
-                most.attempts,
-                most.attempted_at or _EPOCH,
-            ):
-                delisted[part.coin_id] = part
+    for gap in counted:
+        if gap.alive_since is None:
+            delisted[gap.coin_id] = max(delisted.get(gap.coin_id, gap), gap, key=_progress)
     return [
-        replace(part, attempts=most.attempts, attempted_at=most.attempted_at)
-        if part.alive_since is None and (most := delisted[part.coin_id])
-        else part
-        for part in counted
+        replace(gap, attempts=most.attempts, attempted_at=most.attempted_at)
+        if gap.alive_since is None and (most := delisted[gap.coin_id])
+        else gap
+        for gap in counted
     ]
+
+
+def _progress(gap: Gap) -> tuple[int, datetime]:
+    return gap.attempts, gap.attempted_at or _EPOCH
 
 
 def plan_requests(stream: Stream, gaps: Iterable[Gap], now: datetime) -> list[HealRequest]:
-    """The fewest API calls that ask for all of these windows, in few ranges, newest first.
+    """The fewest calls that ask for all windows of these gaps, in few ranges, newest first.
 
-    Each window is in exactly one request with its coin. What lies between is asked for too where
-    that costs no call.
+    Each window is in exactly one request with its coin. What lies between gaps is asked for too
+    where that costs no call.
 
     Args:
         stream: The stream.
-        gaps: The windows to ask for.
+        gaps: The gaps to fill.
         now: The time; it decides on what one call brings.
     """
-    length = stream.window_length
-
-    def number(start: datetime) -> int:
-        return (start - _EPOCH) // length
 
     def one_call_reaches(first: int) -> float:
-        windows = windows_a_call(stream.granularity, _EPOCH + first * length, length, now)
+        start = stream.window_of_index(first).start
+        windows = windows_a_call(stream.granularity, start, stream.window_length, now)
         return float("inf") if windows is None else first + windows - 1
 
     by_coin: dict[str, list[Gap]] = {}
-    for windows in gaps:
-        by_coin.setdefault(windows.coin_id, []).append(windows)
+    for gap in gaps:
+        by_coin.setdefault(gap.coin_id, []).append(gap)
     calls = [
         call
         for coin, of_coin in by_coin.items()
         for call in _calls_of_coin(
             coin,
-            sorted((number(one.first), number(one.last), one.attempts) for one in of_coin),
+            sorted(
+                (stream.index_at(gap.first), stream.index_at(gap.last), gap.attempts)
+                for gap in of_coin
+            ),
             one_call_reaches,
         )
     ]
@@ -233,14 +239,11 @@ def plan_requests(stream: Stream, gaps: Iterable[Gap], now: datetime) -> list[He
             last = call.last
         asked_up_to[call.coin_id] = call.last
 
-    def window(number: int) -> Window:
-        return Window(start=_EPOCH + number * length, end=_EPOCH + (number + 1) * length)
-
     requests = [
         HealRequest(
             stream=stream,
-            first=window(together[0].first),
-            last=window(max(call.last for call in together)),
+            first=stream.window_of_index(together[0].first),
+            last=stream.window_of_index(max(call.last for call in together)),
             coins=tuple(sorted(call.coin_id for call in together)),
             number=max(call.attempts for call in together) + 1,
         )
@@ -252,16 +255,16 @@ def plan_requests(stream: Stream, gaps: Iterable[Gap], now: datetime) -> list[He
 def select_requests(
     requests: Iterable[HealRequest], busy: Sequence[Window], calls: int
 ) -> tuple[list[HealRequest], int]:
-    """What may be launched now: within a number of calls, and never a window twice at once.
+    """The requests to launch now: within a number of calls, and never a window twice at once.
 
     Args:
-        requests: What is to be asked for, the most urgent first; of one stream.
-        busy: Stretches of time that runs on the stream are about.
+        requests: The requests of one stream, the most urgent first.
+        busy: Stretches of time that unfinished runs on the stream are about.
         calls: How many calls there are.
 
     Returns:
-        The requests, of which the last may have fewer coins than it had, and how many calls the
-        ones left out for want of calls would take.
+        The requests, of which the last may have fewer coins than before, and how many calls are
+        lacking for the others.
     """
     chosen: list[HealRequest] = []
     lacking = 0
@@ -277,23 +280,23 @@ def select_requests(
     return chosen, lacking
 
 
-def _split_by_attempts(windows: Gap, attempts: Sequence[Attempt], length: timedelta) -> list[Gap]:
+def _split_by_attempts(gap: Gap, attempts: Sequence[Attempt], length: timedelta) -> list[Gap]:
     relevant = [
         one
         for one in attempts
-        if one.first <= windows.last
-        and one.last >= windows.first
-        and (windows.alive_since is None or one.at >= windows.alive_since)
+        if one.first <= gap.last
+        and one.last >= gap.first
+        and (gap.alive_since is None or one.at >= gap.alive_since)
     ]
-    after = windows.last + length
-    bounds = {windows.first, after}
+    after = gap.last + length
+    bounds = {gap.first, after}
     for one in relevant:
-        bounds |= {max(one.first, windows.first), min(one.last + length, after)}
+        bounds |= {max(one.first, gap.first), min(one.last + length, after)}
     parts = []
     for first, end in pairwise(sorted(bounds)):
         about = [one.at for one in relevant if one.first <= first and end <= one.last + length]
-        part = replace(windows, first=first, last=end - length, attempts=len(about))
-        parts.append(replace(part, attempted_at=max(about)) if about else part)
+        part = replace(gap, first=first, last=end - length, attempts=len(about))
+        parts.append(replace(part, attempted_at=max(about, default=None)))
     return parts
 
 
@@ -310,7 +313,7 @@ class _Call:
 def _calls_of_coin(
     coin: str, gaps: Iterable[tuple[int, int, int]], reaches: Callable[[int], float]
 ) -> list[_Call]:
-    """As few calls as bring all sick windows of a coin: each as far as it reaches."""
+    """As few calls as fill all gaps of a coin: each as far as it reaches."""
     calls: list[_Call] = []
     for first, last, attempts in gaps:
         begin = first

@@ -1,11 +1,11 @@
-"""The sensor that heals: what the ledger lacks is asked for again, without a person.
+"""The sensor that heals: it asks again for what the ledger lacks, without a person.
 
-A look at the ledger wakes the warehouse, so it is taken only when its answer may have changed:
-a run on a stream has ended, a window became overdue, or a pause between two tries is over.
+Reading the ledger wakes the warehouse, so the sensor does it only when there may be news: a run on
+a stream has ended, a window became overdue, or the next attempt is due.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from dagster._core.storage.tags import (
 )
 from pydantic import AwareDatetime, BaseModel
 
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.run_tags import HEAL_TAG
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream, Window
@@ -36,23 +37,27 @@ from crypto_platform.warehouse.resource import Warehouse, WarehouseBusyError
 from lambda_function.plans import Plan, configured_plan
 
 if TYPE_CHECKING:
-    from dagster._core.execution.backfill import PartitionBackfill
+    from dagster._core.execution import backfill
+else:
+    backfill = lazy_import("dagster._core.execution.backfill")
 
 STAGES = ("raw_prices", "transformed_prices", "snowflake_prices")
 
 # Healing leaves the API to the schedule again after so many minutes of calls.
 _MAX_CALL_MINUTES = 30
-# What was short (credits, or a stream that a backfill holds) is looked at again after so long.
+# Where credits were short, or a backfill held a stream, the ledger is read again after so long.
 _RECHECK_AFTER = timedelta(minutes=15)
 
 
 class SensorCursor(BaseModel, frozen=True):
-    """What the sensor remembers of its last look at the ledger.
+    """What the sensor remembers of the last time that it read the ledger.
+
+    The fields are stored, as instances of version 0.2.0 have them too.
 
     Attributes:
-        at: When it was.
+        at: When that was.
         newest: Key of the newest overdue window of each stream then.
-        again_at: When to look again though nothing happens; ``None`` for no such time.
+        again_at: When to read it again without any news; ``None`` for never.
     """
 
     at: AwareDatetime
@@ -63,7 +68,7 @@ class SensorCursor(BaseModel, frozen=True):
 def build_healing_sensor(
     settings: Settings, streams: Sequence[Stream], jobs: Sequence[Any]
 ) -> dg.SensorDefinition:
-    """The sensor over all streams.
+    """The sensor of all streams.
 
     Args:
         settings: The platform's settings.
@@ -77,8 +82,8 @@ def build_healing_sensor(
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=60,
         description=(
-            "Asks again for what the ledger says is pending or failed, or missing so lately that "
-            "the source may yet have it: in few runs, within the plan, a few times."
+            "Asks again for what the ledger has as pending or failed, or missing for so short a "
+            "time that the source may yet have it: in few runs, within the plan, a few times."
         ),
     )
     def healing(
@@ -126,7 +131,7 @@ def _has_news(
     return any(_is_on(stream, record.dagster_run) for record in ended for stream in streams)
 
 
-def _plan(  # noqa: PLR0913, PLR0917 - all that a look takes in
+def _plan(  # noqa: PLR0913, PLR0917 - each is a source of its own, and one caller has them all
     instance: dg.DagsterInstance,
     settings: Settings,
     streams: Sequence[Stream],
@@ -154,20 +159,19 @@ def _plan(  # noqa: PLR0913, PLR0917 - all that a look takes in
         # Before the warehouse is woken for nothing.
         return [], ["The budget leaves healing no call now."], now + _RECHECK_AFTER
     sync_expected_windows(warehouse, settings, streams, coins)
-    backfills = _unfinished_backfills(instance)
+    backfilled = _backfilled(instance, streams)
     launched: list[HealRequest] = []
     reasons: list[str] = []
     waits: list[datetime] = []
     for stream in streams:
-        gaps = find_gaps(warehouse, stream, instance, now)
         due = []
-        for windows in gaps:
-            at = windows.retry_due_at
+        for gap in find_gaps(warehouse, stream, instance, now):
+            at = gap.retry_due_at
             if at is not None and at <= now:
-                due.append(windows)
+                due.append(gap)
             elif at is not None:
                 waits.append(at)
-        if due and any(_is_about(stream, backfill) for backfill in backfills):
+        if due and stream in backfilled:
             reasons.append(f"A backfill of {stream.name} is under way.")
             waits.append(now + _RECHECK_AFTER)
             continue
@@ -183,7 +187,7 @@ def _plan(  # noqa: PLR0913, PLR0917 - all that a look takes in
     again_at = min(waits, default=None)
     if not reasons:
         reasons.append(
-            f"What lacks a price is tried again from {again_at:%Y-%m-%d %H:%M} UTC on."
+            f"The next attempt is due at {again_at:%Y-%m-%d %H:%M} UTC."
             if again_at
             else "Nothing lacks a price that may yet be had."
         )
@@ -191,9 +195,9 @@ def _plan(  # noqa: PLR0913, PLR0917 - all that a look takes in
 
 
 def calls_left(plan: Plan, budget: MonthBudget) -> int:
-    """How many calls healing may take now.
+    """How many calls healing may make now.
 
-    Those of half an hour, and of the month's credits what the schedules leave.
+    Those of half an hour, and no more than the schedules leave of the month's credits.
 
     Args:
         plan: The price API's plan.
@@ -222,23 +226,22 @@ def _run_request(request: HealRequest) -> dg.RunRequest:
 
 def _is_on(stream: Stream, run: dg.DagsterRun) -> bool:
     """Whether a run materializes assets of a stream, from whatever job."""
-    keys = run.asset_selection or ()
-    return run.job_name == stream.name or any(key.path[0] == stream.name for key in keys)
+    return _concerns(stream, run.job_name, run.asset_selection)
 
 
-def _unfinished_backfills(instance: dg.DagsterInstance) -> Sequence["PartitionBackfill"]:
-    # Imports SQLAlchemy, which loading the definitions must not pay.
-    from dagster._core.execution.backfill import (  # noqa: PLC0415
-        BulkActionsFilter,
-        BulkActionStatus,
-    )
-
-    return instance.get_backfills(filters=BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED]))
+def _concerns(stream: Stream, job: str | None, assets: Collection[dg.AssetKey] | None) -> bool:
+    return job == stream.name or any(key.path[0] == stream.name for key in assets or ())
 
 
-def _is_about(stream: Stream, backfill: "PartitionBackfill") -> bool:
-    keys = backfill.asset_selection or ()
-    return backfill.job_name == stream.name or any(key.path[0] == stream.name for key in keys)
+def _backfilled(instance: dg.DagsterInstance, streams: Sequence[Stream]) -> list[Stream]:
+    """The streams that a backfill works on."""
+    requested = backfill.BulkActionsFilter(statuses=[backfill.BulkActionStatus.REQUESTED])
+    return [
+        stream
+        for one in instance.get_backfills(filters=requested)
+        for stream in streams
+        if _concerns(stream, one.job_name, one.asset_selection)
+    ]
 
 
 def _busy(stream: Stream, runs: Sequence[dg.DagsterRun]) -> list[Window]:

@@ -1,4 +1,4 @@
-"""The models as assets and checks of Dagster; what they are and how they are made: ``models``."""
+"""The models as assets and checks of Dagster."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,23 +7,29 @@ import dagster as dg
 
 from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.markdown import markdown_table
+from crypto_platform.core.ownership import OWNERS
 from crypto_platform.core.settings import Settings
-from crypto_platform.core.streams import STREAMS
-from crypto_platform.models.build import MODELS, PRICES, MadeModels, Model, ModelCheck, make_models
+from crypto_platform.core.streams import INTRA_DAY, STREAMS
+from crypto_platform.models.build import MODELS, MadeModels, Model, ModelCheck, make_models
+from crypto_platform.models.lineage import column_lineage
 from crypto_platform.profiles import PROFILES
 from crypto_platform.warehouse.resource import Row, Warehouse
-from crypto_platform.warehouse.sql import described_columns
+from crypto_platform.warehouse.sql import PRICE_TABLES, described_columns, model_statement
 
 GROUP = "models"
-OWNERS = ["team:data-platform"]
 
-# Which asset fills a table that is read, where it is not named like it.
-_ASSETS = {stream.table: dg.AssetKey([stream.name, "snowflake_prices"]) for stream in STREAMS}
+# Which asset fills a table that is read, where it is not named like it. Snapshots of the market
+# come with the intra-day prices.
+_STREAMS_OF_TABLES = {
+    **{stream.table: stream for stream in STREAMS},
+    "market_snapshots": INTRA_DAY,
+}
 
 
 def build_models(settings: Settings) -> dg.AssetsDefinition:
     """The models as assets, which one step makes together."""
     profile = PROFILES[settings.profile]
+    cache_folder = str(settings.home.absolute() / "cache" / "sql")
 
     @dg.multi_asset(
         name="models",
@@ -37,13 +43,12 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
                 owners=OWNERS,
                 metadata={
                     "dagster/column_schema": column_schema(model.name),
-                    "dagster/column_lineage": _column_lineage(model),
                     "dagster/table_name": model.name,
                 },
                 automation_condition=follows_updates(
                     "prices were loaded and the models not made since"
                 )
-                if model.reads == PRICES
+                if all(table in PRICE_TABLES for table in model.reads)
                 else None,
             )
             for model in MODELS
@@ -59,18 +64,28 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
     def models(warehouse: Warehouse) -> Iterator[dg.MaterializeResult[None]]:
         made = make_models(warehouse)
         for model in MODELS:
-            yield _result(model, made, warehouse.table_uri(model.name))
+            yield dg.MaterializeResult(
+                asset_key=model.name,
+                metadata={
+                    **_metadata(model, made),
+                    "dagster/column_lineage": _dagster_lineage(model, cache_folder),
+                    "dagster/uri": warehouse.table_uri(model.name),
+                },
+                check_results=check_results(
+                    model.checks, made.models[model.name].faults, asset=model.name
+                ),
+            )
 
     return models
 
 
 def follows_updates(label: str) -> dg.AutomationCondition[Any]:
-    """When to make an asset after what it reads, where no run makes it by itself.
+    """When to make an asset after its inputs, where no job made it in the same run.
 
     Args:
-        label: When that is, for people.
+        label: The condition in words, for the UI.
     """
-    # A run that makes it updates it after what it reads: nothing is left to be done.
+    # A run that makes it too updates it after its inputs, and leaves nothing to do.
     condition = dg.AutomationCondition
     return (
         condition.any_deps_updated().since(condition.newly_requested() | condition.newly_updated())
@@ -80,7 +95,7 @@ def follows_updates(label: str) -> dg.AutomationCondition[Any]:
 
 
 def build_models_sensor() -> dg.AutomationConditionSensorDefinition:
-    """What makes the models after loads that were not part of a job, as those from the UI."""
+    """The sensor that makes the models after loads outside of a job, such as those from the UI."""
     return dg.AutomationConditionSensorDefinition(
         "models_follow_loads",
         target=dg.AssetSelection.groups(GROUP).downstream(),
@@ -95,14 +110,20 @@ def build_models_sensor() -> dg.AutomationConditionSensorDefinition:
 def check_results(
     checks: Sequence[ModelCheck], faults: Mapping[str, Sequence[Row]], asset: str | None = None
 ) -> list[dg.AssetCheckResult]:
-    """What the checks of a table say, given the rows that ``rows_at_fault`` found."""
+    """The results of a table's checks.
+
+    Args:
+        checks: The checks.
+        faults: The rows that ``rows_at_fault`` found.
+        asset: The asset; ``None`` where a step makes only one.
+    """
     return [
         dg.AssetCheckResult(
             check_name=check.name,
             asset_key=asset,
             passed=not faults[check.name],
             severity=dg.AssetCheckSeverity.ERROR,
-            description=_said_of(faults[check.name]),
+            description=_description(faults[check.name]),
             metadata={"faults": markdown_table(faults[check.name])},
         )
         for check in checks
@@ -111,7 +132,8 @@ def check_results(
 
 def asset_key(table: str) -> dg.AssetKey:
     """The asset that fills a table of the warehouse."""
-    return _ASSETS.get(table) or dg.AssetKey(table)
+    stream = _STREAMS_OF_TABLES.get(table)
+    return dg.AssetKey([stream.name, "snowflake_prices"] if stream else table)
 
 
 def column_schema(table: str) -> dg.TableSchema:
@@ -124,35 +146,29 @@ def column_schema(table: str) -> dg.TableSchema:
     )
 
 
-def _result(model: Model, made: MadeModels, uri: str) -> dg.MaterializeResult[None]:
+def _metadata(model: Model, made: MadeModels) -> dict[str, Any]:
     of_model = made.models[model.name]
-    metadata: dict[str, Any] = {
+    return {
         "dagster/row_count": of_model.rows,
-        "dagster/uri": uri,
-        "dagster/column_lineage": _column_lineage(model),
         "made_rows": of_model.made,
         "made_from": str(made.first_day or "nothing had changed"),
         "newest_day": str(of_model.newest_day or "none"),
         "preview": markdown_table(of_model.preview),
     }
-    return dg.MaterializeResult(
-        asset_key=model.name,
-        metadata=metadata,
-        check_results=check_results(model.checks, of_model.faults, asset=model.name),
-    )
 
 
-def _said_of(faults: Sequence[Row]) -> str | None:
+def _description(faults: Sequence[Row]) -> str | None:
     if not faults:
         return None
     first = ", ".join(f"{name} {value}" for name, value in faults[0].items())
     return f"Among others: {first}." if len(faults) > 1 else f"{first}."
 
 
-def _column_lineage(model: Model) -> dg.TableColumnLineage:
+def _dagster_lineage(model: Model, cache_folder: str) -> dg.TableColumnLineage:
+    sql = model_statement(f"make_{model.name}", model.name)
     return dg.TableColumnLineage(
         deps_by_column={
             column: [dg.TableColumnDep(asset_key(table), name) for table, name in sources]
-            for column, sources in model.lineage.items()
+            for column, sources in column_lineage(sql, model.reads, cache_folder).items()
         }
     )

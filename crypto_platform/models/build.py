@@ -1,25 +1,19 @@
 """Models of the prices: what an analyst opens first, made by SQL in the warehouse.
 
-How they are made stands in ``snowflake_scripts/models.sql``, what a column means in
-``5_creation_models.sql``. All of them are made in one transaction, so that a reader sees them of
-one moment, and from the first day on of which the prices differ from what they were made from.
+The SQL is in ``snowflake_scripts/models.sql``, and what a column means in
+``5_creation_models.sql``. All models are made in one transaction, so that a reader sees them as of
+one moment, from the first day on whose prices differ from those that they were made from.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from crypto_platform.core.streams import INTRA_DAY, STREAMS
+from crypto_platform.core.streams import STREAMS
 from crypto_platform.warehouse.resource import Row, Session, Warehouse, transaction
-from crypto_platform.warehouse.sql import (
-    model_definition,
-    model_statement,
-)
+from crypto_platform.warehouse.sql import model_definition, model_statement
 
 _COIN_DAY = ("coin_id", "vs_currency", "day")
-PRICES = tuple(stream.table for stream in STREAMS)
-
-Lineage = Mapping[str, Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -27,24 +21,22 @@ class Model:
     """A table that is made from others.
 
     Attributes:
-        name: Of the table, and of the asset.
-        description: What it is for, for people who read the asset graph.
-        reads: Tables that it is made from.
-        lineage: For a column, the tables and columns that it is made from.
-        key: Columns that tell its rows apart.
-        completeness: The statement that finds days of which rows are missing.
+        name: Name of the table and of the asset.
+        description: What it is for, as the asset graph shows it.
+        reads: The tables that it is made from.
+        key: The columns that identify a row.
+        completeness: The statement that finds days with missing rows.
     """
 
     name: str
     description: str
     reads: tuple[str, ...]
-    lineage: Lineage
     key: tuple[str, ...] = _COIN_DAY
     completeness: str = "incomplete_in_coin_model"
 
     @property
     def checks(self) -> "tuple[ModelCheck, ...]":
-        """What is judged each time it is made, over all of its rows."""
+        """What is checked each time it is made, over all of its rows."""
         return (
             ModelCheck("key_unique", f"One row for each {', '.join(self.key)}.", "repeated_keys"),
             ModelCheck(
@@ -58,12 +50,12 @@ class Model:
 
 @dataclass(frozen=True)
 class ModelCheck:
-    """A promise of a model.
+    """A promise of a table.
 
     Attributes:
-        name: Of the asset check.
+        name: Name of the asset check.
         description: What is promised.
-        faults: The statement that finds rows which break it.
+        faults: The statement that finds rows which break the promise.
     """
 
     name: str
@@ -73,14 +65,14 @@ class ModelCheck:
 
 @dataclass(frozen=True)
 class MadeModel:
-    """What stands in a model.
+    """What a model holds.
 
     Attributes:
-        rows: Its rows.
-        made: Those that were made this time.
+        rows: How many rows.
+        made: How many of them were made this time.
         newest_day: Its newest day; ``None`` in an empty one.
-        preview: A few rows of that day.
-        faults: The rows that break a promise, by the check's name; at most five of each.
+        preview: Five rows of that day.
+        faults: Rows that break a promise, by the check's name; at most five of each.
     """
 
     rows: int
@@ -92,27 +84,15 @@ class MadeModel:
 
 @dataclass(frozen=True)
 class MadeModels:
-    """What came of making the models.
+    """The models after they were made.
 
     Attributes:
-        first_day: The day from which they were made; ``None`` where nothing had changed.
+        first_day: The first day that was made; ``None`` where nothing had changed.
         models: Each model, by its name.
     """
 
     first_day: date | None
     models: Mapping[str, MadeModel]
-
-
-def _from(table: str, *columns: str) -> list[tuple[str, str]]:
-    return [(table, column) for column in columns]
-
-
-def _same(table: str, *columns: str) -> dict[str, list[tuple[str, str]]]:
-    return {column: [(table, column)] for column in columns}
-
-
-def _of_prices(*columns: str) -> list[tuple[str, str]]:
-    return [(table, column) for table in PRICES for column in columns]
 
 
 MODELS = (
@@ -125,49 +105,17 @@ MODELS = (
             "else it is null. On the newest day the close is the latest price so far: close_at "
             "says of when. Days without any price have no row."
         ),
-        reads=PRICES,
-        lineage={
-            "coin_id": _of_prices("coin_id"),
-            "vs_currency": _of_prices("vs_currency"),
-            "day": _of_prices("price_at"),
-            "open": _of_prices("price", "price_at"),
-            "high": _of_prices("price"),
-            "low": _of_prices("price"),
-            "close": _of_prices("price", "price_at"),
-            "close_at": _of_prices("price_at"),
-            "volume": _of_prices("total_volume", "price_at"),
-            "market_cap": _of_prices("market_cap", "price_at"),
-            "observations": _of_prices("price_at"),
-            "hours_observed": _from(INTRA_DAY.table, "price_at"),
-            "granularity": _of_prices("granularity"),
-        },
+        reads=tuple(stream.table for stream in STREAMS),
         completeness="incomplete_in_daily_prices",
     ),
     Model(
         name="price_moves",
         description=(
             "How prices moved: returns, volatility, drawdown, distance from the all-time high and "
-            "the day's range, as parts: 0.05 is 5 %.\n\nNothing reaches across a missing day, and "
-            "what needs 30 days is null with fewer."
+            "the day's range, as fractions: 0.05 is 5 %.\n\nNothing reaches across a missing day, "
+            "and what needs 30 days is null with fewer."
         ),
-        # The all-time high is in the snapshots of the market that come with this stream.
-        reads=("daily_prices", INTRA_DAY.table),
-        lineage={
-            **_same("daily_prices", *_COIN_DAY, "close"),
-            **{
-                column: _from("daily_prices", "close", "day")
-                for column in (
-                    "return_1d",
-                    "return_7d",
-                    "return_30d",
-                    "log_return_1d",
-                    "volatility_30d",
-                )
-            },
-            "drawdown": _from("daily_prices", "close"),
-            "ath_distance": _from("daily_prices", "close", "high", "open"),
-            "range_24h": _from("daily_prices", "high", "low", "open", "hours_observed"),
-        },
+        reads=("daily_prices", "market_snapshots"),
     ),
     Model(
         name="trading_volumes",
@@ -177,36 +125,15 @@ MODELS = (
             "close. Unusual is 2.5 times the median or more."
         ),
         reads=("daily_prices",),
-        lineage={
-            **_same("daily_prices", *_COIN_DAY, "volume"),
-            "median_30d": _from("daily_prices", "volume", "day"),
-            "ratio_to_median": _from("daily_prices", "volume", "day"),
-            "turnover": _from("daily_prices", "volume", "market_cap"),
-            "market_share": _from("daily_prices", "volume"),
-            "unusual": _from("daily_prices", "volume", "day"),
-        },
     ),
     Model(
         name="market_sentiment",
         description=(
-            "How the market felt a day: the Fear & Greed index, how many coins rose, the parts of "
-            "bitcoin and of stablecoins, and the market cap together.\n\nThe market is the tracked "
-            "coins. A day that the index skipped, or could not be asked for, has null there."
+            "How the market felt a day: the Fear & Greed index, how many coins rose, the dominance "
+            "of bitcoin, the share of stablecoins, and the market cap together.\n\nThe market is "
+            "the tracked coins. A day that the index skipped has null there."
         ),
         reads=("daily_prices", "price_moves", "fear_and_greed"),
-        lineage={
-            **_same("daily_prices", "vs_currency", "day"),
-            "fear_and_greed": _from("fear_and_greed", "value"),
-            "fear_and_greed_class": _from("fear_and_greed", "classification"),
-            "breadth_1d": _from("price_moves", "return_1d"),
-            "breadth_7d": _from("price_moves", "return_7d"),
-            "above_50d_mean": _from("daily_prices", "close", "day"),
-            "bitcoin_dominance": _from("daily_prices", "market_cap", "coin_id"),
-            "stablecoin_share": _from("daily_prices", "market_cap", "coin_id"),
-            "total_market_cap": _from("daily_prices", "market_cap"),
-            "total_market_cap_change_1d": _from("daily_prices", "market_cap", "day"),
-            "coins": _from("daily_prices", "market_cap"),
-        },
         key=("vs_currency", "day"),
         completeness="incomplete_in_market_sentiment",
     ),
@@ -214,10 +141,10 @@ MODELS = (
 
 
 def make_models(warehouse: Warehouse) -> MadeModels:
-    """Bring the models up to date with what is loaded, in one transaction, and judge them.
+    """Bring the models up to date with what is loaded, in one transaction, and evaluate them.
 
-    Where nothing was loaded since they were made, nothing is made. A change of how they are made
-    counts as a change of all days.
+    Where nothing was loaded since they were made, nothing is made. A change of their SQL counts as
+    a change of all days.
 
     Raises:
         WarehouseBusyError: Another process holds the warehouse.
@@ -241,7 +168,14 @@ def make_models(warehouse: Warehouse) -> MadeModels:
 def rows_at_fault(
     session: Session, table: str, key: Sequence[str], checks: Sequence[ModelCheck]
 ) -> dict[str, Sequence[Row]]:
-    """The rows of a table that break its promises, by the check's name; at most five of each."""
+    """The rows of a table that break its promises, by the check's name; at most five of each.
+
+    Args:
+        session: A session with the warehouse.
+        table: The table.
+        key: The columns that identify a row.
+        checks: The promises.
+    """
     return {
         check.name: session.execute(model_statement(check.faults, table, key)) for check in checks
     }

@@ -1,12 +1,11 @@
-"""The Fear & Greed index of the market: asked by itself, so that nothing else waits for it.
+"""The Fear & Greed index of the market, in a job of its own so that nothing else waits for it.
 
-It is in no job of the prices: where it cannot be had, its own run fails and says so, and the models
-go on with what the warehouse has.
+Where it cannot be fetched, its own run fails, and the models go on with what the warehouse has.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -14,11 +13,12 @@ import dagster as dg
 
 from crypto_platform.core.errors import RETRIES, PermanentFailure
 from crypto_platform.core.markdown import markdown_table
+from crypto_platform.core.ownership import OWNERS
 from crypto_platform.core.settings import Settings
 from crypto_platform.ingestion.metered_api import refuse_other_source
 from crypto_platform.ingestion.resource import Ingestion
 from crypto_platform.lake.layers import Lake, from_json_lines
-from crypto_platform.models.assets import OWNERS, check_results, column_schema
+from crypto_platform.models.assets import check_results, column_schema
 from crypto_platform.models.build import ModelCheck, rows_at_fault
 from crypto_platform.profiles import PROFILES
 from crypto_platform.warehouse.resource import Warehouse, refuse_mixed_sources
@@ -36,7 +36,7 @@ _CHECKS = (
         "values_in_range", "Every value is from 0 to 100.", "out_of_range_in_fear_and_greed"
     ),
 )
-_UNDERSTOOD = "entries_understood"
+_VALID = "entries_understood"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class FearAndGreedDay:
     Attributes:
         day: The UTC day.
         value: From 0, extreme fear, to 100, extreme greed.
-        classification: The same in the index's words.
+        classification: The value in the index's words.
     """
 
     day: date
@@ -56,55 +56,49 @@ class FearAndGreedDay:
 
 @dataclass(frozen=True)
 class FearAndGreed:
-    """What an answer says.
+    """What a response holds.
 
     Attributes:
         days: Its days, the oldest first, each once.
-        odd: The entries that cannot be a day of the index.
+        invalid: The entries that cannot be a day of the index.
     """
 
     days: tuple[FearAndGreedDay, ...]
-    odd: tuple[Any, ...]
+    invalid: tuple[Any, ...]
 
     @classmethod
     def parse(cls, response: Mapping[str, Any]) -> "FearAndGreed":
-        """Read an answer: strings and seconds, the newest first; days may be missing.
+        """Read a response: strings and seconds, the newest first; days may be missing.
 
-        A day that comes twice has the value that is told first, the newer one.
+        Of a day that comes twice, the first value counts, which is the newer one.
         """
         days: dict[date, FearAndGreedDay] = {}
-        odd = []
+        invalid = []
         for entry in response["data"]:
             day = _day(entry)
             if day is None:
-                odd.append(entry)
+                invalid.append(entry)
             else:
                 days.setdefault(day.day, day)
-        return cls(tuple(days[day] for day in sorted(days)), tuple(odd))
+        return cls(tuple(days[day] for day in sorted(days)), tuple(invalid))
 
 
 def keep_fear_and_greed(
     warehouse: Warehouse, days: Sequence[FearAndGreedDay], fetched_at: datetime, source: str
 ) -> None:
-    """Add days to the table, and bring those that are there up to date.
+    """Add days to the table, and update those whose value has changed.
 
-    Days whose value is the same stay untouched.
+    Args:
+        warehouse: The warehouse.
+        days: The days.
+        fetched_at: When the index was asked.
+        source: Where the values are from: the host, or ``simulated``.
 
     Raises:
         MixedSourcesError: The warehouse holds simulated values and these are real, or the reverse.
     """
-    loaded_at = datetime.now(UTC)
-    rows = [
-        {
-            "day": one.day,
-            "value": one.value,
-            "classification": one.classification,
-            "fetched_at": fetched_at,
-            "loaded_at": loaded_at,
-            "source": source,
-        }
-        for one in days
-    ]
+    added = {"fetched_at": fetched_at, "loaded_at": datetime.now(UTC), "source": source}
+    rows = [{**asdict(day), **added} for day in days]
     with warehouse.session(read_only=False) as session:
         session.execute(model_statement("stage_fear_and_greed"))
         session.stage_rows("staged_fear_and_greed", rows)
@@ -114,15 +108,15 @@ def keep_fear_and_greed(
 
 
 def build_fear_and_greed(settings: Settings) -> dg.AssetsDefinition:
-    """The index as an asset: asked, kept in the lake as it came, loaded into its table."""
+    """The index as an asset: fetched, kept in the raw lake, loaded into its table."""
     profile = PROFILES[settings.profile]
 
     @dg.asset(
         name=NAME,
         description=(
             "The Fear & Greed index of alternative.me, one value a day since 2018: all of it is "
-            "asked for each time, in one call without a key.\n\nThe answer is kept in the raw lake "
-            "as it came. Days that the index skipped are missing."
+            "asked for each time, in one call without a key.\n\nThe response is kept in the raw "
+            "lake as it came. Days that the index skipped are missing."
         ),
         group_name=GROUP,
         kinds={"json", *profile.warehouse_kinds},
@@ -134,9 +128,9 @@ def build_fear_and_greed(settings: Settings) -> dg.AssetsDefinition:
                 for check in _CHECKS
             ),
             dg.AssetCheckSpec(
-                _UNDERSTOOD,
+                _VALID,
                 asset=NAME,
-                description="Every entry of the answer is a day with a value.",
+                description="Every entry of the response is a day with a value.",
             ),
         ],
         pool=NAME,
@@ -149,7 +143,7 @@ def build_fear_and_greed(settings: Settings) -> dg.AssetsDefinition:
         path = f"{NAME}/asked={datetime.now(UTC):%Y-%m-%d}/run={run_id}.json.gz"
         response = ingestion.fear_and_greed(run_id=run_id, uri=lake.raw.uri(path))
         refuse_other_source(lake.raw, response.source, "FEAR_AND_GREED_BASE_URL", unless_kept=path)
-        index = _kept(lake, path)
+        index = _read(lake, path)
         keep_fear_and_greed(warehouse, index.days, response.fetched_at, response.source)
         with warehouse.session(read_only=True) as session:
             (summary,) = session.execute(model_statement("summary_of_fear_and_greed"))
@@ -164,24 +158,24 @@ def build_fear_and_greed(settings: Settings) -> dg.AssetsDefinition:
                 "newest_day": str(newest.day),
                 "source": response.source,
                 "preview": markdown_table(
-                    [vars(one) for one in reversed(index.days[-_SHOWN:])],
+                    [asdict(day) for day in reversed(index.days[-_SHOWN:])],
                 ),
             },
-            check_results=[*check_results(_CHECKS, faults), _understood(index)],
+            check_results=[*check_results(_CHECKS, faults), _entries_check(index)],
         )
 
     return fear_and_greed
 
 
 def build_fear_and_greed_job() -> dg.ScheduleDefinition:
-    """When the index is asked: every six hours, shortly before the newest prices are.
+    """The job of the index and its schedule: every six hours, five minutes before the prices.
 
-    It changes once a day; asked more often, it heals by itself.
+    It changes once a day; asking more often makes up for a failed run.
     """
-    # Not named like the asset, which Dagster does not take.
+    # Dagster takes no job that is named like an asset.
     job = dg.define_asset_job(
         GROUP,
-        description="Asks for the Fear & Greed index; apart from the prices, which go on without.",
+        description="Asks for the Fear & Greed index, apart from the prices, which do not need it.",
         selection=dg.AssetSelection.groups(GROUP),
     )
     return dg.ScheduleDefinition(
@@ -194,8 +188,8 @@ def build_fear_and_greed_job() -> dg.ScheduleDefinition:
     )
 
 
-def _kept(lake: Lake, path: str) -> FearAndGreed:
-    """What the answer at a path in the raw lake says.
+def _read(lake: Lake, path: str) -> FearAndGreed:
+    """The response at a path in the raw lake.
 
     Raises:
         PermanentFailure: It has no day.
@@ -205,13 +199,13 @@ def _kept(lake: Lake, path: str) -> FearAndGreed:
     if not index.days:
         raise PermanentFailure(
             f"The Fear & Greed index answered without a single day; {lake.raw.uri(path)} has the "
-            "answer. The table stays as it was; the next run asks again."
+            "response. The table stays as it was; the next run asks again."
         )
     return index
 
 
 def _day(entry: Any) -> FearAndGreedDay | None:
-    """An entry of the answer, or ``None`` where it cannot be one."""
+    """An entry of the response, or ``None`` where it cannot be a day."""
     if not isinstance(entry, dict):
         return None
     value, seconds = str(entry.get("value")), str(entry.get("timestamp"))
@@ -227,11 +221,11 @@ def _day(entry: Any) -> FearAndGreedDay | None:
     )
 
 
-def _understood(index: FearAndGreed) -> dg.AssetCheckResult:
+def _entries_check(index: FearAndGreed) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
-        check_name=_UNDERSTOOD,
-        passed=not index.odd,
+        check_name=_VALID,
+        passed=not index.invalid,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{len(index.odd)} entries were left out." if index.odd else None,
-        metadata={"left_out": [str(entry) for entry in index.odd[:_SHOWN]]},
+        description=f"{len(index.invalid)} entries were left out." if index.invalid else None,
+        metadata={"left_out": [str(entry) for entry in index.invalid[:_SHOWN]]},
     )

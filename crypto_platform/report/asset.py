@@ -1,21 +1,23 @@
-"""The market report: one page for people, which needs nothing but itself to be read.
+"""The market report as an asset: one page of HTML that is complete in itself.
 
-It reports what stands in the warehouse, up to the end of the newest window that was loaded. Facts
-are read (``market_facts``), made into panels (``report_panels``), and put into the template
-``market_report.html``; each step knows nothing of the one after it.
+It reports what the warehouse has, up to the end of the newest window that was loaded. ``facts``
+are read, made into ``panels``, and put into the template ``market_report.html``; each step knows
+nothing of the one after it.
 """
 
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from crypto_platform.core.errors import RETRIES
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.markdown import markdown_table
+from crypto_platform.core.ownership import OWNERS
 from crypto_platform.core.settings import Settings
 from crypto_platform.lake.layers import Lake, Layer
-from crypto_platform.models.assets import OWNERS, follows_updates
+from crypto_platform.models.assets import follows_updates
 from crypto_platform.report import charts
 from crypto_platform.report.charts import Value
 from crypto_platform.report.components import Panel
@@ -25,6 +27,11 @@ from crypto_platform.report.panels import panels, sparkline_rows
 from crypto_platform.report.tiles import tiles
 from crypto_platform.warehouse.resource import Warehouse
 
+if TYPE_CHECKING:
+    import jinja2
+else:
+    jinja2 = lazy_import("jinja2")
+
 GROUP = "report"
 LATEST = "market_report/latest.html"
 
@@ -33,18 +40,12 @@ def render(facts: Facts, drawn: Sequence[Panel]) -> str:
     """The report as one page of HTML, which asks for nothing else.
 
     Args:
-        facts: What it is of.
-        drawn: Its ``panels``.
+        facts: The facts.
+        drawn: Their ``panels``.
     """
-    # Loading the definitions need not take the time.
-    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415
-    from markupsafe import Markup  # noqa: PLC0415
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    # Pictures are made here, and are the only text that is not escaped.
-    environment.filters["inline"] = Markup
     template = environment.from_string(
         files("crypto_platform.report").joinpath("market_report.html").read_text(encoding="utf-8")
     )
@@ -52,16 +53,16 @@ def render(facts: Facts, drawn: Sequence[Panel]) -> str:
 
 
 def write_report(lake: Lake, facts: Facts, drawn: Sequence[Panel]) -> str:
-    """Render the report, and keep it in the transformed lake: as its window's, and as the latest.
+    """Render the report into the transformed lake, as the latest and as that of its window.
 
     Args:
         lake: The lake.
-        facts: What it is of.
-        drawn: Its ``panels``.
+        facts: The facts.
+        drawn: Their ``panels``.
 
     Returns:
-        The path of the window's own, below the transformed lake's root; of the latest alone
-        before anything is loaded.
+        The path of the window's report below the transformed lake's root; before anything is
+        loaded, that of the latest.
     """
     page = render(facts, drawn).encode()
     path = LATEST
@@ -81,7 +82,7 @@ def build_market_report(settings: Settings) -> dg.AssetsDefinition:
         description=(
             "One page of HTML on the market, up to the end of the newest window in the warehouse: "
             "prices, drawdown, volatility, correlation, volume, sentiment and the health of the "
-            "data. It asks for nothing when it is opened. Each window keeps its own in the "
+            "data. It asks for nothing when it is opened. Each window keeps its report in the "
             "transformed lake, beside the latest."
         ),
         group_name=GROUP,
@@ -105,19 +106,19 @@ def build_market_report(settings: Settings) -> dg.AssetsDefinition:
 def report_metadata(
     facts: Facts, drawn: Sequence[Panel], layer: Layer, path: str
 ) -> dict[str, Any]:
-    """Where the report is, what it says in numbers that plot, and a preview of it.
+    """Where the report is, its numbers, which the UI plots over time, and a preview.
 
     Args:
-        facts: What it is of.
-        drawn: Its ``panels``.
+        facts: The facts.
+        drawn: Their ``panels``.
         layer: Where it was written.
         path: Its path there.
     """
-    parts = facts.parts
+    complete = facts.completeness_share
     numbers: dict[str, Value] = {
         "coins": len(facts.current),
         "stale_coins": len(facts.stale),
-        "complete_percent": 100 * parts["in the warehouse"] / parts.total() if parts else None,
+        "complete_percent": None if complete is None else 100 * complete,
     }
     for column in ("fear_and_greed", "breadth_1d", "bitcoin_dominance", "total_market_cap"):
         newest = newest_known(facts.days_of_sentiment, column)

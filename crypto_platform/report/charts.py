@@ -1,83 +1,72 @@
-"""Numbers and pictures for people: in the market report, in the UI and on the command line.
+"""Numbers and charts for people: in the market report, in the UI and on the command line.
 
-A picture is an inline SVG without ids, fonts or addresses of its own. Its ink is the colour of the
+A chart is an inline SVG without ids, fonts or addresses of its own. Its ink is the colour of the
 text around it and its series have the colours of the page (``var(--series-1, …)``), so that one
-picture fits a light and a dark page. It is drawn at the width of a phone: a page may enlarge it.
+chart fits a light and a dark page. It is drawn at the width of a phone; a page may enlarge it.
 """
 
 import base64
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from crypto_platform.core.lazy import lazy_import
+
 if TYPE_CHECKING:
+    import matplotlib as mpl
+    from matplotlib import figure as mpl_figure
+    from matplotlib import patches, ticker
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+else:
+    mpl = lazy_import("matplotlib")
+    mpl_figure = lazy_import("matplotlib.figure")
+    patches = lazy_import("matplotlib.patches")
+    ticker = lazy_import("matplotlib.ticker")
 
 Value = float | int | None
 
 # Okabe and Ito's colours, which people tell apart whichever way they see colours: blue, orange,
 # green, vermilion. Lines differ by their dashes too.
 SERIES_COLOURS = ("#0072b2", "#d98200", "#009e73", "#d55e00")
-# What is well, what is nobody's fault, what is yet to come, and what needs a person.
-PART_COLOURS = (SERIES_COLOURS[0], SERIES_COLOURS[1], "#8a8f98", SERIES_COLOURS[3])
+# Of the groups of statuses: present, absent for a reason, not loaded yet, and failed.
+_GROUP_COLOURS = (SERIES_COLOURS[0], SERIES_COLOURS[1], "#8a8f98", SERIES_COLOURS[3])
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
 
-# Stands for the colour of the text around the picture.
+# Stands for the colour of the text around the chart.
 _INK = "#010203"
 
 _WIDTH = 360
 
-# A picture that stands alone is looked at on a screen.
+# How much a chart that stands alone, on a screen, is enlarged.
 _ENLARGED = 1.4
 _POINTS_AN_INCH = 72
 _LEFT = 44
 _BOTTOM = 22
 _TEXT = 11.5
+# So many symbols beside each other fit on a phone.
+_UPRIGHT_LABELS = 6
 
-# Of its middle, that a sparkline shows at least.
+# A sparkline spans at least this share of its price, so that a pegged one looks flat.
 _MIN_SPAN = 0.06
 
-# What stands for a number that is not known.
 UNKNOWN = "\N{EN DASH}"
+"""Stands for a number that is not known."""
+
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _UNITS = ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " K"))
 
 
-@dataclass(frozen=True)
-class Series:
-    """A line of a picture.
-
-    Attributes:
-        label: What it is of.
-        values: One a day; ``None`` breaks the line.
-    """
-
-    label: str
-    values: Sequence[Value]
-
-
-@dataclass(frozen=True)
-class Band:
-    """A range behind the lines of a picture: one pair a day.
-
-    Attributes:
-        label: What it is of.
-        low: Its lower ends.
-        high: Its upper ends.
-    """
-
-    label: str
-    low: Sequence[Value]
-    high: Sequence[Value]
-
-
 def compact(number: Value, missing: str = "") -> str:
-    """A number of any size in three or four digits, as 1.12 T; ``missing`` where there is none."""
+    """A number of any size in at most four digits, as 1.12 T.
+
+    Args:
+        number: The number.
+        missing: What stands for one that is not known.
+    """
     if number is None or math.isnan(number):
         return missing
     size = abs(number)
@@ -88,25 +77,39 @@ def compact(number: Value, missing: str = "") -> str:
     return f"{number:.4g}"
 
 
-def percent(part: Value, *, signed: bool = False, digits: int = 1, missing: str = UNKNOWN) -> str:
-    """A part as percent: 0.05 is 5.0 %."""
-    if part is None or math.isnan(part):
+def percent(
+    fraction: Value, *, signed: bool = False, digits: int = 1, missing: str = UNKNOWN
+) -> str:
+    """A fraction as percent: 0.05 is 5.0 %.
+
+    Args:
+        fraction: The fraction.
+        signed: Whether a plus stands before what is above zero.
+        digits: Digits after the point.
+        missing: What stands for one that is not known.
+    """
+    if fraction is None or math.isnan(fraction):
         return missing
-    text = f"{part * 100:{'+' if signed else ''},.{digits}f} %"
+    text = f"{fraction * 100:{'+' if signed else ''},.{digits}f} %"
     # What rounds to nothing has no direction; a minus is as wide as a plus.
     nothing = f"{0:.{digits}f} %"
     return nothing if text.lstrip("+-") == nothing else text.replace("-", "\N{MINUS SIGN}")
 
 
 def price_text(price: Value, missing: str = UNKNOWN) -> str:
-    """A price as people write it: cents above one, four digits below."""
+    """A price as people write it: cents above one, four digits below.
+
+    Args:
+        price: The price.
+        missing: What stands for one that is not known.
+    """
     if price is None or math.isnan(price):
         return missing
     return f"{price:,.2f}" if abs(price) >= 1 else f"{price:.4g}"
 
 
 def sparkline_text(values: Sequence[Value]) -> str:
-    """A series as a word of blocks, as ▁▃█, for tables that hold no picture; gaps are blank."""
+    """A series as a word of blocks, as ▁▃█, for tables without charts; gaps are blank."""
     known = [value for value in values if value is not None and not math.isnan(value)]
     if not known:
         return ""
@@ -125,18 +128,15 @@ def sparkline_text(values: Sequence[Value]) -> str:
     )
 
 
-def sparkline(values: Sequence[Value], *, colour: int = 0) -> str:
+def sparkline(values: Sequence[Value]) -> str:
     """A small line without axes, its last point marked."""
     figure, (axes,) = _figure(height=72, width=180, boxes=[(4, 5, 170, 62)])
     axes.axis("off")
     numbers = _numbers(values)
-    axes.plot(numbers, color=SERIES_COLOURS[colour], linewidth=2, clip_on=False)
-    known = [index for index, value in enumerate(numbers) if not math.isnan(value)]
+    known = [place for place, value in enumerate(numbers) if not math.isnan(value)]
+    style: dict[str, Any] = {"color": SERIES_COLOURS[0], "linewidth": 2, "clip_on": False}
+    axes.plot(numbers, marker="o", markersize=5, markevery=known[-1:], **style)
     if known:
-        last = known[-1]
-        axes.plot(
-            last, numbers[last], "o", color=SERIES_COLOURS[colour], markersize=5, clip_on=False
-        )
         axes.set_xlim(-0.5, len(numbers) - 0.5)
         # What is pegged looks flat, and not like noise.
         low, high = min(numbers[place] for place in known), max(numbers[place] for place in known)
@@ -147,25 +147,36 @@ def sparkline(values: Sequence[Value], *, colour: int = 0) -> str:
 
 def lines(
     days: Sequence[date],
-    series: Sequence[Series],
+    series: Sequence[Sequence[Value]],
     *,
-    band: Band | None = None,
-    height: int = 190,
+    band: tuple[Sequence[Value], Sequence[Value]] | None = None,
 ) -> str:
-    """Parts over days, as percent: a line each, and a band behind them."""
-    figure, (axes,) = _figure(height=height)
+    """Fractions over days, as percent: a line each, and a band behind them.
+
+    Args:
+        days: The days.
+        series: The lines, whose values are one a day; ``None`` breaks a line.
+        band: Lower and upper ends of the band.
+    """
+    figure, (axes,) = _figure(height=190)
     if band is not None:
-        _draw_band(axes, band)
-    for index, line in enumerate(series):
-        _draw_line(axes, line.values, index)
+        low, high = map(_numbers, band)
+        axes.fill_between(range(len(low)), low, high, color=_INK, alpha=0.12, linewidth=0)
+    for index, values in enumerate(series):
+        _draw_line(axes, values, index)
     _days_below(axes, days)
     _scale(axes, lambda value: percent(value, digits=0))
     return _svg(figure)
 
 
-def bars(days: Sequence[date], values: Sequence[Value], *, height: int = 170) -> str:
-    """Amounts over days; the newest day stands out."""
-    figure, (axes,) = _figure(height=height)
+def bars(days: Sequence[date], values: Sequence[Value]) -> str:
+    """Amounts over days; the newest day stands out.
+
+    Args:
+        days: The days.
+        values: The amount of each.
+    """
+    figure, (axes,) = _figure(height=170)
     numbers = [0 if math.isnan(value) else value for value in _numbers(values)]
     colours = [SERIES_COLOURS[0]] * (len(numbers) - 1) + [SERIES_COLOURS[1]]
     axes.bar(range(len(numbers)), numbers, width=0.75, color=colours)
@@ -176,9 +187,12 @@ def bars(days: Sequence[date], values: Sequence[Value], *, height: int = 170) ->
 
 
 def moods(days: Sequence[date], index: Sequence[Value], breadth: Sequence[Value]) -> str:
-    """The Fear & Greed index, and below it the part of coins that rose, as bars about a half.
+    """The Fear & Greed index, and below it the share of coins that rose, as bars about a half.
 
-    An index without any value in these days is left out.
+    Args:
+        days: The days.
+        index: The index each day, from 0 to 100; left out where no day has a value.
+        breadth: The share of coins that rose each day, from 0 to 1.
     """
     wide = _WIDTH - _LEFT - 8
     boxes = [(_LEFT, _BOTTOM, wide, 90), (_LEFT, 126, wide, 150)]
@@ -189,8 +203,7 @@ def moods(days: Sequence[date], index: Sequence[Value], breadth: Sequence[Value]
     colours = [SERIES_COLOURS[0 if value >= 0 else 3] for value in numbers]
     drawn[0].bar(range(len(numbers)), numbers, width=0.75, bottom=0.5, color=colours)
     _days_below(drawn[0], days)
-    drawn[0].set_ylim(0, 1)
-    drawn[0].set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
+    _from_0_to_100_percent(drawn[0])
     for axes in drawn[1:]:
         for low, high, colour in ((0, 25, 3), (75, 100, 0)):
             axes.axhspan(low, high, color=SERIES_COLOURS[colour], alpha=0.12, linewidth=0)
@@ -201,36 +214,34 @@ def moods(days: Sequence[date], index: Sequence[Value], breadth: Sequence[Value]
     return _svg(figure)
 
 
-def parts_of_days(
-    days: Sequence[date], parts: Mapping[str, Sequence[float]], *, height: int = 120
-) -> str:
-    """How each day is made up, as bars on top of each other, from below in the order given."""
-    figure, (axes,) = _figure(height=height)
-    floor = [0.0] * len(days)
-    for index, values in enumerate(parts.values()):
-        axes.bar(
-            range(len(days)),
-            values,
-            width=0.85,
-            bottom=floor,
-            color=PART_COLOURS[index],
-            linewidth=0,
-        )
-        floor = [below + value for below, value in zip(floor, values, strict=True)]
+def stacked_shares(days: Sequence[date], shares: Sequence[Sequence[float]]) -> str:
+    """The composition of each day, as bars on top of each other.
+
+    Args:
+        days: The days.
+        shares: Of each group, from below, its share each day; together they are 1 or 0.
+    """
+    figure, (axes,) = _figure(height=120)
+    below = [0.0] * len(days)
+    for index, values in enumerate(shares):
+        colour = _GROUP_COLOURS[index]
+        axes.bar(range(len(days)), values, 0.85, bottom=below, color=colour, linewidth=0)
+        below = [sum(pair) for pair in zip(below, values, strict=True)]
     _days_below(axes, days)
-    axes.set_ylim(0, 1)
-    axes.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
+    _from_0_to_100_percent(axes)
     return _svg(figure)
 
 
-def heat_map(labels: Sequence[str], values: Sequence[Sequence[Value]]) -> str:
-    """A matrix whose values are from -1 to 1, below its diagonal, each with its number.
+def correlation_matrix(labels: Sequence[str], values: Sequence[Sequence[Value]]) -> str:
+    """A matrix of values from -1 to 1, below its diagonal, each with its number.
 
     The first colour is for what is above zero and the fourth for what is below, the stronger the
     further from it.
-    """
-    from matplotlib.patches import Rectangle  # noqa: PLC0415 - see _figure
 
+    Args:
+        labels: Of rows and columns alike.
+        values: The rows.
+    """
     size = len(labels)
     side = _WIDTH - 2
     figure, (axes,) = _figure(height=side, boxes=[(46, 34, side - 46, side - 34)])
@@ -239,8 +250,8 @@ def heat_map(labels: Sequence[str], values: Sequence[Sequence[Value]]) -> str:
             value = values[row][column]
             strength = 0.0 if value is None else min(abs(value), 1) ** 1.5 * 0.65
             colour = SERIES_COLOURS[3 if value is not None and value < 0 else 0]
-            box = Rectangle((column, row), 0.94, 0.94, facecolor=colour, alpha=strength)
-            axes.add_patch(box)
+            corner = (column, row)
+            axes.add_patch(patches.Rectangle(corner, 0.94, 0.94, facecolor=colour, alpha=strength))
             # Without the zero before the point, which leaves room on a phone.
             text = UNKNOWN if value is None else f"{value:.2f}".replace("0.", ".")
             text = text.replace("-", "\N{MINUS SIGN}")
@@ -249,17 +260,21 @@ def heat_map(labels: Sequence[str], values: Sequence[Sequence[Value]]) -> str:
             )
     axes.set_xlim(0, size - 1)
     axes.set_ylim(size, 1)
-    middle = [place + 0.47 for place in range(size)]
-    axes.set_xticks(middle[:-1], labels[:-1], rotation=45 if size > 6 else 0)  # noqa: PLR2004 - fits
-    axes.set_yticks(middle[1:], labels[1:])
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    centres = [place + 0.47 for place in range(size)]
+    tilt = 45 if size > _UPRIGHT_LABELS else 0
+    axes.set_xticks(centres[:-1], labels[:-1], rotation=tilt)
+    axes.set_yticks(centres[1:], labels[1:])
+    axes.spines[:].set_visible(False)
     return _svg(figure)
 
 
 def markdown_image(svg: str, alternative: str) -> str:
-    """A picture in Markdown, for metadata in the UI: nothing is fetched to show it."""
+    """A chart in Markdown, for metadata in the UI: nothing is fetched to show it.
+
+    Args:
+        svg: The chart.
+        alternative: What it shows, in words.
+    """
     # There it stands alone, on a light or a dark page, and can take no colour from around it.
     alone = re.sub(r"var\(--series-\d, (#\w+)\)", r"\1", svg).replace("currentColor", "#808080")
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', alone)
@@ -278,10 +293,7 @@ def _figure(
     *, height: float, width: float = _WIDTH, boxes: Sequence[tuple[float, float, float, float]] = ()
 ) -> tuple["Figure", list["Axes"]]:
     """A figure with its axes in boxes (left, bottom, width, height), all in points."""
-    # Takes half a second, which loading the definitions must not pay.
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    figure = Figure(figsize=(width / _POINTS_AN_INCH, height / _POINTS_AN_INCH))
+    figure = mpl_figure.Figure(figsize=(width / _POINTS_AN_INCH, height / _POINTS_AN_INCH))
     figure.patch.set_visible(False)
     whole = (_LEFT, _BOTTOM, width - _LEFT - 8, height - _BOTTOM - 8)
     drawn = []
@@ -298,8 +310,6 @@ def _figure(
 
 
 def _svg(figure: "Figure") -> str:
-    import matplotlib as mpl  # noqa: PLC0415 - see _figure
-
     written = io.StringIO()
     # Text stays text, in the font of the page.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "1", "text.color": _INK}):
@@ -308,7 +318,7 @@ def _svg(figure: "Figure") -> str:
 
 
 def _inline(svg: str) -> str:
-    """Matplotlib's file as a part of a page: no declarations, fonts, names or sizes of its own."""
+    """Matplotlib's file as an element of a page, without declarations, fonts, ids or sizes."""
     svg = svg[svg.index("<svg ") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (?:xmlns(?::\w+)?|version)="[^"]*"', "", svg)
@@ -325,27 +335,19 @@ def _inline(svg: str) -> str:
 
 def _draw_line(axes: "Axes", values: Sequence[Value], index: int) -> None:
     numbers = _numbers(values)
-    style = {"color": SERIES_COLOURS[index], "linewidth": 2.0, "linestyle": _DASHES[index]}
-    axes.plot(range(len(numbers)), numbers, **style)
+    around = [math.nan, *numbers, math.nan]
     # A day between two gaps is no line, and would not be seen.
     lone = [
         place
-        for place, value in enumerate(numbers)
-        if not math.isnan(value)
-        and all(
-            math.isnan(numbers[near]) for near in (place - 1, place + 1) if 0 <= near < len(numbers)
-        )
+        for place in range(len(numbers))
+        if math.isnan(around[place]) and math.isnan(around[place + 2])
     ]
-    axes.plot(lone, [numbers[place] for place in lone], ".", color=SERIES_COLOURS[index])
-
-
-def _draw_band(axes: "Axes", band: Band) -> None:
-    low, high = _numbers(band.low), _numbers(band.high)
-    axes.fill_between(range(len(low)), low, high, color=_INK, alpha=0.12, linewidth=0)
+    style = {"color": SERIES_COLOURS[index], "linewidth": 2.0, "linestyle": _DASHES[index]}
+    axes.plot(numbers, marker=".", markevery=lone, **style)
 
 
 def _days_below(axes: "Axes", days: Sequence[date], *, labels: bool = True) -> None:
-    """The days on the axis: a few labels, none of which leaves the picture."""
+    """The days on the axis: a few labels, none of which leaves the chart."""
     last = len(days) - 1
     places = sorted({0, round(last / 3), round(last * 2 / 3), last})
     axes.set_xlim(-0.7, last + 0.7)
@@ -356,10 +358,13 @@ def _days_below(axes: "Axes", days: Sequence[date], *, labels: bool = True) -> N
         texts[-1].set_horizontalalignment("right")
 
 
-def _scale(axes: "Axes", text: Any) -> None:
-    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - see _figure
+def _from_0_to_100_percent(axes: "Axes") -> None:
+    axes.set_ylim(0, 1)
+    axes.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
 
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
+
+def _scale(axes: "Axes", text: Any) -> None:
+    axes.yaxis.set_major_locator(ticker.MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(lambda value, _: text(value))
     axes.grid(axis="y", color=_INK, alpha=0.15, linewidth=0.8)
     axes.set_axisbelow(True)

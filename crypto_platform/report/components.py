@@ -1,4 +1,4 @@
-"""What the market report is put together from, and how it names coins, counts and days."""
+"""The parts that the market report is composed of, and how it names coins, counts and days."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,11 @@ from datetime import date
 
 from crypto_platform.warehouse.resource import Row
 
-# Coins in a table, and named in a sentence; others are summed up.
 IN_THE_TABLE = 25
+"""Coins in a table; the others are summed up."""
+
 _NAMED = 5
+_DAYS_IN_A_TABLE = 14
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture of a panel.
+    """A chart of a panel.
 
     Attributes:
         svg: Inline SVG.
-        alternative: What it shows, for who cannot see it.
-        title: What stands above it, if anything.
-        value: What stands large beside the title, if anything.
-        change: How that changed, if that is known.
+        alternative: What it shows, in words.
+        title: Its title, if any.
+        value: A number beside the title, if any.
+        change: How that number changed, if known.
     """
 
     svg: str
@@ -41,7 +43,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Legend:
-    """What a colour stands for: ``mark`` is the class of the page's style that shows it."""
+    """An entry of a legend: ``mark`` is the class that shows its colour in the page."""
 
     mark: str
     label: str
@@ -53,12 +55,12 @@ class Panel:
 
     Attributes:
         key: Its address in the page.
-        title: What it is about.
+        title: Its title.
         finding: What there is to see, in a sentence or two.
-        charts: What shows it; none where there is too little to draw.
+        charts: Its charts; none where there is too little to draw.
         legend: What the colours stand for.
         tables: The same in numbers.
-        is_open: Whether the numbers are the point, and not to be unfolded first.
+        is_open: Whether the tables show without being unfolded.
         is_wide: Whether it takes the width of the page.
     """
 
@@ -84,16 +86,15 @@ class Tile:
 def table_of_days(
     caption: str, days: Sequence[date], columns: Mapping[str, Sequence[str]]
 ) -> Table:
-    """The newest two weeks of some columns, the newest first."""
-    shown = range(len(days) - 1, max(len(days) - 15, -1), -1)
-    return Table(
-        ("Day, UTC", *columns),
-        [
-            (days[place].isoformat(), *(texts[place] for texts in columns.values()))
-            for place in shown
-        ],
-        caption,
-    )
+    """The newest two weeks of some columns, the newest first.
+
+    Args:
+        caption: The table's caption.
+        days: All days, the oldest first.
+        columns: By its head, a column's text for each of the days.
+    """
+    rows = list(zip(map(str, days), *columns.values(), strict=True))
+    return Table(("Day, UTC", *columns), rows[: -_DAYS_IN_A_TABLE - 1 : -1], caption)
 
 
 def name_of(coin: Row) -> str:
@@ -102,18 +103,28 @@ def name_of(coin: Row) -> str:
 
 
 def named(coins: Sequence[Row], text: Callable[[Row], str] = name_of) -> str:
-    """The first coins by their names, or another text of each, and how many more there are."""
+    """The first coins in words, and how many more there are.
+
+    Args:
+        coins: The coins.
+        text: What each is called.
+    """
     names = ", ".join(map(text, coins[:_NAMED]))
     return names if len(coins) <= _NAMED else f"{names} and {len(coins) - _NAMED} more"
 
 
 def symbol_of(coin: Row) -> str:
-    """A coin in the few letters that a picture has room for."""
+    """A coin in the few letters that a chart has room for."""
     return str(coin["symbol"] or coin["coin_id"]).upper()[:6]
 
 
 def count(number: int, noun: str) -> str:
-    """How many there are of a thing."""
+    """A number of things, as ``1 coin`` and ``2 coins``.
+
+    Args:
+        number: How many there are.
+        noun: The singular.
+    """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

@@ -8,31 +8,27 @@ from statistics import correlation as pearson
 from crypto_platform.report.charts import Value
 from crypto_platform.warehouse.resource import Row
 
-# A correlation of fewer days says nothing.
-FEWEST_RETURNS = 20
+MIN_RETURNS = 20
+"""A correlation of fewer days says nothing."""
 
 
 def correlation(one: Sequence[Value], other: Sequence[Value]) -> float | None:
     """Pearson's correlation of two series over the days that both have.
 
+    Args:
+        one: Values by day.
+        other: Values of the same days.
+
     Returns:
         ``None`` where these are too few, or where one of the series never changes.
     """
     pairs = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
-    if len(pairs) < FEWEST_RETURNS:
+    if len(pairs) < MIN_RETURNS:
         return None
     try:
         return pearson(*zip(*pairs, strict=True))
     except StatisticsError:
         return None
-
-
-def rows_by_coin(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Rows by their coin, in their order."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row["coin_id"], []).append(row)
-    return found
 
 
 def days_of(rows: Iterable[Row]) -> list[date]:
@@ -45,7 +41,13 @@ def days_of(rows: Iterable[Row]) -> list[date]:
 
 
 def column_by_day(rows: Iterable[Row], column: str, days: Sequence[date]) -> list[Value]:
-    """A column of rows for each of some days."""
+    """A column of daily rows for each of some days.
+
+    Args:
+        rows: At most one row a day.
+        column: The column.
+        days: The days.
+    """
     values = {row["day"]: row[column] for row in rows}
     return [values.get(day) for day in days]
 
@@ -67,5 +69,10 @@ def median_known(values: Iterable[Value]) -> Value:
 
 
 def newest_known(rows: Sequence[Row], column: str) -> Row | None:
-    """The last row of which a column is known."""
+    """The last row in which a column is known.
+
+    Args:
+        rows: Rows, the oldest first.
+        column: The column.
+    """
     return next((row for row in reversed(rows) if row[column] is not None), None)

@@ -1,4 +1,4 @@
-"""What the warehouse says of the market and of its own health, read for the market report."""
+"""The facts of the market report: the market and the data's own health, read from the warehouse."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,22 +6,24 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from crypto_platform.core.streams import SIMULATED, STREAMS, Stream, Window
-from crypto_platform.warehouse.resource import Row, Session, Warehouse
+from crypto_platform.warehouse.resource import Row, Warehouse
 from crypto_platform.warehouse.sql import statement
 
-# How far back the pictures reach, and the picture of what is complete.
 DAYS = 90
+"""How far back the charts reach."""
+
 DAYS_OF_HEALTH = 30
+"""How far back the chart of completeness reaches."""
 
-# Coins of which days are read, for the lines and the matrix of pictures.
 COINS_DRAWN = 10
-
+"""So many coins have their days read, for lines and the matrix of correlations."""
 
 # A day's price is a day old when its window ends, and the API is at times two hours behind.
 STALE_AFTER = timedelta(hours=26)
 
-PARTS = {
-    "in the warehouse": ("present",),
+IN_THE_WAREHOUSE = "in the warehouse"
+STATUS_GROUPS = {
+    IN_THE_WAREHOUSE: ("present",),
     "not at the source, or older than the plan": ("missing_at_source", "out_of_plan"),
     "not loaded yet": ("pending",),
     "failed or quarantined": ("failed", "quarantined"),
@@ -41,7 +43,7 @@ class Facts:
         days_of_coins: Days of the largest coins.
         days_of_the_market: All coins together, by day.
         days_of_sentiment: The market's sentiment, by day.
-        completeness: Coins times windows by stream, day and status.
+        completeness: Coin-windows by stream, day and status.
         reasons: Why prices are missing, the most frequent first.
         newest_prices: When each tracked coin was last seen, those longest ago first.
     """
@@ -90,12 +92,22 @@ class Facts:
         ]
 
     @property
-    def parts(self) -> Counter[str]:
-        """Coins times windows by what became of them, in the time of the picture of health."""
+    def status_groups(self) -> Counter[str]:
+        """Coin-windows of the last ``DAYS_OF_HEALTH`` days by their group."""
         counted: Counter[str] = Counter()
         for row in self.completeness:
-            counted[part_of(row["status"])] += row["coin_windows"]
+            counted[group_of(row["status"])] += row["coin_windows"]
         return counted
+
+    @property
+    def completeness_share(self) -> float | None:
+        """The share of them that is in the warehouse; ``None`` where nothing was asked for."""
+        groups = self.status_groups
+        return groups[IN_THE_WAREHOUSE] / groups.total() if groups else None
+
+    def days_of_coin(self, coin: Row) -> list[Row]:
+        """The days of one of the largest coins."""
+        return [row for row in self.days_of_coins if row["coin_id"] == coin["coin_id"]]
 
 
 def read_facts(warehouse: Warehouse, vs_currency: str) -> Facts:
@@ -116,10 +128,7 @@ def read_facts(warehouse: Warehouse, vs_currency: str) -> Facts:
 
         newest = {row["stream"]: row["window_start"] for row in ask("newest_windows", vs_currency)}
         windows = [
-            (
-                stream,
-                Window(start=newest[stream.name], end=newest[stream.name] + stream.window_length),
-            )
+            (stream, stream.window_at(newest[stream.name]))
             for stream in STREAMS
             if stream.name in newest
         ]
@@ -130,7 +139,7 @@ def read_facts(warehouse: Warehouse, vs_currency: str) -> Facts:
         health = window.end - timedelta(days=DAYS_OF_HEALTH)
         facts = Facts(
             vs_currency,
-            sources=_sources(session),
+            sources=[row["source"] for row in session.execute(statement("standing_sources"))],
             stream=stream,
             window=window,
             coins=ask("newest_of_each_coin", vs_currency, first_day),
@@ -147,10 +156,6 @@ def read_facts(warehouse: Warehouse, vs_currency: str) -> Facts:
         return replace(facts, days_of_coins=days)
 
 
-def _sources(session: Session) -> list[str]:
-    return sorted(row["source"] for row in session.execute(statement("standing_sources")))
-
-
-def part_of(status: str) -> str:
-    """Which of the ``PARTS`` a status of the ledger belongs to."""
-    return next(name for name, statuses in PARTS.items() if status in statuses)
+def group_of(status: str) -> str:
+    """Which of the ``STATUS_GROUPS`` a status of the ledger belongs to."""
+    return next(name for name, statuses in STATUS_GROUPS.items() if status in statuses)

@@ -1,4 +1,4 @@
-"""The part of the market report on the data itself: how complete it is, and what is missing why."""
+"""The panel of the data's own health: how complete it is, and what is missing why."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,22 +17,28 @@ from crypto_platform.report.components import (
     named,
 )
 from crypto_platform.report.day_series import days_of
-from crypto_platform.report.facts import DAYS_OF_HEALTH, PARTS, STALE_AFTER, Facts, part_of
+from crypto_platform.report.facts import (
+    DAYS_OF_HEALTH,
+    IN_THE_WAREHOUSE,
+    STALE_AFTER,
+    STATUS_GROUPS,
+    Facts,
+    group_of,
+)
 from crypto_platform.warehouse.resource import Row
 
 
 def health_panel(facts: Facts) -> Panel:
-    """The panel."""
-    parts = facts.parts
+    """The panel of the data's own health."""
+    groups = facts.status_groups
     stale = facts.stale
     said = "Nothing was asked for in these days."
-    if parts:
-        complete = percent(parts["in the warehouse"] / parts.total(), digits=2)
+    if groups:
         said = (
-            f"{complete} of {parts.total():,} coins times windows of the last {DAYS_OF_HEALTH} "
-            "days are in the warehouse."
+            f"{percent(facts.completeness_share, digits=2)} of {groups.total():,} coin-windows of "
+            f"the last {DAYS_OF_HEALTH} days are in the warehouse."
         )
-        if broken := parts["failed or quarantined"]:
+        if broken := groups["failed or quarantined"]:
             said += f" {broken:,} failed or were quarantined: run these windows again."
     hours = f"{STALE_AFTER.total_seconds() / 3600:.0f} hours"
     said += (
@@ -40,12 +46,12 @@ def health_panel(facts: Facts) -> Panel:
         if stale
         else f" Every tracked coin has a price of the last {hours}."
     )
-    drawn = []
     days = days_of(facts.completeness)
-    for stream in STREAMS:
-        rows = [row for row in facts.completeness if row["stream"] == stream.name]
-        if rows:
-            drawn.append(_of_stream(stream, rows, days))
+    drawn = [
+        _of_stream(stream, rows, days)
+        for stream in STREAMS
+        if (rows := [row for row in facts.completeness if row["stream"] == stream.name])
+    ]
     reasons = [
         (
             row["stream"],
@@ -61,7 +67,7 @@ def health_panel(facts: Facts) -> Panel:
         (row["name"] or row["coin_id"], _moment(row["price_at"]) if row["price_at"] else "none")
         for row in (stale or facts.newest_prices)[:IN_THE_TABLE]
     ]
-    head = ("Stream", "Status", "Reason", "Coins x windows", "Of", "Newest window, UTC")
+    head = ("Stream", "Status", "Reason", "Coin-windows", "Of", "Newest window, UTC")
     tables = [
         Table(head, reasons, "Why prices are missing"),
         Table(
@@ -75,7 +81,7 @@ def health_panel(facts: Facts) -> Panel:
         "Data health",
         said,
         drawn,
-        [Legend(f"part-{place}", name) for place, name in enumerate(PARTS, start=1)],
+        [Legend(f"group-{place}", name) for place, name in enumerate(STATUS_GROUPS, start=1)],
         [table for table in tables if table.rows],
     )
 
@@ -83,17 +89,18 @@ def health_panel(facts: Facts) -> Panel:
 def _of_stream(stream: Stream, rows: Sequence[Row], days: Sequence[date]) -> Chart:
     counted: dict[date, Counter[str]] = {day: Counter() for day in days}
     for row in rows:
-        counted[row["day"]][part_of(row["status"])] += row["coin_windows"]
-    parts = {
-        name: [counted[day][name] / max(counted[day].total(), 1) for day in days] for name in PARTS
-    }
-    present = sum(count["in the warehouse"] for count in counted.values())
-    every = sum(count.total() for count in counted.values())
+        counted[row["day"]][group_of(row["status"])] += row["coin_windows"]
+    shares = [
+        [counted[day][name] / max(counted[day].total(), 1) for day in days]
+        for name in STATUS_GROUPS
+    ]
+    total = sum(counted.values(), Counter[str]())
+    complete = total[IN_THE_WAREHOUSE] / total.total()
     return Chart(
-        charts.parts_of_days(days, parts),
-        f"{stream.name}: {percent(present / every)} complete over {len(days)} days.",
+        charts.stacked_shares(days, shares),
+        f"{stream.name}: {percent(complete)} complete over {len(days)} days.",
         title=stream.name,
-        value=percent(present / every, digits=2),
+        value=percent(complete, digits=2),
     )
 
 

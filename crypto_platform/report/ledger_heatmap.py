@@ -1,18 +1,31 @@
-"""The ledger as a picture: a coin a row, time along it, and a gap seen at a glance."""
+"""The ledger as a heat map: a coin a row, time along it, and a gap seen at a glance."""
 
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Set as AbstractSet
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.streams import LedgerCell, Stream
 
-# From the first to the last, a cell takes the first kind that any of its windows is of. The colours
-# are told apart without seeing red or green, and are of different lightness: what needs a person
-# is warm, what is well is blue.
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib import colors, figure, patches
+    from PIL import Image
+else:
+    np = lazy_import("numpy")
+    colors = lazy_import("matplotlib.colors")
+    figure = lazy_import("matplotlib.figure")
+    patches = lazy_import("matplotlib.patches")
+    Image = lazy_import("PIL.Image")
+
+# A cell takes the first kind that any of its windows is of. The colours are told apart without
+# seeing red or green, and are of different lightness: what needs a person is warm, what is complete
+# is blue.
 _KINDS: Sequence[tuple[str, str, frozenset[str]]] = (
     ("failed or quarantined", "#D55E00", frozenset({"failed", "quarantined"})),
     ("partly pending", "#F0C400", frozenset()),
@@ -24,7 +37,7 @@ _FAILED, _PARTLY, _PENDING, _LACKING, _COMPLETE, _NOTHING = range(6)
 
 _LABELLED_COLUMNS = 12
 _LONGEST_LABEL = 20
-# Inches: a few coins get room, and 250 still make a picture that a browser shows whole.
+# Inches: a few coins get room, and 250 still make an image that a browser shows whole.
 _WIDTH, _TALLEST_ROW, _LOWEST_ROW = 9.0, 0.2, 0.085
 _DOTS_AN_INCH = 110
 
@@ -46,35 +59,33 @@ def heat_map(
 
 
 def png(stream: Stream, counts: Sequence[Mapping[str, Any]], now: datetime) -> bytes:
-    """The same heat map as a PNG."""
-    # Both together take most of a second, which loading the definitions must not pay.
-    import numpy as np  # noqa: PLC0415
-    from matplotlib.colors import BoundaryNorm, ListedColormap  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-    from matplotlib.patches import Patch  # noqa: PLC0415
+    """The heat map of a stream as a PNG; see ``heat_map``.
 
+    Args:
+        stream: The stream.
+        counts: At least one count.
+        now: When they were counted.
+    """
     coins = sorted({count["coin_id"] for count in counts})
     columns = _columns(stream.ledger_cell, min(count["cell"] for count in counts), now)
-    row_of = {coin: row for row, coin in enumerate(coins)}
-    column_of = {column: number for number, column in enumerate(columns)}
-    by_cell: dict[tuple[int, int], dict[str, int]] = {}
+    by_cell: dict[tuple[int, int], set[str]] = {}
     for count in counts:
-        place = row_of[count["coin_id"]], column_of[count["cell"]]
-        by_cell.setdefault(place, {})[count["status"]] = count["windows"]
+        place = coins.index(count["coin_id"]), columns.index(count["cell"].date())
+        by_cell.setdefault(place, set()).add(count["status"])
     kinds = np.full((len(coins), len(columns)), _NOTHING)
     for place, statuses in by_cell.items():
         kinds[place] = _kind(statuses)
 
     row_height = min(_TALLEST_ROW, max(_LOWEST_ROW, 6 / len(coins)))
     height = len(coins) * row_height + 1.0
-    figure = Figure(figsize=(_WIDTH, height), dpi=_DOTS_AN_INCH)
+    drawing = figure.Figure(figsize=(_WIDTH, height), dpi=_DOTS_AN_INCH)
     # Room for the coins' names at the left, for title and legend above, for dates below.
-    axes = figure.add_axes((0.17, 0.4 / height, 0.81, len(coins) * row_height / height))
-    colours = ListedColormap([*(colour for _, colour, _ in _KINDS), "#FFFFFF"])
+    axes = drawing.add_axes((0.17, 0.4 / height, 0.81, len(coins) * row_height / height))
+    colours = colors.ListedColormap([*(colour for _, colour, _ in _KINDS), "#FFFFFF"])
     axes.imshow(
         kinds,
         cmap=colours,
-        norm=BoundaryNorm(range(len(_KINDS) + 2), colours.N),
+        norm=colors.BoundaryNorm(range(len(_KINDS) + 2), colours.N),
         aspect="auto",
         interpolation="none",
     )
@@ -94,15 +105,15 @@ def png(stream: Stream, counts: Sequence[Mapping[str, Any]], now: datetime) -> b
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     unit = stream.ledger_cell.unit
-    figure.text(
+    drawing.text(
         0.02,
         1 - 0.22 / height,
         f"{stream.name}: a coin a row, a {unit} (UTC) a column, as of {now:%Y-%m-%d %H:%M} UTC",
         fontsize=10,
         fontweight="bold",
     )
-    figure.legend(
-        handles=[Patch(color=colour, label=label) for label, colour, _ in reversed(_KINDS)],
+    drawing.legend(
+        handles=[patches.Patch(color=colour, label=label) for label, colour, _ in reversed(_KINDS)],
         loc="upper left",
         bbox_to_anchor=(0.01, 1 - 0.3 / height),
         ncols=len(_KINDS),
@@ -112,7 +123,7 @@ def png(stream: Stream, counts: Sequence[Mapping[str, Any]], now: datetime) -> b
         columnspacing=1.2,
     )
     content = io.BytesIO()
-    figure.savefig(content, format="png", pil_kwargs={"optimize": True})
+    drawing.savefig(content, format="png", pil_kwargs={"optimize": True})
     return _with_few_colours(content)
 
 
@@ -121,30 +132,24 @@ def _between(cells: Sequence[object]) -> list[float]:
     return [number + 0.5 for number in range(len(cells) - 1)]
 
 
-def _kind(statuses: Mapping[str, int]) -> int:
-    if statuses.keys() & _KINDS[_FAILED][2]:
+def _kind(statuses: AbstractSet[str]) -> int:
+    if statuses & _KINDS[_FAILED][2]:
         return _FAILED
     if "pending" in statuses:
         return _PENDING if len(statuses) == 1 else _PARTLY
-    return _COMPLETE if statuses.keys() == {"present"} else _LACKING
+    return _COMPLETE if statuses == {"present"} else _LACKING
 
 
-def _columns(cell: LedgerCell, first: datetime, now: datetime) -> list[datetime]:
-    """Start of each cell from the first to now."""
-    columns = [first]
-    while True:
-        after = columns[-1] + timedelta(days=1)
-        if cell.unit == "month":
-            after = (columns[-1] + timedelta(days=31)).replace(day=1)
-        if after > now:
-            return columns
-        columns.append(after)
+def _columns(cell: LedgerCell, first: datetime, now: datetime) -> list[date]:
+    """First day of each cell, from the first cell to the one that holds now."""
+    unit: Any = "M" if cell.unit == "month" else "D"
+    oldest, newest = (np.datetime64(moment.date(), unit) for moment in (first, now))
+    columns: list[date] = np.arange(oldest, newest + 1).tolist()
+    return columns
 
 
 def _with_few_colours(png: io.BytesIO) -> bytes:
-    """The same picture in a palette: a third of the bytes, which every look at the ledger keeps."""
-    from PIL import Image  # noqa: PLC0415 - as above
-
+    """The same image in a palette: a third of the bytes, which each materialization keeps."""
     with Image.open(png) as image:
         small = io.BytesIO()
         image.convert("RGB").quantize(64).save(small, format="PNG", optimize=True)

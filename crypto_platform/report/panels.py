@@ -1,10 +1,12 @@
-"""The facts of the market report as panels: words, pictures and tables, and no page."""
+"""The facts of the market report as panels: words, charts and tables, and no page."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 
 from crypto_platform.report import charts
-from crypto_platform.report.charts import UNKNOWN, Band, Series, Value, compact, percent, price_text
+from crypto_platform.report.charts import UNKNOWN, Value, compact, percent, price_text
 from crypto_platform.report.components import (
     IN_THE_TABLE,
     Chart,
@@ -19,7 +21,7 @@ from crypto_platform.report.components import (
     table_of_days,
 )
 from crypto_platform.report.day_series import (
-    FEWEST_RETURNS,
+    MIN_RETURNS,
     column_by_day,
     correlation,
     count_known,
@@ -27,22 +29,45 @@ from crypto_platform.report.day_series import (
     last_known,
     median_known,
     newest_known,
-    rows_by_coin,
 )
-from crypto_platform.report.facts import (
-    COINS_DRAWN,
-    DAYS,
-    Facts,
-)
+from crypto_platform.report.facts import COINS_DRAWN, DAYS, Facts
 from crypto_platform.report.health_panel import health_panel
 from crypto_platform.warehouse.resource import Row
 
-# Coins with a picture of their own.
+# Coins with a chart of their own.
 _WITH_A_CHART = 8
+# A line needs two days, and one bar compares with nothing.
+_MIN_DAYS = 2
+# So few coins have no middle half.
+_FEW_COINS = 3
+
+_amount = partial(compact, missing=UNKNOWN)
+_change = partial(percent, signed=True)
+_whole_percent = partial(percent, digits=0)
+
+# Columns of tables: by their heads, a column of the facts and how its values are written.
+_Columns = Mapping[str, tuple[str, Callable[[Value], str]]]
+_COIN_COLUMNS: _Columns = {
+    "1 d": ("return_1d", _change),
+    "7 d": ("return_7d", _change),
+    "30 d": ("return_30d", _change),
+    "Volatility": ("volatility_30d", _whole_percent),
+    "Drawdown": ("drawdown", percent),
+    "Volume, 24 h": ("volume", _amount),
+    "x median": ("ratio_to_median", lambda ratio: UNKNOWN if ratio is None else f"{ratio:.2f}"),
+}
+_SENTIMENT_COLUMNS: _Columns = {
+    "Fear & Greed": ("fear_and_greed", _amount),
+    "Rose in 1 d": ("breadth_1d", _whole_percent),
+    "Rose in 7 d": ("breadth_7d", _whole_percent),
+    "Bitcoin dominance": ("bitcoin_dominance", percent),
+    "Stablecoins": ("stablecoin_share", percent),
+    "Market cap": ("total_market_cap", _amount),
+}
 
 
 def panels(facts: Facts) -> list[Panel]:
-    """The parts of the report, in their order; empty before anything is loaded."""
+    """The panels of the report, in their order; none before anything is loaded."""
     if facts.window is None:
         return []
     return [
@@ -58,13 +83,12 @@ def panels(facts: Facts) -> list[Panel]:
 
 
 def _prices(facts: Facts) -> Panel:
-    by_coin = rows_by_coin(facts.days_of_coins)
     days = days_of(facts.days_of_coins)
     drawn = []
     for coin in facts.current[:_WITH_A_CHART]:
-        closes = column_by_day(by_coin.get(coin["coin_id"], ()), "close", days)
+        closes = column_by_day(facts.days_of_coin(coin), "close", days)
         known = [value for value in closes if value is not None]
-        if len(known) < 2:  # noqa: PLR2004 - a line needs two
+        if len(known) < _MIN_DAYS:
             continue
         drawn.append(
             Chart(
@@ -85,8 +109,8 @@ def _prices(facts: Facts) -> Panel:
         rose = sum(coin["return_1d"] > 0 for coin in moved)
         finding = (
             f"{rose} of {count(len(moved), 'coin')} rose in a day; "
-            f"{name_of(moved[-1])} did best ({percent(moved[-1]['return_1d'], signed=True)}), "
-            f"{name_of(moved[0])} worst ({percent(moved[0]['return_1d'], signed=True)})."
+            f"{name_of(moved[-1])} did best ({_change(moved[-1]['return_1d'])}), "
+            f"{name_of(moved[0])} worst ({_change(moved[0]['return_1d'])})."
         )
     if drawn:
         finding += f" The lines are {count(len(days), 'day')} of the largest coins."
@@ -95,13 +119,14 @@ def _prices(facts: Facts) -> Panel:
 
 def _coins(facts: Facts) -> Panel:
     shown, others = facts.current[:IN_THE_TABLE], facts.current[IN_THE_TABLE:]
-    head = ("Coin", f"Price, {facts.currency}", "1 d", "7 d", "30 d", "Volatility", "Drawdown")
     rows = [_coin_row(name_of(coin), coin) for coin in shown]
     if others:
-        columns = ("return_1d", "return_7d", "return_30d", "volatility_30d", "drawdown")
-        middle: Row = {column: median_known(coin[column] for coin in others) for column in columns}
+        rest: Row = {
+            column: median_known(coin[column] for coin in others)
+            for column, _ in _COIN_COLUMNS.values()
+        }
         traded = sum(coin["volume"] or 0 for coin in others)
-        rest: Row = {"close": None, "volume": traded, "ratio_to_median": None, **middle}
+        rest |= {"close": None, "volume": traded, "ratio_to_median": None}
         rows.append(_coin_row(f"{len(others)} others (medians; volume together)", rest))
     finding = f"{count(len(shown), 'coin')}, the largest first."
     if others:
@@ -111,101 +136,82 @@ def _coins(facts: Facts) -> Panel:
     here = {coin["coin_id"] for coin in facts.current}
     if absent := [row for row in facts.newest_prices if row["coin_id"] not in here]:
         finding += f" Without a close on the newest days, and so not here: {named(absent)}."
+    head = ("Coin", f"Price, {facts.currency}", *_COIN_COLUMNS)
     return Panel(
         "coins",
         "Coins",
         finding,
-        tables=[Table((*head, "Volume, 24 h", "x median"), rows, "Coins on their newest day")]
-        if rows
-        else (),
+        tables=[Table(head, rows, "Coins on their newest day")] if rows else (),
         is_open=True,
         is_wide=True,
     )
 
 
 def _coin_row(name: str, coin: Row) -> list[str]:
-    ratio = coin["ratio_to_median"]
-    return [
-        name,
-        price_text(coin["close"], missing=""),
-        percent(coin["return_1d"], signed=True),
-        percent(coin["return_7d"], signed=True),
-        percent(coin["return_30d"], signed=True),
-        percent(coin["volatility_30d"], digits=0),
-        percent(coin["drawdown"]),
-        compact(coin["volume"], missing=UNKNOWN),
-        f"{ratio:.2f}" if ratio is not None else UNKNOWN,
-    ]
+    texts = (text(coin[column]) for column, text in _COIN_COLUMNS.values())
+    return [name, price_text(coin["close"], missing=""), *texts]
 
 
 @dataclass(frozen=True)
 class _Spread:
-    """A measure whose largest coins are shown before the middle half of all."""
+    """A measure of the largest coins, before the middle half of all coins."""
 
     column: str
     title: str
-    describe: Callable[[str, str], str]
+    finding: str
     too_little: str
 
 
 _DRAWDOWN = _Spread(
     "drawdown",
     "Drawdown",
-    lambda coin, market: (
-        f"How far below its highest close a coin is: {coin}; the middle one of all {market}."
-    ),
+    "How far below its highest close a coin is: {coins}; the median of all {median}.",
     "A coin's drawdown takes two days of closes to draw.",
 )
 _VOLATILITY = _Spread(
     "volatility_30d",
     "Volatility",
-    lambda coin, market: (
-        f"How much prices moved a day, over 30 days and scaled to a year: {coin}; the middle "
-        f"one of all {market}."
-    ),
+    "How much prices moved a day, over 30 days and scaled to a year: {coins}; the median of all "
+    "{median}.",
     "Volatility takes 30 daily returns in a row, which no coin has yet.",
 )
 
 
 def _spread(facts: Facts, spread: _Spread) -> Panel:
     days = days_of(facts.days_of_the_market)
-    middle, low, high = (
+    median, low, high = (
         column_by_day(facts.days_of_the_market, f"{spread.column}{end}", days)
         for end in ("", "_low", "_high")
     )
-    many = len(facts.current) > 3  # noqa: PLR2004 - fewer have no middle half
-    by_coin = rows_by_coin(facts.days_of_coins)
-    series = [
-        Series(name_of(coin), column_by_day(by_coin.get(coin["coin_id"], ()), spread.column, days))
+    many = len(facts.current) > _FEW_COINS
+    series = {
+        name_of(coin): column_by_day(facts.days_of_coin(coin), spread.column, days)
         for coin in facts.current[:2]
-    ]
+    }
+    said = ", ".join(f"{name} {percent(last_known(values))}" for name, values in series.items())
     if many:
-        series.append(Series(f"Middle of {len(facts.current)} coins", middle))
-    if max((count_known(line.values) for line in series), default=0) < 2:  # noqa: PLR2004 - a line
+        series[f"Median of {len(facts.current)} coins"] = median
+    if max(map(count_known, series.values()), default=0) < _MIN_DAYS:
         return Panel(spread.column, spread.title, spread.too_little)
-    band = Band("The middle half of the coins", low, high) if many else None
-    newest = [(line.label, last_known(line.values)) for line in series[:2]]
-    said = ", ".join(f"{label} {percent(value)}" for label, value in newest)
-    finding = spread.describe(said, percent(last_known(middle)))
     return Panel(
         spread.column,
         spread.title,
-        finding,
+        spread.finding.format(coins=said, median=percent(last_known(median))),
         [
             Chart(
-                charts.lines(days, series, band=band),
+                charts.lines(days, list(series.values()), band=(low, high) if many else None),
                 f"{spread.title} over {len(days)} days. Newest: {said}.",
             )
         ],
         [
-            *(Legend(f"line-{place}", line.label) for place, line in enumerate(series, start=1)),
-            *([Legend("band", band.label)] if band else []),
+            *(Legend(f"line-{place}", name) for place, name in enumerate(series, start=1)),
+            *([Legend("band", "The middle half of the coins")] if many else []),
         ],
         [
             table_of_days(
                 f"{spread.title}, newest days",
                 days,
-                {line.label: [percent(value) for value in line.values] for line in series},
+                {name: list(map(percent, values)) for name, values in series.items()},
             )
         ],
     )
@@ -214,10 +220,7 @@ def _spread(facts: Facts, spread: _Spread) -> Panel:
 def _correlation(facts: Facts) -> Panel:
     coins = facts.current[:COINS_DRAWN]
     days = days_of(facts.days_of_coins)
-    by_coin = rows_by_coin(facts.days_of_coins)
-    returns = [
-        column_by_day(by_coin.get(coin["coin_id"], ()), "log_return_1d", days) for coin in coins
-    ]
+    returns = [column_by_day(facts.days_of_coin(coin), "log_return_1d", days) for coin in coins]
     matrix = [[correlation(one, other) for other in returns] for one in returns]
     pairs = [
         (value, coins[row], coins[column])
@@ -229,9 +232,9 @@ def _correlation(facts: Facts) -> Panel:
         return Panel(
             "correlation",
             "Correlation",
-            f"No two coins have {FEWEST_RETURNS} days of returns in common yet.",
+            f"No two coins have {MIN_RETURNS} days of returns in common yet.",
         )
-    closest, loosest = max(pairs, key=_first), min(pairs, key=_first)
+    closest, loosest = max(pairs, key=itemgetter(0)), min(pairs, key=itemgetter(0))
     symbols = [symbol_of(coin) for coin in coins]
     return Panel(
         "correlation",
@@ -240,7 +243,7 @@ def _correlation(facts: Facts) -> Panel:
         f"Most alike are {_pair(closest)}, least {_pair(loosest)}.",
         [
             Chart(
-                charts.heat_map(symbols, matrix),
+                charts.correlation_matrix(symbols, matrix),
                 f"Correlations of daily returns of {len(coins)} coins, as in the table below.",
             )
         ],
@@ -263,7 +266,7 @@ def _volume(facts: Facts) -> Panel:
     volumes, unusually_much = (
         column_by_day(facts.days_of_the_market, column, days) for column in ("volume", "unusual")
     )
-    if count_known(volumes) < 2:  # noqa: PLR2004 - one bar compares with nothing
+    if count_known(volumes) < _MIN_DAYS:
         return Panel("volume", "Volume", "It takes volumes of two days to compare them.")
     newest, usual = last_known(volumes), median_known(volumes)
     unusual = [coin for coin in facts.current if coin["unusual"]]
@@ -277,7 +280,7 @@ def _volume(facts: Facts) -> Panel:
     return Panel(
         "volume",
         "Volume",
-        f"{compact(newest)} {facts.currency} in the newest 24 hours; the middle of {len(days)} "
+        f"{compact(newest)} {facts.currency} in the newest 24 hours; the median of {len(days)} "
         f"days is {compact(usual)}. "
         + (remark if evaluated else "What is unusual shows after 30 days."),
         [
@@ -292,7 +295,7 @@ def _volume(facts: Facts) -> Panel:
                 f"Volume in {facts.currency}, newest days",
                 days,
                 {
-                    "Volume": [compact(value, missing=UNKNOWN) for value in volumes],
+                    "Volume": list(map(_amount, volumes)),
                     "Coins with unusually much": [str(number or 0) for number in unusually_much],
                 },
             )
@@ -301,16 +304,12 @@ def _volume(facts: Facts) -> Panel:
 
 
 def _sentiment(facts: Facts) -> Panel:
-    days = days_of(facts.days_of_sentiment)
-    rows = {row["day"]: row for row in facts.days_of_sentiment}
-    index, breadth = (
-        column_by_day(facts.days_of_sentiment, column, days)
-        for column in ("fear_and_greed", "breadth_1d")
-    )
-    if max(count_known(index), count_known(breadth)) < 2:  # noqa: PLR2004 - a line needs two
+    rows = facts.days_of_sentiment
+    days = days_of(rows)
+    index, breadth = (column_by_day(rows, name, days) for name in ("fear_and_greed", "breadth_1d"))
+    if max(count_known(index), count_known(breadth)) < _MIN_DAYS:
         return Panel("sentiment", "Sentiment", "It takes two days of a market to draw its mood.")
-    mood = newest_known(facts.days_of_sentiment, "fear_and_greed")
-    above = newest_known(facts.days_of_sentiment, "above_50d_mean")
+    mood, above = (newest_known(rows, name) for name in ("fear_and_greed", "above_50d_mean"))
     says = (
         f"Fear & Greed stands at {mood['fear_and_greed']} of 100, "
         f"{(mood['fear_and_greed_class'] or '').lower()}, on {short_day(mood['day'])}. "
@@ -318,18 +317,10 @@ def _sentiment(facts: Facts) -> Panel:
         else "The Fear & Greed index has no value in these days. "
     )
     means = (
-        f"{percent(above['above_50d_mean'], digits=0)} of the coins are above their 50-day mean."
+        f"{_whole_percent(above['above_50d_mean'])} of the coins are above their 50-day mean."
         if above
         else "Means of 50 days are not there yet."
     )
-    columns: Mapping[str, Callable[[Row], str]] = {
-        "Fear & Greed": lambda row: str(_or_dash(row["fear_and_greed"])),
-        "Rose in 1 d": lambda row: percent(row["breadth_1d"], digits=0),
-        "Rose in 7 d": lambda row: percent(row["breadth_7d"], digits=0),
-        "Bitcoin's part": lambda row: percent(row["bitcoin_dominance"]),
-        "Stablecoins": lambda row: percent(row["stablecoin_share"]),
-        "Market cap": lambda row: compact(row["total_market_cap"], missing=UNKNOWN),
-    }
     return Panel(
         "sentiment",
         "Sentiment",
@@ -337,7 +328,7 @@ def _sentiment(facts: Facts) -> Panel:
         [
             Chart(
                 charts.moods(days, index, breadth),
-                f"Fear & Greed over {len(days)} days, and the part of coins that rose each day.",
+                f"Fear & Greed over {len(days)} days, and the share of coins that rose each day.",
             )
         ],
         [
@@ -350,8 +341,8 @@ def _sentiment(facts: Facts) -> Panel:
                 "Sentiment, newest days",
                 days,
                 {
-                    name: [text(rows[day]) if day in rows else UNKNOWN for day in days]
-                    for name, text in columns.items()
+                    head: list(map(text, column_by_day(rows, name, days)))
+                    for head, (name, text) in _SENTIMENT_COLUMNS.items()
                 },
             )
         ],
@@ -359,25 +350,25 @@ def _sentiment(facts: Facts) -> Panel:
 
 
 def sparkline_rows(facts: Facts, coins: int = COINS_DRAWN) -> list[Row]:
-    """The largest coins, each with its price, its change and a sparkline of the last 30 days."""
-    by_coin = rows_by_coin(facts.days_of_coins)
+    """The largest coins, each with its price, its change and a sparkline of the last 30 days.
+
+    Args:
+        facts: The facts.
+        coins: How many coins.
+    """
     days = days_of(row for row in facts.days_of_coins if row["close"] is not None)[-30:]
     return [
         {
             "coin": name_of(coin),
             "price": price_text(coin["close"]),
-            "1 d": percent(coin["return_1d"], signed=True),
-            "30 d": percent(coin["return_30d"], signed=True),
+            "1 d": _change(coin["return_1d"]),
+            "30 d": _change(coin["return_30d"]),
             "last 30 days": charts.sparkline_text(
-                column_by_day(by_coin.get(coin["coin_id"], ()), "close", days)
+                column_by_day(facts.days_of_coin(coin), "close", days)
             ),
         }
         for coin in facts.current[:coins]
     ]
-
-
-def _or_dash(value: object) -> object:
-    return UNKNOWN if value is None else value
 
 
 def _hundredths(value: Value) -> str:
@@ -391,7 +382,3 @@ def _times(coin: Row) -> str:
 def _pair(pair: tuple[float, Row, Row]) -> str:
     value, one, other = pair
     return f"{name_of(one)} and {name_of(other)} ({_hundredths(value)})"
-
-
-def _first(pair: tuple[float, Row, Row]) -> float:
-    return pair[0]

@@ -19,7 +19,7 @@ def tiles(facts: Facts) -> list[Tile]:
     moved = f"{percent(change, signed=True)} in a day, " if change is not None else ""
     share = newest_known(facts.days_of_sentiment, "bitcoin_dominance")
     traded = newest_known(facts.days_of_the_market, "volume")
-    parts = facts.parts
+    complete = facts.completeness_share
     return [
         Tile(
             f"Market cap, {facts.currency}",
@@ -42,13 +42,13 @@ def tiles(facts: Facts) -> list[Tile]:
             f"in 7 days {percent(rose['breadth_7d'], digits=0)}" if rose else "it takes two days",
         ),
         Tile(
-            "Bitcoin's part",
+            "Bitcoin dominance",
             percent(share["bitcoin_dominance"]) if share else "not known",
             f"stablecoins {percent(share['stablecoin_share'])}" if share else "bitcoin is not here",
         ),
         Tile(
             "Complete",
-            percent(parts["in the warehouse"] / parts.total(), digits=2) if parts else "not known",
+            percent(complete, digits=2, missing="not known"),
             f"of the last {DAYS_OF_HEALTH} days, {count(len(facts.stale), 'stale coin')}",
         ),
     ]

@@ -1,19 +1,16 @@
 """The warehouse's SQL: read from ``snowflake_scripts``, and made DuckDB's where DuckDB runs it."""
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import cache, lru_cache
 from importlib.metadata import version
 from importlib.resources import files
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from crypto_platform.core.disk_cache import kept_on_disk
 from crypto_platform.core.streams import STREAMS
-from lambda_function.lake import put
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -79,11 +76,12 @@ def model_definition() -> str:
 
 @cache
 def described_columns(table: str) -> tuple[Column, ...]:
-    """The columns of a table of ``5_creation_models.sql``, as it describes them.
+    """The columns of a table, as the script that creates it describes them.
 
     Read with no SQL parser, which loading the definitions need not take the time for.
     """
-    _, _, creation = _text("5_creation_models.sql").partition(f" transformed.{table} (\n")
+    scripts = "".join(map(_text, _CREATION_SCRIPTS))
+    _, _, creation = scripts.partition(f" transformed.{table} (\n")
     columns = re.findall(
         r"^    (\w+) (\w+)(?:\(\d+\))?(?: NOT NULL)? COMMENT '((?:[^']|'')*)',$",
         creation.partition("PRIMARY KEY")[0],
@@ -167,20 +165,8 @@ def duckdb_sql(sql: str, kept_in: str | None = None) -> str:
     Raises:
         ValueError: If it is not one statement of Snowflake's SQL, or DuckDB cannot say it.
     """
-    if kept_in is None:
-        return _made_duckdbs(sql)
-    key = hashlib.sha256(f"{_parser_version()}\n{sql}".encode()).hexdigest()
-    file = Path(kept_in) / f"{key}.json"
-    # What is no JSON is what a machine left of it whose power failed.
-    with suppress(OSError, ValueError):
-        kept = json.loads(file.read_bytes())
-        if isinstance(kept, str):
-            return kept
-    made = _made_duckdbs(sql)
-    # Without it, the next process takes a little longer.
-    with suppress(OSError):
-        put(str(file), json.dumps(made).encode())
-    return made
+    key = f"{_parser_version()}\n{sql}"
+    return kept_on_disk(kept_in, key, str, lambda: _made_duckdbs(sql))
 
 
 @cache

@@ -71,7 +71,7 @@ def test_snowflake_says_what_duckdb_says(
         return [
             status_counts(engine),
             cells(engine, HISTORICAL, datetime.now(UTC)),
-            engine.query(ledger_statement("sick_windows"), ["historical", *bounds]),
+            engine.query(ledger_statement("gaps"), ["historical", *bounds]),
             engine.query(ledger_statement("oldest_window"), ["historical"]),
             engine.query(ledger_statement("known_streams")),
             engine.query("SELECT * FROM completeness ORDER BY coin_id, month"),
@@ -86,14 +86,14 @@ def settings() -> Settings:
 
 def gaps(warehouse: Warehouse, *, first: int = 5, last: int = 1, young: int = 0) -> list[Any]:
     bounds = [TODAY - timedelta(days=ago) for ago in (first, last, young, young)]
-    rows = warehouse.query(ledger_statement("sick_windows"), [HISTORICAL.name, *bounds])
+    rows = warehouse.query(ledger_statement("gaps"), [HISTORICAL.name, *bounds])
     return [
         (row["coin_id"], row["status"], f"{row['first_window']:%F}", f"{row['last_window']:%F}")
         for row in rows
     ]
 
 
-def test_what_no_load_has_told_of_is_pending(warehouse: Warehouse) -> None:
+def test_what_no_load_was_about_is_pending(warehouse: Warehouse) -> None:
     assert status_counts(warehouse) == {
         "historical": {
             "present": 3,
@@ -141,14 +141,14 @@ def test_neighbouring_windows_that_lack_for_the_same_reason_are_one_row(
     ]
 
 
-def test_only_a_young_window_that_the_source_lacks_is_sick(warehouse: Warehouse) -> None:
+def test_only_a_young_window_that_the_source_lacks_is_a_gap(warehouse: Warehouse) -> None:
     missing = ("bitcoin", "missing_at_source", day(4), day(4))
 
     assert missing in gaps(warehouse, young=4)
     assert missing not in gaps(warehouse, young=3)
 
 
-def test_a_coin_that_the_source_has_long_had_nothing_of_is_not_sick(
+def test_a_coin_that_the_source_has_long_had_nothing_of_has_no_gap(
     warehouse: Warehouse, lake: TransformedLake
 ) -> None:
     lacking = [lake.day(day(ago), absent=[absence("bitcoin")]) for ago in (3, 2, 1)]
@@ -182,7 +182,7 @@ def test_a_coin_that_is_taken_out_is_not_expected_and_a_new_one_is(warehouse: Wa
     ]
 
 
-def test_the_grid_is_written_only_where_it_changed(warehouse: Warehouse) -> None:
+def test_expected_windows_are_written_only_where_they_changed(warehouse: Warehouse) -> None:
     # Whoever would write now, would fail.
     sync_expected_windows(ReadOnly(warehouse), settings(), [HISTORICAL], tracked(*COINS))  # type: ignore[arg-type]
 
@@ -205,9 +205,9 @@ def test_the_heat_maps_cells_count_windows_by_status(warehouse: Warehouse) -> No
     assert all(row["cell"].day == 1 for row in cells(warehouse, HISTORICAL, datetime.now(UTC)))
 
 
-def test_a_sick_window_tells_since_when_the_coin_has_a_later_price(warehouse: Warehouse) -> None:
+def test_a_gap_tells_since_when_the_coin_has_a_later_price(warehouse: Warehouse) -> None:
     bounds = [TODAY - timedelta(days=5), TODAY, TODAY, TODAY]
-    rows = warehouse.query(ledger_statement("sick_windows"), ["historical", *bounds])
+    rows = warehouse.query(ledger_statement("gaps"), ["historical", *bounds])
 
     assert [(row["coin_id"], row["status"], row["alive_since"]) for row in rows] == [
         ("bitcoin", "pending", None),
@@ -216,7 +216,7 @@ def test_a_sick_window_tells_since_when_the_coin_has_a_later_price(warehouse: Wa
     ]
 
 
-def test_the_oldest_window_of_a_stream_is_the_first_that_a_load_told_of(
+def test_the_oldest_window_of_a_stream_is_the_first_that_a_load_was_about(
     warehouse: Warehouse,
 ) -> None:
     oldest = ledger_statement("oldest_window")

@@ -46,7 +46,7 @@ def gap_of(  # noqa: PLR0913 - facts of a gap, each with a default
     return Gap(coin, status, *ends, reason="because", alive_since=alive)
 
 
-def tried(first: int, last: int, *coins: str, hours_ago: float = 1) -> Attempt:
+def attempt(first: int, last: int, *coins: str, hours_ago: float = 1) -> Attempt:
     ends = start(HISTORICAL, first), start(HISTORICAL, last)
     return Attempt(frozenset(coins), *ends, at=NOW - timedelta(hours=hours_ago))
 
@@ -117,8 +117,8 @@ def test_a_long_gap_of_six_hour_windows_is_cut_where_a_call_ends() -> None:
     assert [len(asked(request)) for request in requests] == [4 - 1, 801 - 3 - 720, 360, 360]
 
 
-def test_the_number_of_a_try_is_one_more_than_there_were() -> None:
-    attempts = [tried(3, 3, "bitcoin"), tried(3, 3, "bitcoin")]
+def test_the_number_of_an_attempt_is_one_more_than_there_were() -> None:
+    attempts = [attempt(3, 3, "bitcoin"), attempt(3, 3, "bitcoin")]
     (request,) = plan_requests(
         HISTORICAL, with_attempts([gap_of("bitcoin", 3)], attempts, DAY), NOW
     )
@@ -154,7 +154,7 @@ def fewest_calls(stream: Stream, numbers: tuple[int, ...]) -> int:
     stream=st.sampled_from(STREAMS),
     gaps=st.dictionaries(coins, st.sets(st.integers(0, 900), min_size=1, max_size=6), min_size=1),
 )
-def test_each_sick_window_is_asked_for_once_with_as_few_calls_as_there_can_be(
+def test_each_gap_is_asked_for_once_with_as_few_calls_as_there_can_be(
     stream: Stream, gaps: dict[str, set[int]]
 ) -> None:
     wanted = [gap_of(coin, ago, stream=stream) for coin, agos in gaps.items() for ago in agos]
@@ -176,8 +176,8 @@ def test_each_sick_window_is_asked_for_once_with_as_few_calls_as_there_can_be(
     # Nothing is asked for outside what lacks a price: each range begins and ends with a gap.
     gap_starts = {(one.coin_id, one.first) for one in wanted}
     for request in requests:
-        for earliest_allowed in (request.first, request.last):
-            assert any((coin, earliest_allowed.start) in gap_starts for coin in request.coins)
+        for end in (request.first, request.last):
+            assert any((coin, end.start) in gap_starts for coin in request.coins)
 
 
 @given(
@@ -249,32 +249,32 @@ def test_what_does_not_fit_into_the_budget_waits_coin_by_coin() -> None:
     assert select_requests(requests, [], -4) == ([], 5)
 
 
-# --- tries ---------------------------------------------------------------------------------------
+# --- attempts -------------------------------------------------------------------------------------
 
 
-def test_what_was_never_tried_may_be_tried_at_once() -> None:
-    (windows,) = with_attempts([gap_of("bitcoin", 3)], [], DAY)
+def test_the_first_attempt_is_due_at_once() -> None:
+    (gap,) = with_attempts([gap_of("bitcoin", 3)], [], DAY)
 
-    assert windows.retry_due_at is not None
-    assert windows.retry_due_at < NOW
+    assert gap.retry_due_at is not None
+    assert gap.retry_due_at < NOW
 
 
-def test_the_pause_grows_with_each_try_up_to_a_day_and_then_it_is_given_up() -> None:
+def test_the_pause_grows_with_each_attempt_up_to_a_day_and_then_it_is_given_up() -> None:
     pauses = []
     for count in range(1, MAX_ATTEMPTS + 1):
-        (windows,) = with_attempts([gap_of("bitcoin", 3)], [tried(3, 3, "bitcoin")] * count, DAY)
-        again = windows.retry_due_at
+        (gap,) = with_attempts([gap_of("bitcoin", 3)], [attempt(3, 3, "bitcoin")] * count, DAY)
+        again = gap.retry_due_at
         pauses.append(again and (again - (NOW - timedelta(hours=1))) / timedelta(hours=1))
 
     assert pauses == [0.5, 2, 8, 24, None]
-    assert windows.given_up
+    assert gap.given_up
 
 
-def test_a_try_counts_only_for_its_coins_and_windows() -> None:
+def test_an_attempt_counts_only_for_its_coins_and_windows() -> None:
     alive = NOW - 9 * DAY
     parts = with_attempts(
         [gap_of("bitcoin", 5, 1, alive=alive), gap_of("ether", 5, 1, alive=alive)],
-        [tried(4, 3, "bitcoin"), tried(9, 4, "bitcoin")],
+        [attempt(4, 3, "bitcoin"), attempt(9, 4, "bitcoin")],
         DAY,
     )
 
@@ -287,39 +287,39 @@ def test_a_try_counts_only_for_its_coins_and_windows() -> None:
     ]
 
 
-def test_a_dead_coin_is_given_up_as_one_its_new_windows_too() -> None:
-    gap, new = gap_of("dead", 9, 4), gap_of("dead", 3, 0, status="pending")
+def test_a_delisted_coin_is_given_up_as_one_its_new_windows_too() -> None:
+    gap, new = gap_of("delisted", 9, 4), gap_of("delisted", 3, 0, status="pending")
 
-    parts = with_attempts([gap, new], [tried(9, 4, "dead")] * MAX_ATTEMPTS, DAY)
+    parts = with_attempts([gap, new], [attempt(9, 4, "delisted")] * MAX_ATTEMPTS, DAY)
 
     assert all(part.given_up for part in parts)
 
 
-def test_a_live_coin_with_a_bad_window_is_tried_for_others_still() -> None:
+def test_a_live_coin_with_a_bad_window_has_attempts_for_others_still() -> None:
     alive = NOW - 9 * DAY
     bad, new = gap_of("live", 9, alive=alive), gap_of("live", 0, status="pending")
 
-    given_up, fresh = with_attempts([bad, new], [tried(9, 9, "live")] * MAX_ATTEMPTS, DAY)
+    given_up, fresh = with_attempts([bad, new], [attempt(9, 9, "live")] * MAX_ATTEMPTS, DAY)
 
     assert given_up.given_up
     assert fresh.attempts == 0
 
 
-def test_a_coin_that_has_a_price_again_has_its_gap_tried_anew() -> None:
+def test_the_attempts_of_a_coin_that_has_a_price_again_count_anew() -> None:
     gap = gap_of("back", 9, 4, alive=NOW - timedelta(minutes=5))
 
-    (windows,) = with_attempts([gap], [tried(9, 4, "back", hours_ago=1)] * MAX_ATTEMPTS, DAY)
+    (counted,) = with_attempts([gap], [attempt(9, 4, "back", hours_ago=1)] * MAX_ATTEMPTS, DAY)
 
-    assert windows.attempts == 0
+    assert counted.attempts == 0
 
 
 def test_what_the_source_lacks_is_let_go_and_not_given_up() -> None:
     gap = gap_of("bitcoin", 3, status="missing_at_source")
 
-    (windows,) = with_attempts([gap], [tried(3, 3, "bitcoin")] * MAX_ATTEMPTS, DAY)
+    (counted,) = with_attempts([gap], [attempt(3, 3, "bitcoin")] * MAX_ATTEMPTS, DAY)
 
-    assert windows.retry_due_at is None
-    assert not windows.given_up
+    assert counted.retry_due_at is None
+    assert not counted.given_up
 
 
 @given(
@@ -330,7 +330,7 @@ def test_each_window_counts_the_runs_that_were_about_it(
     gap: tuple[int, int], runs: list[tuple[int, int]]
 ) -> None:
     alive = NOW - 30 * DAY
-    attempts = [tried(max(run), min(run), "a") for run in runs]
+    attempts = [attempt(max(run), min(run), "a") for run in runs]
 
     parts = with_attempts([gap_of("a", max(gap), min(gap), alive=alive)], attempts, DAY)
 
@@ -350,8 +350,8 @@ def test_each_window_counts_the_runs_that_were_about_it(
 
 def given_up(**gaps: Gap) -> list[str]:
     """How the check names what was given up; an alert is sent for each name that is new."""
-    tried_out = [replace(gap, coin_id=coin, attempts=MAX_ATTEMPTS) for coin, gap in gaps.items()]
-    result = healing_check({HISTORICAL: tried_out})
+    exhausted = [replace(gap, coin_id=coin, attempts=MAX_ATTEMPTS) for coin, gap in gaps.items()]
+    result = healing_check({HISTORICAL: exhausted})
     listed = result.metadata["at_fault"].value
     assert isinstance(listed, list)
     return listed

@@ -32,7 +32,7 @@ from lambda_function.plans import PLANS
 pytestmark = pytest.mark.integration
 
 BuildPlatform = Callable[[str, Mapping[str, str]], Platform]
-# By then the alerts sensor takes what a test has done for settled.
+# By then the alerts sensor takes what a test has done as final.
 LATER = timedelta(minutes=1)
 COINS = ("bitcoin", "ethereum", "tether")
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -234,7 +234,7 @@ def test_a_run_for_a_coin_that_is_not_tracked_says_so(daemon: Daemon) -> None:
         )
 
 
-def test_a_dead_coin_is_given_up_once_and_the_others_heal(
+def test_a_delisted_coin_is_given_up_once_and_the_others_heal(
     daemon: Daemon, market: SimulatedMarket
 ) -> None:
     keys = overdue(HISTORICAL, 4)
@@ -277,7 +277,7 @@ def test_a_coin_that_is_back_has_its_gap_filled_and_the_check_passes_again(
     assert daemon.check().passed
 
 
-def test_giving_up_is_one_alert_however_often_it_is_looked_at_and_its_end_another(
+def test_giving_up_is_one_alert_however_often_it_is_evaluated_and_its_end_another(
     daemon: Daemon, market: SimulatedMarket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("crypto_platform.healing.planner.MAX_ATTEMPTS", 1)
@@ -355,7 +355,7 @@ def test_the_ledger_is_read_only_when_something_has_happened(daemon: Daemon) -> 
     assert daemon.skipped == "Nothing lacks a price that may yet be had."
 
 
-def test_a_pause_that_is_over_is_a_reason_to_look(
+def test_an_attempt_that_is_due_is_a_reason_to_read_the_ledger(
     daemon: Daemon, market: SimulatedMarket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("crypto_platform.healing.planner._FIRST_PAUSE", timedelta(hours=1))
@@ -366,15 +366,14 @@ def test_a_pause_that_is_over_is_a_reason_to_look(
 
     assert daemon.tick() == []
     assert daemon.cursor
-    look = json.loads(daemon.cursor)
-    again_at = datetime.fromisoformat(look["again_at"])
+    again_at = datetime.fromisoformat(json.loads(daemon.cursor)["again_at"])
     assert timedelta(minutes=50) < again_at - datetime.now(UTC) < timedelta(minutes=61)
     assert daemon.tick() == []
     assert daemon.skipped
     assert daemon.skipped.startswith("Nothing that could have changed")
 
 
-def test_a_warehouse_that_is_held_by_another_is_looked_at_later(
+def test_a_warehouse_that_is_held_by_another_is_read_later(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (key,) = overdue(HISTORICAL, 1)
@@ -396,6 +395,21 @@ def test_a_warehouse_that_is_held_by_another_is_looked_at_later(
     assert held[0]
     assert "was held by someone else" in held[0]
     assert held[1] is None
+    assert daemon.skipped == "Nothing lacks a price that may yet be had."
+
+
+def test_a_cursor_that_version_0_2_0_stored_is_read(daemon: Daemon) -> None:
+    (key,) = overdue(HISTORICAL, 1)
+    daemon.platform.materialize(HISTORICAL, key, instance=daemon.instance)
+    newest = {stream.name: overdue(stream, 1)[0] for stream in (HISTORICAL, INTRA_DAY)}
+    at = f"{datetime.now(UTC) + timedelta(seconds=1):%Y-%m-%dT%H:%M:%S.%fZ}"
+
+    daemon.cursor = json.dumps({"at": at, "newest": newest, "again_at": None})
+    assert daemon.tick() == []
+    assert daemon.skipped
+    assert daemon.skipped.startswith("Nothing that could have changed the ledger happened since")
+    daemon.cursor = json.dumps({"at": at, "newest": newest, "again_at": at[:11] + "00:00:00Z"})
+    assert daemon.tick() == []
     assert daemon.skipped == "Nothing lacks a price that may yet be had."
 
 

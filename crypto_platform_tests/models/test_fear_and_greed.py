@@ -49,7 +49,7 @@ def test_strings_and_seconds_newest_first_become_numbers_and_days_oldest_first()
         FearAndGreedDay(date(2025, 11, 24), 19, "Extreme Fear"),
         FearAndGreedDay(date(2025, 11, 25), 20, "Extreme Fear"),
     )
-    assert index.odd == ()
+    assert index.invalid == ()
 
 
 def test_a_day_that_comes_twice_has_the_newer_value() -> None:
@@ -76,7 +76,7 @@ def test_an_entry_that_cannot_be_a_day_is_left_out_and_told(odd: Any) -> None:
     index = parsed(odd, entry("2025-11-24"))
 
     assert [one.day for one in index.days] == [date(2025, 11, 24)]
-    assert index.odd == (odd,)
+    assert index.invalid == (odd,)
 
 
 @needs_recorded
@@ -87,7 +87,7 @@ def test_the_recorded_index_is_read_to_the_day() -> None:
     index = FearAndGreed.parse(body)
 
     days = {one.day: one for one in index.days}
-    assert (len(index.days), index.odd) == (len(body["data"]), ())
+    assert (len(index.days), index.invalid) == (len(body["data"]), ())
     assert index.days[0] == FearAndGreedDay(date(2018, 2, 1), 30, "Fear")
     assert index.days[-1].value == 20
     whole = {date(2018, 2, 1) + timedelta(days=n) for n in range((max(days) - min(days)).days + 1)}
@@ -188,6 +188,10 @@ def test_models_follow_the_load_in_the_run_of_a_job(
     made = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
     assert {"daily_prices", "price_moves", "trading_volumes", "market_sentiment"} <= made
     assert "fear_and_greed" not in made
+    lineage = result.asset_materializations_for_node("models")[1].metadata["dagster/column_lineage"]
+    assert isinstance(lineage.value, dg.TableColumnLineage)
+    snapshots = dg.AssetKey(["intra_day", "snowflake_prices"])
+    assert dg.TableColumnDep(snapshots, "ath") in lineage.value.deps_by_column["ath_distance"]
     assert all(check.passed for check in result.get_asset_check_evaluations())
     rows = platform.query("SELECT coin_id, granularity FROM daily_prices ORDER BY coin_id")
     assert [row["coin_id"] for row in rows] == ["bitcoin", "tether"]

@@ -101,7 +101,7 @@ def warehouse(tmp_path: Path) -> DuckDBWarehouse:
 
 @pytest.fixture(scope="module")
 def quarter(tmp_path_factory: pytest.TempPathFactory) -> Facts:
-    """A quarter of a year of 25 coins; one has died, one has a gap."""
+    """A quarter of a year of 25 coins; one was delisted, one has a gap."""
     warehouse = DuckDBWarehouse(path=str(tmp_path_factory.mktemp("quarter") / "db.duckdb"))
     fill(
         warehouse,
@@ -121,7 +121,7 @@ def page(quarter: Facts) -> str:
 
 
 @pytest.fixture(scope="module")
-def parts(quarter: Facts) -> dict[str, Panel]:
+def drawn(quarter: Facts) -> dict[str, Panel]:
     """Its panels."""
     return {panel.key: panel for panel in panels(quarter)}
 
@@ -170,12 +170,10 @@ def test_the_page_is_small(page: str) -> None:
     assert len(page.encode()) < 400_000
 
 
-def test_what_every_picture_refers_to_is_in_the_page_once(
-    page: str, parts: dict[str, Panel]
-) -> None:
+def test_what_every_chart_refers_to_is_in_the_page_once(page: str, drawn: dict[str, Panel]) -> None:
     ids = Page(page).ids
 
-    for panel in parts.values():
+    for panel in drawn.values():
         for chart in panel.charts:
             ET.fromstring(chart.svg)  # noqa: S314 - made here
     assert set(re.findall(r'(?:url\(#|href="#)([^)"]+)', page)) <= set(ids)
@@ -183,8 +181,8 @@ def test_what_every_picture_refers_to_is_in_the_page_once(
     assert sorted(own) == sorted(set(own))
 
 
-def test_every_panel_is_there_with_a_picture_or_a_table(parts: dict[str, Panel]) -> None:
-    assert list(parts) == [
+def test_every_panel_is_there_with_a_chart_or_a_table(drawn: dict[str, Panel]) -> None:
+    assert list(drawn) == [
         "prices",
         "coins",
         "drawdown",
@@ -194,8 +192,8 @@ def test_every_panel_is_there_with_a_picture_or_a_table(parts: dict[str, Panel])
         "volume",
         "health",
     ]
-    assert all(panel.charts or panel.tables for panel in parts.values())
-    assert all(chart.alternative for panel in parts.values() for chart in panel.charts)
+    assert all(panel.charts or panel.tables for panel in drawn.values())
+    assert all(chart.alternative for panel in drawn.values() for chart in panel.charts)
 
 
 def test_simulated_prices_are_said_to_be_so(warehouse: DuckDBWarehouse, page: str) -> None:
@@ -217,9 +215,9 @@ def test_the_page_says_of_when_it_is_and_that_time_is_utc(page: str) -> None:
 
 
 def test_numbers_of_the_tables_are_those_of_the_models(
-    quarter: Facts, parts: dict[str, Panel]
+    quarter: Facts, drawn: dict[str, Panel]
 ) -> None:
-    (table,) = parts["coins"].tables
+    (table,) = drawn["coins"].tables
     bitcoin = next(coin for coin in quarter.coins if coin["coin_id"] == "bitcoin")
 
     row = dict(zip(table.head, table.rows[0], strict=True))
@@ -229,13 +227,13 @@ def test_numbers_of_the_tables_are_those_of_the_models(
     assert row["Drawdown"] == charts.percent(bitcoin["drawdown"])
 
 
-def test_a_dead_coin_is_stale_and_not_among_the_current_ones(
-    quarter: Facts, parts: dict[str, Panel]
+def test_a_delisted_coin_is_stale_and_not_among_the_current_ones(
+    quarter: Facts, drawn: dict[str, Panel]
 ) -> None:
     assert "coin-20" not in {coin["coin_id"] for coin in quarter.current}
     assert [row["coin_id"] for row in quarter.stale] == ["coin-20"]
-    assert "Stale, without a price in 26 hours: Coin-20." in parts["health"].finding
-    assert "and so not here: Coin-20." in parts["coins"].finding
+    assert "Stale, without a price in 26 hours: Coin-20." in drawn["health"].finding
+    assert "and so not here: Coin-20." in drawn["coins"].finding
 
 
 def test_why_prices_are_missing_is_told_and_escaped(page: str) -> None:
@@ -286,17 +284,17 @@ def test_a_window_in_which_no_coin_had_a_price_gives_no_nonsense(
     fill(warehouse, coin_names(2), 3, missing=lambda *_: True)
     text = Page(page_of(read_facts(warehouse, "usd"))).text
 
-    assert "0.00 % of 6 coins times windows" in text
+    assert "0.00 % of 6 coin-windows" in text
     assert "not known" in text
     assert not re.search(r"\bnan\b|\bNone\b|\binf\b", text)
 
 
 def test_each_window_keeps_its_report_beside_the_latest(
-    quarter: Facts, parts: dict[str, Panel], page: str, tmp_path: Path
+    quarter: Facts, drawn: dict[str, Panel], page: str, tmp_path: Path
 ) -> None:
     lake = Lake(raw_root=str(tmp_path / "raw"), transformed_root=str(tmp_path / "transformed"))
 
-    path = write_report(lake, quarter, list(parts.values()))
+    path = write_report(lake, quarter, list(drawn.values()))
 
     assert path == "market_report/historical/date=2026-11-22/market_report.html"
     kept = lake.transformed.read(path)
@@ -304,16 +302,16 @@ def test_each_window_keeps_its_report_beside_the_latest(
 
 
 def test_the_metadata_links_the_report_and_has_numbers_and_a_preview(
-    quarter: Facts, parts: dict[str, Panel], tmp_path: Path
+    quarter: Facts, drawn: dict[str, Panel], tmp_path: Path
 ) -> None:
-    drawn = list(parts.values())
+    shown = list(drawn.values())
     local = Lake(raw_root="raw", transformed_root=str(tmp_path)).transformed
     bucket = Lake(raw_root="s3://raw", transformed_root="s3://bucket").transformed
 
-    metadata = report_metadata(quarter, drawn, local, "a.html")
+    metadata = report_metadata(quarter, shown, local, "a.html")
 
     assert metadata["report"] == dg.MetadataValue.path(f"{tmp_path}/a.html")
-    assert report_metadata(quarter, drawn, bucket, "a.html")["report"] == dg.MetadataValue.url(
+    assert report_metadata(quarter, shown, bucket, "a.html")["report"] == dg.MetadataValue.url(
         "s3://bucket/a.html"
     )
     assert metadata["coins"] == 24
@@ -447,7 +445,7 @@ def test_a_pegged_price_looks_flat_and_a_moving_one_does_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "text"),
+    ("fraction", "text"),
     [
         (0.05, "+5.0 %"),
         (-0.124, "\N{MINUS SIGN}12.4 %"),
@@ -456,20 +454,20 @@ def test_a_pegged_price_looks_flat_and_a_moving_one_does_not() -> None:
         (None, "\N{EN DASH}"),
     ],
 )
-def test_parts_are_written_as_percent(part: float | None, text: str) -> None:
-    assert charts.percent(part, signed=True) == text
+def test_fractions_are_written_as_percent(fraction: float | None, text: str) -> None:
+    assert charts.percent(fraction, signed=True) == text
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 91])
-def test_pictures_of_any_length_and_with_gaps_are_drawn(count: int) -> None:
+def test_charts_of_any_length_and_with_gaps_are_drawn(count: int) -> None:
     days = [(NEWEST - timedelta(days=day)).date() for day in reversed(range(count))]
     gaps: list[float | None] = [None if day % 3 == 1 else day / 91 for day in range(count)]
     drawn = [
-        charts.lines(days, [charts.Series("x", gaps)]),
+        charts.lines(days, [gaps]),
         charts.bars(days, gaps),
         charts.moods(days, gaps, gaps),
         charts.sparkline(gaps),
-        charts.heat_map(["A", "B"], [[1, math.pi / 4], [math.pi / 4, 1]]),
+        charts.correlation_matrix(["A", "B"], [[1, math.pi / 4], [math.pi / 4, 1]]),
     ]
 
     for svg in drawn:

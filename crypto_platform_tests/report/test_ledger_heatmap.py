@@ -71,7 +71,7 @@ def test_one_gap_among_whole_coins_is_seen() -> None:
 
 
 @pytest.mark.parametrize("stream", [HISTORICAL, INTRA_DAY])
-def test_the_picture_of_250_coins_stays_small(stream: Stream) -> None:
+def test_the_heat_map_of_250_coins_stays_small(stream: Stream) -> None:
     first = stream.ledger_cell.first(NOW)
     counts = [
         {**count, "cell": first}

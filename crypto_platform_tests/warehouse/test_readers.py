@@ -21,7 +21,7 @@ def test_the_report_is_read_on_each_engine(warehouse: Warehouse) -> None:
     assert [coin["coin_id"] for coin in facts.current] == ["bitcoin", "ethereum"]
     assert facts.newest_day == (NEWEST - timedelta(days=1)).date()
     assert len(facts.days_of_the_market) == 37
-    assert facts.parts == {"in the warehouse": 60}
+    assert facts.status_groups == {"in the warehouse": 60}
     assert facts.stale == []
     assert "Bitcoin" in render(facts, panels(facts))
 
