@@ -19,7 +19,7 @@ import time
 
 from pydantic import BaseModel
 
-from crypto_platform.alerts.channels import Alerts
+from crypto_platform.alerts.channels import AlertChannel
 from crypto_platform.alerts.event_reader import EventReader
 from crypto_platform.alerts.incidents import update_incidents
 from crypto_platform.alerts.messages import FORGET_AFTER, Alert, AlertState, MessageFormatter
@@ -36,7 +36,10 @@ class _Place(BaseModel, frozen=True):
 
 
 def watch_instance(
-    reader: EventReader, alerts: Alerts, formatter: MessageFormatter, cursor: str | None = None
+    reader: EventReader,
+    alerts: AlertChannel,
+    formatter: MessageFormatter,
+    cursor: str | None = None,
 ) -> tuple[list[Alert], AlertState]:
     """Take in what happened, remember it, and deliver what it is worth.
 

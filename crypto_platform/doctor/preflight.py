@@ -1,13 +1,19 @@
-"""What the doctor is made of: what there is to look at, one look at it, and what came of it."""
+"""What the doctor is made of: a check, what there is to look at, and the result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.settings import Settings
 from crypto_platform.lake.layers import Lake
 from crypto_platform.profiles import PROFILES
+
+if TYPE_CHECKING:
+    from infrastructure import package
+else:
+    package = lazy_import("infrastructure.package")
 
 Status = Literal["passed", "failed", "skipped"]
 
@@ -66,7 +72,7 @@ class Preflight:
             PackagingError: What is installed here is not what is pinned.
         """
         try:
-            from infrastructure.package import artifacts  # noqa: PLC0415 - only a checkout has it
+            artifacts = package.artifacts
         except ModuleNotFoundError as error:
             raise CheckSkippedError(
                 "infrastructure/ is not installed here, so there is nothing to compare with: run "
@@ -83,7 +89,7 @@ class PreflightResult:
         check: The check's name.
         status: ``skipped`` where there was nothing to look at.
         found: What was found, or why nothing was looked at, in a sentence.
-        what_to_do: How to mend a failure; ``None`` where nothing failed.
+        what_to_do: How to resolve a failure; ``None`` where nothing failed.
     """
 
     check: str
@@ -108,16 +114,13 @@ class PreflightCheck:
     what_to_do: str
     needs: str | None = None
 
-    def finding(self, preflight: Preflight) -> PreflightResult:
-        """Look, and tell the outcome whatever it is."""
+    def run(self, preflight: Preflight) -> PreflightResult:
+        """Look, and give the outcome whatever it is."""
         try:
             return PreflightResult(self.name, "passed", self.look(preflight))
         except CheckSkippedError as reason:
             return PreflightResult(self.name, "skipped", str(reason))
         except Exception as error:  # noqa: BLE001 - whatever goes wrong is what was found
-            return PreflightResult(self.name, "failed", _described(error), self.what_to_do)
-
-
-def _described(error: Exception) -> str:
-    # An error of a library may be without words, and then its kind is all there is to tell.
-    return str(error) or type(error).__name__
+            # An error of a library may be without words, and then its kind is all there is to say.
+            described = str(error) or type(error).__name__
+            return PreflightResult(self.name, "failed", described, self.what_to_do)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_platform.alerts.channels import Alerts
+from crypto_platform.alerts.channels import AlertChannel
 from crypto_platform.alerts.delivery import watch_instance
 from crypto_platform.alerts.incidents import update_incidents
 from crypto_platform.alerts.messages import (
@@ -496,28 +496,6 @@ def test_no_secret_stands_in_a_message(text: str, secret: str) -> None:
         assert secret not in alert.subject + alert.body
 
 
-def test_what_is_left_of_a_message_can_still_be_read() -> None:
-    text = "GET https://api/x?api_key=abc123&vs_currency=usd gave 401, ask for token usage"
-
-    assert Secrets().redact(text) == (
-        "GET https://api/x?api_key=[secret]&vs_currency=usd gave 401, ask for token usage"
-    )
-
-
-def test_secrets_are_known_by_the_names_of_their_variables() -> None:
-    secrets = Secrets.of(
-        {
-            "COINGECKO_API_KEY": "CG-one/two",
-            "SNOWFLAKE_PRIVATE_KEY_PATH": "/home/me/snowflake.p8",
-            "DAGSTER_POSTGRES_PASSWORD": "dagster",
-        }
-    )
-
-    assert secrets.redact("CG-one/two CG-one%2Ftwo /home/me/snowflake.p8 dagster") == (
-        "[secret] [secret] /home/me/snowflake.p8 dagster"
-    )
-
-
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_any_text_gives_a_subject_that_sns_takes(what: str, where: str) -> None:
     for alert in fold([failed("1", where, failed=(what,)), succeeded("2", where)])[1]:
@@ -666,7 +644,7 @@ class KilledError(BaseException):
     """Stands for the process ending here and now."""
 
 
-class Account(Alerts):
+class Account(AlertChannel):
     """Remembers what is sent, and dies at a chosen step."""
 
     state_root: str = ""

@@ -32,7 +32,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from sqlalchemy.exc import OperationalError
 
 from crypto_platform.alerts import event_reader as alert_events
-from crypto_platform.alerts.channels import AlertNotSentError, Alerts, FileChannel
+from crypto_platform.alerts.channels import AlertChannel, AlertNotSentError, FileChannel
 from crypto_platform.alerts.delivery import watch_instance
 from crypto_platform.alerts.event_reader import EventReader
 from crypto_platform.alerts.messages import Alert, AlertState, MessageFormatter
@@ -135,7 +135,7 @@ class World:
 
     def tick(
         self,
-        alerts: Alerts | None = None,
+        alerts: AlertChannel | None = None,
         *,
         now: datetime | None = None,
         cursor: str | None = None,

@@ -26,7 +26,7 @@ def home(tmp_path: Path) -> Path:
 
 def look(name: str, variables: Mapping[str, str]) -> PreflightResult:
     (check,) = [check for check in LOCAL_CHECKS if check.name == name]
-    return check.finding(Preflight.of(variables))
+    return check.run(Preflight.of(variables))
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_key_that_a_library_quotes_is_not_shown(monkeypatch: pytest.MonkeyPatc
 
     findings = examine({"COINGECKO_API_KEY": KEY})
 
-    assert findings[1] == PreflightResult("API", "failed", "invalid header '[key]'", "Mend it.")
+    assert findings[1] == PreflightResult("API", "failed", "invalid header '[secret]'", "Mend it.")
 
 
 def test_nothing_else_is_looked_at_while_a_setting_is_malformed() -> None:
@@ -183,3 +183,24 @@ def test_an_instance_at_a_relative_path_fails() -> None:
 
     assert finding.status == "failed"
     assert "DAGSTER_HOME=here/dagster" in finding.found
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "COINGECKO_API_KEY",
+        "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE",
+    ],
+)
+def test_a_secret_is_not_shown_however_short(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def quote(_: Preflight) -> str:
+        raise ValueError("cannot use s3cr!")
+
+    check = PreflightCheck("API", quote, "Correct it.")
+    monkeypatch.setattr(doctor, "CHECKS", {"local": (check,)})
+
+    found = [result.found for result in examine({name: "s3cr!"})]
+
+    assert found[1] == "cannot use [secret]"
