@@ -140,7 +140,11 @@ class FileChannel(AlertChannel):
         return f"the file {self.path}"
 
     def send(self, alert: "messages.Alert") -> None:
-        """Append a message, unless it is there: sending twice is sending once."""
+        """Append a message, unless it is there: sending twice is sending once.
+
+        Raises:
+            AlertNotSentError: See ``AlertChannel.send``.
+        """
         if any(sent.alert_id == alert.alert_id for sent in self.sent()):
             return
         file = Path(self.path)
@@ -200,7 +204,11 @@ class SnsTopic(AlertChannel):
         return f"the SNS topic {self.topic} in {self.region}"
 
     def send(self, alert: "messages.Alert") -> None:
-        """See ``AlertChannel.send``."""
+        """See ``AlertChannel.send``.
+
+        Raises:
+            AlertNotSentError: SNS refused it, or could not be reached.
+        """
         try:
             self._client("sns").publish(
                 TopicArn=self.arn,

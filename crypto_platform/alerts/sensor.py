@@ -24,7 +24,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def build_alerts_sensor(settings: Settings) -> dg.SensorDefinition:
-    """The sensor, which runs by default."""
+    """The sensor, which runs by default; ``settings`` say where the UI is that messages link to."""
 
     @dg.sensor(
         name="alerts",

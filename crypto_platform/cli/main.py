@@ -38,24 +38,14 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        """Import a command; ``None`` where there is none of that name.
-
-        Args:
-            ctx: Click's context.
-            cmd_name: The command's name.
-        """
+        """Import a command; ``None`` where there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = getattr(import_module(f"crypto_platform.cli.{cmd_name}"), cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
-        """List the commands, without importing them.
-
-        Args:
-            ctx: Click's context.
-            formatter: Takes the list.
-        """
+        """List the commands, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -68,6 +58,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
+            # Click's own, --help among them: what others mean need not be imported.
             raise
         except Exception as error:
             if isinstance(error, expected.ERRORS):

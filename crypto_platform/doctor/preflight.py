@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.settings import Settings
@@ -31,23 +31,21 @@ class Preflight:
     """What there is to look at.
 
     Attributes:
-        settings: The platform's settings.
-        environment: The variables that they are from.
+        environment: The variables.
         send: Whether a message may really be sent, to see it arrive.
     """
 
-    settings: Settings
     environment: Mapping[str, str]
     send: bool = False
 
-    @classmethod
-    def of(cls, environment: Mapping[str, str], *, send: bool = False) -> Self:
-        """What there is in an environment.
+    @cached_property
+    def settings(self) -> Settings:
+        """The platform's settings.
 
         Raises:
             SettingsError: One or more variables are malformed; the message has a line for each.
         """
-        return cls(Settings.from_environment(environment), environment, send)
+        return Settings.from_environment(self.environment)
 
     def resource(self, name: str) -> Any:
         """What the assets reach the world through under this name.

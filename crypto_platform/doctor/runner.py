@@ -147,15 +147,15 @@ def examine(environment: Mapping[str, str], *, send: bool = False) -> list[Prefl
         A result for each check; none holds a secret of the environment.
     """
     checks = CHECKS.get(environment.get("CRYPTO_PROFILE") or "local", LOCAL_CHECKS)
+    preflight = Preflight(environment, send)
     try:
-        preflight = Preflight.of(environment, send=send)
+        found = f"well-formed, for the profile {preflight.settings.profile}"
     except SettingsError as error:
         what_to_do = "Correct these variables in the environment or in .env."
         results = [PreflightResult(_SETTINGS, "failed", str(error), what_to_do)]
         reason = "Not looked at while the settings cannot be used."
         results += [PreflightResult(check.name, "skipped", reason) for check in checks]
     else:
-        found = f"well-formed, for the profile {preflight.settings.profile}"
         results = [PreflightResult(_SETTINGS, "passed", found)]
         for check in checks:
             results.append(_unless_pointless(check, preflight, results))

@@ -115,5 +115,10 @@ class BatchingStorage(DagsterSqliteStorage):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> Self:
-        """How Dagster makes it of what stands in ``dagster.yaml``."""
+        """How Dagster makes it of what stands in ``dagster.yaml``.
+
+        Args:
+            inst_data: Which class it is, to make it again in another process.
+            config_value: The arguments.
+        """
         return cls(inst_data=inst_data, **config_value)

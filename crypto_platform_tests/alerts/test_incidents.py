@@ -43,12 +43,12 @@ def fold(events: Sequence[Event]) -> tuple[list[Incident], list[Alert]]:
     incidents: list[Incident] = []
     alerts: list[Alert] = []
     for event in events:
-        incidents, told = update_incidents(incidents, event, FORMATTER)
-        alerts += told
+        incidents, reported = update_incidents(incidents, event, FORMATTER)
+        alerts += reported
     return incidents, alerts
 
 
-def told(*events: Event) -> list[tuple[str, str]]:
+def reported(*events: Event) -> list[tuple[str, str]]:
     return [(alert.kind, alert.status) for alert in fold(events)[1]]
 
 
@@ -110,21 +110,21 @@ OPENED, RECOVERED = ("run_failed", "opened"), ("run_failed", "recovered")
 
 
 def test_a_failed_run_opens_an_incident_and_the_same_partitions_materialized_close_it() -> None:
-    assert told(failed("1", "A"), succeeded("2", "A")) == [OPENED, RECOVERED]
+    assert reported(failed("1", "A"), succeeded("2", "A")) == [OPENED, RECOVERED]
 
 
 def test_the_same_thing_failing_again_is_the_same_incident() -> None:
-    assert told(failed("1", "A"), failed("2", "A"), failed("3", "A")) == [OPENED]
+    assert reported(failed("1", "A"), failed("2", "A"), failed("3", "A")) == [OPENED]
 
 
 def test_another_partition_failing_is_another_incident() -> None:
-    assert told(failed("1", "A"), failed("2", "B")) == [OPENED, OPENED]
+    assert reported(failed("1", "A"), failed("2", "B")) == [OPENED, OPENED]
 
 
 def test_a_backfill_with_many_failed_runs_is_one_message_and_one_recovery() -> None:
     keys = [f"2026-01-{day:02}" for day in range(1, 31)]
 
-    alerts = told(
+    alerts = reported(
         *(failed(key, key, backfill="b") for key in keys),
         *(succeeded(f"{key} again", key) for key in keys),
     )
@@ -132,18 +132,18 @@ def test_a_backfill_with_many_failed_runs_is_one_message_and_one_recovery() -> N
     assert alerts == [OPENED, RECOVERED]
 
 
-def test_a_range_is_mended_only_when_all_of_it_is() -> None:
+def test_a_range_is_resolved_only_when_all_of_it_is() -> None:
     events = [failed("1", "A", "B", "C"), succeeded("2", "A"), succeeded("3", "C")]
 
-    assert told(*events) == [OPENED]
-    assert told(*events, succeeded("4", "B")) == [OPENED, RECOVERED]
+    assert reported(*events) == [OPENED]
+    assert reported(*events, succeeded("4", "B")) == [OPENED, RECOVERED]
 
 
-def test_another_asset_of_the_same_partition_mends_nothing() -> None:
-    assert told(failed("1", "A"), succeeded("2", "A", done={RAW: {"A"}})) == [OPENED]
+def test_another_asset_of_the_same_partition_resolves_nothing() -> None:
+    assert reported(failed("1", "A"), succeeded("2", "A", done={RAW: {"A"}})) == [OPENED]
 
 
-def test_what_a_failed_run_did_materialize_is_mended() -> None:
+def test_what_a_failed_run_did_materialize_is_resolved() -> None:
     incidents, alerts = fold(
         [
             failed("1", "A"),
@@ -156,24 +156,24 @@ def test_what_a_failed_run_did_materialize_is_mended() -> None:
 
 
 def test_a_retry_that_will_come_is_no_message() -> None:
-    assert told(failed("1", "A", will_retry=True), succeeded("2", "A")) == []
+    assert reported(failed("1", "A", will_retry=True), succeeded("2", "A")) == []
 
 
-def test_the_last_try_of_a_retried_run_that_fails_is_one_message() -> None:
+def test_the_last_attempt_of_a_retried_run_that_fails_is_one_message() -> None:
     events = [failed("1", "A", will_retry=True), failed("2", "A", root_run="1")]
 
-    assert told(*events) == [OPENED]
+    assert reported(*events) == [OPENED]
 
 
-def test_a_failed_try_of_healing_is_no_message_and_what_it_healed_is_mended() -> None:
-    assert told(failed("1", "A", heals=True)) == []
-    assert told(failed("1", "A"), succeeded("2", "A", heals=True)) == [OPENED, RECOVERED]
+def test_a_failed_attempt_of_healing_is_no_message_and_what_it_healed_is_resolved() -> None:
+    assert reported(failed("1", "A", heals=True)) == []
+    assert reported(failed("1", "A"), succeeded("2", "A", heals=True)) == [OPENED, RECOVERED]
 
 
-def test_a_job_without_assets_is_mended_by_its_own_success() -> None:
+def test_a_job_without_assets_is_resolved_by_its_own_success() -> None:
     broken = failed("1", job="watch", broken={}, failed=("op look",))
 
-    assert told(broken, succeeded("2", job="watch", done={})) == [OPENED, RECOVERED]
+    assert reported(broken, succeeded("2", job="watch", done={})) == [OPENED, RECOVERED]
 
 
 def test_a_failed_error_check_of_a_good_run_opens_an_incident_until_it_passes() -> None:
@@ -182,41 +182,41 @@ def test_a_failed_error_check_of_a_good_run_opens_an_incident_until_it_passes() 
         succeeded("2", "A", checks=[check("2", passed=True)]),
     ]
 
-    assert told(*events) == [("check_failed", "opened"), ("check_failed", "recovered")]
+    assert reported(*events) == [("check_failed", "opened"), ("check_failed", "recovered")]
 
 
 def test_a_check_of_severity_warn_is_no_message() -> None:
-    assert told(check("1", passed=False, is_error=False)) == []
+    assert reported(check("1", passed=False, is_error=False)) == []
 
 
-def test_a_check_that_is_down_to_a_warning_is_over_so_that_its_next_error_is_told() -> None:
+def test_a_check_that_is_down_to_a_warning_is_over_so_that_its_next_error_is_reported() -> None:
     warned = check("2", passed=False, is_error=False)
     events = [check("1", passed=False), warned, check("3", passed=False)]
 
-    assert told(*events) == [
+    assert reported(*events) == [
         ("check_failed", "opened"),
         ("check_failed", "recovered"),
         ("check_failed", "opened"),
     ]
 
 
-def test_a_check_that_passes_for_another_partition_mends_nothing() -> None:
+def test_a_check_that_passes_for_another_partition_resolves_nothing() -> None:
     events = [check("1", passed=False), check("2", passed=True, partitions={"B"})]
 
-    assert told(*events) == [("check_failed", "opened")]
+    assert reported(*events) == [("check_failed", "opened")]
 
 
-def test_a_range_check_is_mended_where_the_partitions_at_fault_pass() -> None:
+def test_a_range_check_is_resolved_where_the_partitions_at_fault_pass() -> None:
     events = [
         check("1", passed=False, partitions={"A", "B", "C"}, at_fault={"B"}),
         check("2", passed=True, partitions={"B"}),
     ]
 
-    assert told(*events) == [("check_failed", "opened"), ("check_failed", "recovered")]
+    assert reported(*events) == [("check_failed", "opened"), ("check_failed", "recovered")]
 
 
 def time_based(identity: str, *coins: str, **details: Any) -> CheckEvaluated:
-    """A check that judges all coins at once, and names those at fault."""
+    """A check that evaluates all coins at once, and names those at fault."""
     return check(
         identity,
         **{
@@ -232,7 +232,7 @@ def time_based(identity: str, *coins: str, **details: Any) -> CheckEvaluated:
 CHECK_OPENED, CHECK_RECOVERED = ("check_failed", "opened"), ("check_failed", "recovered")
 
 
-def test_a_coin_that_is_newly_at_fault_is_told_though_another_has_been_for_long() -> None:
+def test_a_coin_that_is_newly_at_fault_is_reported_though_another_has_been_for_long() -> None:
     _, alerts = fold([time_based("1", "ether"), time_based("2", "ether", "monero")])
 
     assert [alert.subject for alert in alerts] == [
@@ -243,7 +243,7 @@ def test_a_coin_that_is_newly_at_fault_is_told_though_another_has_been_for_long(
     assert "Known already, from open incidents:\nether\n" in alerts[1].body
 
 
-def test_the_same_coins_at_fault_again_are_silent_however_they_were_told() -> None:
+def test_the_same_coins_at_fault_again_are_silent_however_they_were_reported() -> None:
     incidents, alerts = fold(
         [
             time_based("1", "ether"),
@@ -288,17 +288,17 @@ def test_thirty_coins_newly_at_fault_are_one_message_that_names_them_all() -> No
     assert all(coin in alerts[1].body for coin in coins)
 
 
-def test_a_coin_that_recovers_and_fails_again_is_told_again() -> None:
+def test_a_coin_that_recovers_and_fails_again_is_reported_again() -> None:
     events = [
         time_based("1", "ether", "monero"),
         time_based("2", "ether"),
         time_based("3", "ether", "monero"),
     ]
 
-    assert told(*events) == [CHECK_OPENED, CHECK_OPENED]
+    assert reported(*events) == [CHECK_OPENED, CHECK_OPENED]
 
 
-def test_a_partition_that_is_newly_at_fault_is_told_though_another_fails_beside_it() -> None:
+def test_a_partition_that_is_newly_at_fault_is_reported_though_another_fails_beside_it() -> None:
     _, alerts = fold(
         [check("1", passed=False), check("2", passed=False, partitions={"A", "B", "C"})]
     )
@@ -309,7 +309,7 @@ def test_a_partition_that_is_newly_at_fault_is_told_though_another_fails_beside_
     ]
 
 
-def test_another_coin_of_the_same_partition_is_told_and_each_is_over_by_itself() -> None:
+def test_another_coin_of_the_same_partition_is_reported_and_each_is_over_by_itself() -> None:
     events = [
         check("1", passed=False, coins={"ether"}),
         check("2", passed=False, coins={"ether", "monero"}),
@@ -317,7 +317,7 @@ def test_another_coin_of_the_same_partition_is_told_and_each_is_over_by_itself()
         check("4", passed=False, coins={"monero"}),
     ]
 
-    assert told(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED]
+    assert reported(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED]
 
 
 def test_a_backfill_whose_check_fails_in_ever_more_partitions_is_one_message() -> None:
@@ -340,10 +340,10 @@ def test_a_known_fault_in_a_backfill_does_not_silence_the_new_ones_of_that_backf
         check("3", passed=False, backfill="b", partitions={"B"}),
     ]
 
-    assert told(*events) == [CHECK_OPENED, CHECK_OPENED]
+    assert reported(*events) == [CHECK_OPENED, CHECK_OPENED]
 
 
-def test_a_check_that_failed_as_a_whole_has_told_of_the_coins_that_it_names_later() -> None:
+def test_a_check_that_failed_as_a_whole_has_reported_the_coins_that_it_names_later() -> None:
     events = [
         time_based("1", passed=False),
         time_based("2", "ether", "monero"),
@@ -351,7 +351,7 @@ def test_a_check_that_failed_as_a_whole_has_told_of_the_coins_that_it_names_late
         time_based("4", "solana"),
     ]
 
-    assert told(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED]
+    assert reported(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED]
 
 
 def test_a_coin_at_fault_in_one_partition_is_news_in_another() -> None:
@@ -368,7 +368,7 @@ def test_a_coin_at_fault_in_one_partition_is_news_in_another() -> None:
     ]
 
 
-def test_a_check_that_fails_as_a_whole_is_told_though_a_coin_of_it_is_known() -> None:
+def test_a_check_that_fails_as_a_whole_is_reported_though_a_coin_of_it_is_known() -> None:
     events = [
         time_based("1", "ether"),
         time_based("2", passed=False),
@@ -376,10 +376,25 @@ def test_a_check_that_fails_as_a_whole_is_told_though_a_coin_of_it_is_known() ->
         time_based("4"),
     ]
 
-    assert told(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED, CHECK_RECOVERED]
+    assert reported(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED, CHECK_RECOVERED]
 
 
-def test_an_incident_that_an_older_version_remembered_takes_over_its_coins_in_silence() -> None:
+def test_a_failure_that_joins_an_incident_brings_its_backfill_with_it() -> None:
+    events = [
+        failed("1", "A"),
+        failed("2", "A", backfill="b"),
+        failed("3", "B", backfill="b"),
+    ]
+
+    incidents, _ = fold(events)
+
+    assert reported(*events) == [OPENED]
+    assert incidents[0].correlation_keys == {"run 1", "run 2", "run 3", "backfill b"}
+
+
+def test_an_incident_that_an_older_version_remembered_takes_over_its_coins_without_a_message() -> (
+    None
+):
     remembered = """{
       "updated_at": "2026-11-24T12:00:00Z", "run_events": 7, "other_events": 3,
       "backfills_until": 0.0, "schedules": {}, "retrying": [], "unsent": [],
@@ -420,7 +435,7 @@ def test_a_failed_run_is_one_message_that_names_its_failed_checks() -> None:
         (["FAIL", "PASS", "FAIL"], ["opened", "recovered", "opened"]),
     ],
 )
-def test_freshness_tells_of_failing_and_of_passing_again(
+def test_freshness_that_fails_and_passes_again_is_reported_each_time(
     states: list[str], statuses: list[str]
 ) -> None:
     events = [
@@ -428,7 +443,7 @@ def test_freshness_tells_of_failing_and_of_passing_again(
         for place, state in enumerate(states)
     ]
 
-    assert told(*events) == [("freshness_failed", status) for status in statuses]
+    assert reported(*events) == [("freshness_failed", status) for status in statuses]
 
 
 def test_a_schedule_that_missed_many_times_is_one_message_until_it_ticks() -> None:
@@ -454,7 +469,7 @@ def test_the_message_says_what_where_why_and_what_to_do() -> None:
         "ConnectionError: no way to the API",
         "http://ui.example:3000/runs/run-1",
         "materialize the same partitions again",
-        "run_failed, in the README under Operations",
+        "docs/runbook.md#run_failed",
         "b-1",
     ):
         assert fact in alert.body
@@ -467,7 +482,7 @@ def test_the_message_says_what_where_why_and_what_to_do() -> None:
     }
 
 
-def test_a_range_is_told_by_its_ends() -> None:
+def test_a_range_is_reported_by_its_ends() -> None:
     (alert,) = fold([failed("1", *(f"2026-01-{day:02}" for day in range(1, 32)))])[1]
 
     assert alert.subject.endswith("31 from 2026-01-01 to 2026-01-31")
@@ -579,7 +594,7 @@ def cells_of(affected: Mapping[str, frozenset[str]]) -> set[tuple[str, str, str]
 
 
 @given(histories())
-def test_every_incident_is_told_once_and_nothing_broken_is_silent(history: list[Event]) -> None:
+def test_every_incident_is_reported_once_and_nothing_broken_is_silent(history: list[Event]) -> None:
     incidents, alerts = fold(history)
     ids = [alert.alert_id for alert in alerts]
     opened = {alert_id.removesuffix("/opened") for alert_id in ids if alert_id.endswith("/opened")}
@@ -622,7 +637,7 @@ def evaluations(draw: st.DrawFn) -> list[CheckEvaluated]:
 
 
 @given(evaluations())
-def test_a_check_is_told_of_once_an_evaluation_and_only_where_it_names_a_new_fault(
+def test_a_check_is_reported_once_an_evaluation_and_only_where_it_names_a_new_fault(
     history: list[CheckEvaluated],
 ) -> None:
     incidents: list[Incident] = []

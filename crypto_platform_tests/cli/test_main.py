@@ -141,7 +141,7 @@ def test_dev_serves_the_ui_with_the_settings_of_the_env_file(tmp_path: Path) -> 
         env={**environment, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        # As a script's & starts it: it has to end when it is told to all the same.
+        # As a script's & starts it: it has to end on a signal all the same.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # noqa: PLW1509 - no threads yet
     ) as dev:
         try:
