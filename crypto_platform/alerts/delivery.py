@@ -15,9 +15,8 @@ step, beside the file of sent alerts or in the raw lake:
 Dagster's own cursor only repeats the place, for where the document was lost.
 """
 
+import json
 import time
-
-from pydantic import BaseModel
 
 from crypto_platform.alerts.channels import AlertChannel
 from crypto_platform.alerts.event_reader import EventReader
@@ -26,13 +25,6 @@ from crypto_platform.alerts.messages import FORGET_AFTER, Alert, AlertState, Mes
 
 SEND_FOR_SECONDS = 20.0
 """How long a tick begins to send messages; Dagster gives it a minute in all."""
-
-
-class _Place(BaseModel, frozen=True):
-    """The sensor's place in the event log, as Dagster's cursor keeps it."""
-
-    run_events: int
-    other_events: int
 
 
 def watch_instance(
@@ -58,8 +50,7 @@ def watch_instance(
     remembered = channel.read_state(reader.instance_id)
     before = remembered or reader.beginning()
     if remembered is None and cursor:
-        place = _Place.model_validate_json(cursor)
-        before = before.model_copy(update=place.model_dump())
+        before = before.model_copy(update=json.loads(cursor))
     events, after = reader.since(before)
     incidents = [
         incident for incident in before.incidents if incident.seen_at > reader.now - FORGET_AFTER
@@ -85,4 +76,4 @@ def watch_instance(
 
 def cursor_of(state: AlertState) -> str:
     """The place in the event log that a tick came to, as Dagster's cursor keeps it."""
-    return _Place.model_validate(state.model_dump()).model_dump_json()
+    return state.model_dump_json(include={"run_events", "other_events"})

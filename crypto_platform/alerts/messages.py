@@ -80,13 +80,7 @@ class Alert(BaseModel, frozen=True):
     @property
     def attributes(self) -> dict[str, str]:
         """What a subscription may filter on."""
-        return {
-            "severity": self.severity,
-            "status": self.status,
-            "stream": self.stream,
-            "kind": self.kind,
-            "alert_id": self.alert_id,
-        }
+        return self.model_dump(include={"severity", "status", "stream", "kind", "alert_id"})
 
 
 class ScheduleMark(BaseModel, frozen=True):

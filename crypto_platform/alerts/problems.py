@@ -382,33 +382,29 @@ def _of_check(check: CheckEvaluated) -> list[Problem | Resolution]:
 def _of_freshness(change: FreshnessChanged) -> list[Problem | Resolution]:
     affected = {change.asset: _WHOLE}
     path = f"/assets/{change.asset}"
-    match change.state:
-        case "FAIL":
-            return [
-                Problem(
-                    kind="freshness_failed",
-                    identity=f"freshness_failed/{change.asset}/{change.identity}",
-                    at=change.at,
-                    affected=affected,
-                    what=f"{change.asset} is stale",
-                    stream=stream_of([change.asset]),
-                    facts={
-                        "What failed": f"the freshness policy of {change.asset}",
-                        "Cause": "No materialization came in the time that the policy allows.",
-                    },
-                    path=path,
-                )
-            ]
-        # WARN after FAIL is still on the way back.
-        case "PASS" | "NOT_APPLICABLE":
-            by = "it is fresh" if change.state == "PASS" else "it has no freshness policy any more"
-            return [
-                Resolution(
-                    kind="freshness_failed", at=change.at, affected=affected, by=by, path=path
-                )
-            ]
-        case _:
-            return []
+    if change.state == "FAIL":
+        return [
+            Problem(
+                kind="freshness_failed",
+                identity=f"freshness_failed/{change.asset}/{change.identity}",
+                at=change.at,
+                affected=affected,
+                what=f"{change.asset} is stale",
+                stream=stream_of([change.asset]),
+                facts={
+                    "What failed": f"the freshness policy of {change.asset}",
+                    "Cause": "No materialization came in the time that the policy allows.",
+                },
+                path=path,
+            )
+        ]
+    # WARN after FAIL is still on the way back.
+    resolved = {"PASS": "it is fresh", "NOT_APPLICABLE": "it has no freshness policy any more"}
+    if by := resolved.get(change.state):
+        return [
+            Resolution(kind="freshness_failed", at=change.at, affected=affected, by=by, path=path)
+        ]
+    return []
 
 
 def _of_schedule(evaluated: ScheduleEvaluated) -> list[Problem | Resolution]:

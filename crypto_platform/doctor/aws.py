@@ -33,7 +33,6 @@ _PATIENCE = 15.0
 
 _ACCOUNT = "AWS account"
 _ALLOW = "If it is not allowed, attach the policy crypto-platform to whoever Dagster runs as."
-_DEPLOY = "Run the workflow that deploys, or the steps of it in docs/deploying.md."
 _LIBRARY = "glue_jobs.zip"
 
 
@@ -126,6 +125,13 @@ def _client(preflight: Preflight, service: str) -> Any:
     return boto3.client(service, region_name=preflight.settings.aws_region, config=config)
 
 
+def _deploy(variables: str) -> str:
+    return (
+        "Run the workflow that deploys, or the steps of it in docs/deploying.md. If it is there "
+        f"under another name, correct {variables}. {_ALLOW}"
+    )
+
+
 AWS_CHECKS = (
     PreflightCheck(
         _ACCOUNT,
@@ -135,8 +141,7 @@ AWS_CHECKS = (
     PreflightCheck(
         "function",
         _function,
-        f"{_DEPLOY} If it is there under another name, correct INGESTION_FUNCTION and AWS_REGION. "
-        f"{_ALLOW}",
+        _deploy("INGESTION_FUNCTION and AWS_REGION"),
         needs=_ACCOUNT,
     ),
     PreflightCheck(
@@ -151,8 +156,7 @@ AWS_CHECKS = (
         PreflightCheck(
             f"{layer} bucket",
             partial(_bucket, layer),
-            f"{_DEPLOY} If it is there under another name, correct {layer.upper()}_BUCKET. "
-            f"{_ALLOW}",
+            _deploy(f"{layer.upper()}_BUCKET"),
             needs=_ACCOUNT,
         )
         for layer in ("raw", "transformed")
@@ -161,8 +165,7 @@ AWS_CHECKS = (
         PreflightCheck(
             f"{stream.name} Glue job",
             partial(_glue_job, stream),
-            f"{_DEPLOY} If it is there under another name, correct {stream.name.upper()}_GLUE_JOB "
-            f"and AWS_REGION. {_ALLOW}",
+            _deploy(f"{stream.name.upper()}_GLUE_JOB and AWS_REGION"),
             needs=_ACCOUNT,
         )
         for stream in STREAMS
@@ -170,7 +173,7 @@ AWS_CHECKS = (
     PreflightCheck(
         "alerts topic",
         lambda preflight: preflight.resource("alerts").verify(send=preflight.send),
-        f"{_DEPLOY} If it is there under another name, correct ALERTS_TOPIC_ARN. {_ALLOW}",
+        _deploy("ALERTS_TOPIC_ARN"),
         needs=_ACCOUNT,
     ),
 )

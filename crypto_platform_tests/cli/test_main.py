@@ -6,7 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -128,31 +129,50 @@ def test_a_malformed_variable_is_one_line_that_names_it(
     assert "VS_CURRENCY='no such'" in shown.output
 
 
-def test_dev_serves_the_ui_with_the_settings_of_the_env_file(tmp_path: Path) -> None:
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    (tmp_path / ".env").write_text(f"CRYPTO_HOME=prices\nHISTORY_START={yesterday}\n")
+@contextmanager
+def served(folder: Path, *command: str) -> Iterator[int]:
+    """A command that serves the UI, run in a folder until the block ends; gives the port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port = int(free.getsockname()[1])
     environment = {name: text for name, text in os.environ.items() if name != "CRYPTO_HOME"}
     with subprocess.Popen(
-        [str(BIN / "crypto-platform"), "dev", "--port", str(port)],
-        cwd=tmp_path,
+        [str(BIN / "crypto-platform"), *command, "--port", str(port)],
+        cwd=folder,
         env={**environment, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         # As a script's & starts it: it has to end on a signal all the same.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # noqa: PLW1509 - no threads yet
-    ) as dev:
+    ) as serving:
         try:
-            partitions = partitions_in_the_ui(port)
+            yield port
         finally:
-            dev.terminate()
+            serving.terminate()
+
+
+def test_dev_serves_the_ui_with_the_settings_of_the_env_file(tmp_path: Path) -> None:
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    (tmp_path / ".env").write_text(f"CRYPTO_HOME=prices\nHISTORY_START={yesterday}\n")
+    with served(tmp_path, "dev") as port:
+        partitions = partitions_in_the_ui(port)
 
     assert partitions == [str(yesterday)]
     assert (tmp_path / "prices" / "dagster" / "dagster.yaml").exists()
     with socket.socket() as stopped:
         assert stopped.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_the_demos_ui_has_the_demos_settings_beside_an_env_file_of_the_aws_profile(
+    tmp_path: Path,
+) -> None:
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    (tmp_path / ".env").write_text(f"CRYPTO_PROFILE=aws\nHISTORY_START={yesterday}\n")
+    with served(tmp_path, "demo", "--ui") as port:
+        partitions = partitions_in_the_ui(port)
+
+    assert len(partitions) == 90
+    assert {entry.name for entry in tmp_path.iterdir()} == {".env", ".crypto-demo"}
 
 
 def partitions_in_the_ui(port: int) -> list[str]:
