@@ -1,112 +1,40 @@
-"""Which events are worth a message, and what it says."""
+"""Which events are worth a message."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_platform.alerts.channels import AlertChannel
-from crypto_platform.alerts.delivery import watch_instance
 from crypto_platform.alerts.incidents import update_incidents
-from crypto_platform.alerts.messages import (
-    BODY_LIMIT,
-    SUBJECT_LIMIT,
-    Alert,
-    AlertState,
-    Incident,
-    MessageFormatter,
-)
+from crypto_platform.alerts.messages import AlertState, Incident
 from crypto_platform.alerts.problems import (
     CheckEvaluated,
     Event,
     FreshnessChanged,
     Problem,
     Resolution,
-    RunEnded,
     ScheduleEvaluated,
     interpret,
 )
-from crypto_platform.core.redaction import Secrets
-
-NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-RAW, LOADED = "intra_day/raw_prices", "intra_day/snowflake_prices"
-FORMATTER = MessageFormatter(
-    "http://ui.example:3000", Secrets.of({"COINGECKO_API_KEY": "CG-the-real-key"})
+from crypto_platform_tests.alerts.events import (
+    FORMATTER,
+    LOADED,
+    NOON,
+    OPENED,
+    RAW,
+    RECOVERED,
+    check,
+    failed,
+    fold,
+    histories,
+    keys,
+    reported,
+    some_coins,
+    succeeded,
 )
-
-
-def fold(events: Sequence[Event]) -> tuple[list[Incident], list[Alert]]:
-    incidents: list[Incident] = []
-    alerts: list[Alert] = []
-    for event in events:
-        incidents, reported = update_incidents(incidents, event, FORMATTER)
-        alerts += reported
-    return incidents, alerts
-
-
-def reported(*events: Event) -> list[tuple[str, str]]:
-    return [(alert.kind, alert.status) for alert in fold(events)[1]]
-
-
-def failed(run_id: str, *partitions: str, **details: Any) -> RunEnded:
-    return RunEnded(
-        **{
-            "run_id": run_id,
-            "at": NOON,
-            "job": "intra_day",
-            "succeeded": False,
-            "root_run": run_id,
-            "partitions": partitions,
-            "broken": {RAW: partitions, LOADED: partitions},
-            "failed": (RAW,),
-            "cause": "ConnectionError: no way to the API",
-            **details,
-        }
-    )
-
-
-def succeeded(run_id: str, *partitions: str, **details: Any) -> RunEnded:
-    return RunEnded(
-        **{
-            "run_id": run_id,
-            "at": NOON,
-            "job": "intra_day",
-            "succeeded": True,
-            "partitions": partitions,
-            "done": {RAW: partitions, LOADED: partitions},
-            **details,
-        }
-    )
-
-
-def check(
-    identity: str, *, passed: bool, coins: Iterable[str] = (), **details: Any
-) -> CheckEvaluated:
-    """An evaluation; ``coins`` failed in each of the partitions at fault, by default in all."""
-    at_fault = details.pop("at_fault", ())
-    if coins:
-        within = at_fault or details.get("partitions", {"A"})
-        at_fault = {f"{partition}/{coin}" for partition in within for coin in coins}
-    return CheckEvaluated(
-        **{
-            "identity": identity,
-            "at": NOON,
-            "check": f"{LOADED}:unique_key",
-            "passed": passed,
-            "is_error": True,
-            "partitions": {"A"},
-            "at_fault": at_fault,
-            "description": "bitcoin is there twice",
-            **details,
-        }
-    )
-
-
-OPENED, RECOVERED = ("run_failed", "opened"), ("run_failed", "recovered")
 
 
 def test_a_failed_run_opens_an_incident_and_the_same_partitions_materialized_close_it() -> None:
@@ -460,129 +388,6 @@ def test_a_schedule_that_missed_many_times_is_one_message_until_it_ticks() -> No
     assert "2026-11-23 18:00, 2026-11-24 00:00" in alerts[0].subject
 
 
-def test_the_message_says_what_where_why_and_what_to_do() -> None:
-    (alert,) = fold([failed("run-1", "2026-11-24-06:00", backfill="b-1")])[1]
-
-    assert alert.subject == "[ERROR] intra_day/raw_prices failed: 2026-11-24-06:00"
-    for fact in (
-        "2026-11-24-06:00",
-        "ConnectionError: no way to the API",
-        "http://ui.example:3000/runs/run-1",
-        "materialize the same partitions again",
-        "docs/runbook.md#run_failed",
-        "b-1",
-    ):
-        assert fact in alert.body
-    assert alert.attributes == {
-        "severity": "error",
-        "status": "opened",
-        "stream": "intra_day",
-        "kind": "run_failed",
-        "alert_id": "run_failed/run-1/opened",
-    }
-
-
-def test_a_range_is_reported_by_its_ends() -> None:
-    (alert,) = fold([failed("1", *(f"2026-01-{day:02}" for day in range(1, 32)))])[1]
-
-    assert alert.subject.endswith("31 from 2026-01-01 to 2026-01-31")
-
-
-@pytest.mark.parametrize(
-    ("text", "secret"),
-    [
-        ("key CG-the-real-key refused", "CG-the-real-key"),
-        ("https://api/x?x_cg_demo_api_key=abc123&vs=usd", "abc123"),
-        ("GET https://user:hunter2@host/x", "hunter2"),
-        ("{'x-cg-pro-api-key': 'abc123'}", "abc123"),
-        ('{"password": "hunter2"}', "hunter2"),
-        ("Authorization: Bearer abc.def-123", "abc.def-123"),
-        ("CG-abcdefghijklmnopqrstuvwx", "CG-abcdefghijklmnopqrstuvwx"),
-        ("aws AKIAIOSFODNN7EXAMPLE", "AKIAIOSFODNN7EXAMPLE"),
-        ("-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----", "MIIE"),
-        ("x" * 3_990 + " CG-the-real-key", "CG-the"),
-    ],
-)
-def test_no_secret_stands_in_a_message(text: str, secret: str) -> None:
-    run = failed("1", "A", cause=text, failed=(text,))
-    checked = check("1", passed=False, description=text, what_to_do=text)
-
-    for alert in fold([run, checked, succeeded("2", "A")])[1]:
-        assert secret not in alert.subject + alert.body
-
-
-@given(st.text(max_size=300), st.text(max_size=300))
-def test_any_text_gives_a_subject_that_sns_takes(what: str, where: str) -> None:
-    for alert in fold([failed("1", where, failed=(what,)), succeeded("2", where)])[1]:
-        assert 1 <= len(alert.subject) <= SUBJECT_LIMIT
-        assert alert.subject.isascii()
-        assert alert.subject.isprintable()
-        assert alert.subject.startswith("[")
-        assert alert.body.strip()
-
-
-def test_a_body_fits_into_a_message() -> None:
-    run = failed("1", "A", cause="€" * 1_000_000, checks=[check("1", passed=False)] * 10_000)
-
-    (alert,) = fold([run])[1]
-
-    assert len(alert.body) <= BODY_LIMIT + 1
-    assert len(alert.body.encode()) < 256 * 1024
-
-
-keys = st.frozensets(st.sampled_from("ABC"), min_size=1)
-some_coins = st.frozensets(st.sampled_from(["ether", "monero"]))
-assets = st.sampled_from([RAW, LOADED])
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> list[Event]:
-    """Anything that may happen, in any order."""
-    events: list[Event] = []
-    for place in range(draw(st.integers(0, 15))):
-        partitions = draw(keys)
-        affected = dict.fromkeys(draw(st.sets(assets, min_size=1)), partitions)
-        checked = check(
-            str(place),
-            passed=draw(st.booleans()),
-            is_error=draw(st.booleans()),
-            partitions=partitions,
-            at_fault=draw(keys) & partitions,
-            coins=draw(some_coins),
-        )
-        backfill = draw(st.sampled_from([None, "b1", "b2"]))
-        events.append(
-            draw(
-                st.sampled_from(
-                    [
-                        failed(
-                            str(place),
-                            broken=affected,
-                            backfill=backfill,
-                            will_retry=draw(st.booleans()),
-                            root_run=str(draw(st.integers(0, place))),
-                        ),
-                        succeeded(str(place), done=affected, checks=[checked]),
-                        checked,
-                        FreshnessChanged(
-                            identity=str(place),
-                            at=NOON,
-                            asset=draw(assets),
-                            state=draw(st.sampled_from(["PASS", "WARN", "FAIL"])),
-                        ),
-                        ScheduleEvaluated(
-                            at=NOON,
-                            schedule="s",
-                            missed=(NOON + timedelta(hours=place),) if draw(st.booleans()) else (),
-                            ticking=draw(st.booleans()),
-                        ),
-                    ]
-                )
-            )
-        )
-    return events
-
-
 def cells_of(affected: Mapping[str, frozenset[str]]) -> set[tuple[str, str, str]]:
     """What is broken, one by one; a partition as a whole is broken in each coin."""
     return {
@@ -608,13 +413,13 @@ def test_every_incident_is_reported_once_and_nothing_broken_is_silent(history: l
     # By the definition: what the last event on an asset and partition left broken is open.
     broken: set[tuple[str, str, str, str]] = set()
     for event in history:
-        for reading in interpret(event):
-            match reading:
+        for found in interpret(event):
+            match found:
                 case Problem():
-                    broken |= {(reading.kind, *cell) for cell in cells_of(reading.affected)}
+                    broken |= {(found.kind, *cell) for cell in cells_of(found.affected)}
                 case Resolution():
-                    resolution = cells_of(reading.affected) - cells_of(reading.but)
-                    broken -= {(reading.kind, *cell) for cell in resolution}
+                    resolution = cells_of(found.affected) - cells_of(found.but)
+                    broken -= {(found.kind, *cell) for cell in resolution}
     assert {
         (incident.kind, *cell) for incident in incidents for cell in cells_of(incident.affected)
     } == broken
@@ -645,101 +450,11 @@ def test_a_check_is_reported_once_an_evaluation_and_only_where_it_names_a_new_fa
         known = {cell for incident in incidents for cell in cells_of(incident.affected)}
         faults = {
             cell
-            for reading in interpret(event)
-            if isinstance(reading, Problem)
-            for cell in cells_of(reading.affected)
+            for found in interpret(event)
+            if isinstance(found, Problem)
+            for cell in cells_of(found.affected)
         }
         incidents, alerts = update_incidents(incidents, event, FORMATTER)
         opened = [alert for alert in alerts if alert.status == "opened"]
 
         assert len(opened) == bool(faults - known)
-
-
-class KilledError(BaseException):
-    """Stands for the process ending here and now."""
-
-
-class Account(AlertChannel):
-    """Remembers what is sent, and dies at a chosen step."""
-
-    state_root: str = ""
-
-    def __init__(self, deaths: set[int]) -> None:
-        super().__init__()
-        self._deaths = deaths
-        self._steps = 0
-        self._content: str | None = None
-        self._delivered: list[str] = []
-
-    @property
-    def place(self) -> str:
-        return "memory"
-
-    @property
-    def delivered(self) -> list[str]:
-        return self._delivered
-
-    def read_state(self, instance_id: str) -> AlertState | None:  # noqa: ARG002
-        return AlertState.model_validate_json(self._content) if self._content else None
-
-    def write_state(self, instance_id: str, state: AlertState) -> None:  # noqa: ARG002
-        self._step()
-        self._content = state.model_dump_json()
-        self._step()
-
-    def send(self, alert: Alert) -> None:
-        self._step()
-        self._delivered.append(alert.alert_id)
-        self._step()
-
-    def _step(self) -> None:
-        self._steps += 1
-        if self._steps in self._deaths:
-            raise KilledError
-
-
-class Log:
-    """An event log that gives so many events a tick, in place of an instance's."""
-
-    instance_id = "the instance"
-
-    def __init__(self, events: Sequence[Event], chunks: Sequence[int]) -> None:
-        self._events = events
-        self._chunks = list(chunks)
-        self.now = NOON
-
-    def beginning(self) -> AlertState:
-        return AlertState(updated_at=self.now)
-
-    def since(self, state: AlertState) -> tuple[list[Event], AlertState]:
-        until = state.run_events + (self._chunks.pop(0) if self._chunks else len(self._events))
-        events = list(self._events[state.run_events : until])
-        return events, state.model_copy(update={"run_events": state.run_events + len(events)})
-
-
-@given(
-    histories(),
-    st.lists(st.integers(0, 5), max_size=10),
-    st.sets(st.integers(1, 60), max_size=8),
-)
-def test_any_ticks_and_any_kills_give_the_same_messages(
-    history: list[Event], chunks: list[int], deaths: set[int]
-) -> None:
-    account = Account(deaths)
-    log = Log(history, chunks)
-    killed = 0
-    quiet = 0
-    while quiet < len(chunks) + 2:
-        try:
-            delivered, _ = watch_instance(log, account, FORMATTER)  # type: ignore[arg-type]
-            quiet = 0 if delivered else quiet + 1
-        except KilledError:
-            killed += 1
-
-    expected = [alert.alert_id for alert in fold(history)[1]]
-    counts = Counter(account.delivered)
-    assert list(dict.fromkeys(account.delivered)) == expected
-    # Only a kill between sending and noting it repeats a message.
-    assert sum(counts.values()) - len(counts) <= killed
-    if not killed:
-        assert account.delivered == expected
