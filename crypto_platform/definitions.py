@@ -9,7 +9,8 @@ import dagster as dg
 
 from crypto_platform.alerts.sensor import build_alerts_sensor
 from crypto_platform.assets.schedules import build_schedule, build_watch
-from crypto_platform.assets.stages import build_stream_assets, build_tracked_coins
+from crypto_platform.assets.stages import build_stream_assets
+from crypto_platform.assets.tracked_coins import build_tracked_coins
 from crypto_platform.checks.freshness import build_freshness_check
 from crypto_platform.checks.quota import build_month_budget_check
 from crypto_platform.core.settings import Settings

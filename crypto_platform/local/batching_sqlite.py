@@ -21,8 +21,8 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, NullPool, create_engine
 
 EVENTS_A_BATCH = 500
-"""How many events of one step, all of them logged after its work is done, wait for each other: a year
-of three assets' events took 0.67 s of CPU in such batches, and 11.3 s one by one."""
+"""How many events of one step, all of them logged after its work is done, wait for each other: a
+year's events of three assets took 0.67 s of CPU in such batches, and 11.3 s one by one."""
 
 _ENGINES = 8
 """How many files' compiled statements are kept: of all runs' file, and the runs asked for last."""
