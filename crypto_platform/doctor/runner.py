@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
@@ -32,7 +33,8 @@ def _price_api(preflight: Preflight) -> str:
     return f"{response['base_url']} answers on the plan {response['plan']} ({response['source']})"
 
 
-def _read_and_write(layer: Layer) -> str:
+def _read_and_write(name: str, preflight: Preflight) -> str:
+    layer: Layer = getattr(preflight.lake, name)
     path, content = f".doctor-{uuid4().hex}", b"A doctor's, to be removed at once."
     layer.put(path, content)
     try:
@@ -104,15 +106,13 @@ LOCAL_CHECKS = (
         "Correct COINGECKO_PLAN, COINGECKO_API_KEY or COINGECKO_BASE_URL in .env, or restore "
         "this machine's way to the internet.",
     ),
-    PreflightCheck(
-        "raw lake",
-        lambda preflight: _read_and_write(preflight.lake.raw),
-        "Set CRYPTO_HOME to a folder that this user may write.",
-    ),
-    PreflightCheck(
-        "transformed lake",
-        lambda preflight: _read_and_write(preflight.lake.transformed),
-        "Set CRYPTO_HOME to a folder that this user may write.",
+    *(
+        PreflightCheck(
+            f"{name} lake",
+            partial(_read_and_write, name),
+            "Set CRYPTO_HOME to a folder that this user may write.",
+        )
+        for name in ("raw", "transformed")
     ),
     PreflightCheck(
         "Spark",
