@@ -1,11 +1,26 @@
 """Crypto prices from CoinGecko to a warehouse, as a Dagster asset graph."""
 
+import os
 from collections.abc import Sequence
 from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from crypto_platform.core.lazy import lazy_import
+
 if TYPE_CHECKING:
+    import dotenv
     import pandas as pd
+
+    from crypto_platform import profiles as _profiles
+    from crypto_platform.core import settings as _settings
+    from crypto_platform.warehouse import price_frames as _frames
+else:
+    # A notebook that only imports the package must not wait for Dagster and pandas.
+    dotenv = lazy_import("dotenv")
+    _frames = lazy_import("crypto_platform.warehouse.price_frames")
+    _profiles = lazy_import("crypto_platform.profiles")
+    _settings = lazy_import("crypto_platform.core.settings")
 
 __all__ = ["prices"]
 
@@ -37,29 +52,20 @@ def prices(
         are in ``vs_currency``, exactly the API's. Where nothing was seen there is no row.
 
     Raises:
-        ValueError: A coin, moment or granularity cannot be used; the message says what would fit.
-        SettingsError: A variable of the environment is malformed.
+        InvalidInputError: A coin, moment, granularity or variable of the environment cannot be
+            used; the message says what would fit. It is a ``ValueError``.
         WarehouseBusyError: Another process holds the warehouse.
     """
-    # A notebook that only imports the package must not wait for Dagster and pandas.
-    import os  # noqa: PLC0415
-    from pathlib import Path  # noqa: PLC0415
-
-    from dotenv import load_dotenv  # noqa: PLC0415
-
-    from crypto_platform.core.settings import Settings  # noqa: PLC0415
-    from crypto_platform.profiles import PROFILES  # noqa: PLC0415
-    from crypto_platform.warehouse import price_frames  # noqa: PLC0415
-
-    load_dotenv(Path(".env"))
-    settings = Settings.from_environment(os.environ)
-    return price_frames.price_frame(
-        PROFILES[settings.profile].resources(settings)["warehouse"],
+    dotenv.load_dotenv(Path(".env"))
+    settings = _settings.Settings.from_environment(os.environ)
+    between = (
+        _frames.FIRST_MOMENT if start is None else _frames.moment(start, "start"),
+        _frames.LAST_MOMENT if end is None else _frames.moment(end, "end"),
+    )
+    return _frames.price_frame(
+        _profiles.PROFILES[settings.profile].builders["warehouse"](settings),
         [coins] if isinstance(coins, str) else list(coins),
-        (
-            price_frames.moment(start, "start") if start is not None else price_frames.FIRST_MOMENT,
-            price_frames.moment(end, "end") if end is not None else price_frames.LAST_MOMENT,
-        ),
+        between,
         granularity=granularity,
         vs_currency=settings.vs_currency,
     )

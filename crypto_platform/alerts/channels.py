@@ -1,4 +1,8 @@
-"""Where alerts go: a file on a laptop, a topic of SNS on AWS; and what is remembered of them."""
+"""Where alerts go: a file on a laptop, a topic of SNS on AWS; and what is remembered of them.
+
+Another channel is one more class here, its choice in ``profiles`` and what is to be set for it in
+``settings``.
+"""
 
 import os
 from abc import ABC, abstractmethod
@@ -9,10 +13,20 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import ValidationError
 
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.lake.layers import Layer
 
 if TYPE_CHECKING:
-    from crypto_platform.alerts.messages import Alert, AlertState
+    import boto3
+    from botocore import config as botocore_config
+    from botocore import exceptions as botocore_exceptions
+
+    from crypto_platform.alerts import messages
+else:
+    boto3 = lazy_import("boto3")
+    botocore_config = lazy_import("botocore.config")
+    botocore_exceptions = lazy_import("botocore.exceptions")
+    messages = lazy_import("crypto_platform.alerts.messages")
 
 _INCIDENTS = "incidents"
 
@@ -25,7 +39,7 @@ class AlertStateUnreadableError(Exception):
     """What is remembered of alerts could not be read."""
 
 
-class Alerts(dg.ConfigurableResource[None], ABC):
+class AlertChannel(dg.ConfigurableResource[None], ABC):
     """A place that alerts go to, and the document of the open incidents beside it.
 
     Attributes:
@@ -40,30 +54,65 @@ class Alerts(dg.ConfigurableResource[None], ABC):
         """Where alerts go, in words for people."""
 
     @abstractmethod
-    def send(self, alert: "Alert") -> None:
+    def send(self, alert: "messages.Alert") -> None:
         """Deliver a message.
 
         Raises:
             AlertNotSentError: It could not be delivered; says why and what to do.
         """
 
-    def sent(self) -> "list[Alert] | None":
+    def sent(self) -> "list[messages.Alert] | None":
         """The messages that were delivered, the oldest first; ``None`` where nobody keeps them."""
         return None
 
-    def read_state(self, instance_id: str) -> "AlertState | None":
+    def verify(self, *, send: bool) -> str:  # noqa: ARG002 - for channels that can
+        """Look for the doctor whether messages can be delivered; says in a few words what it found.
+
+        Raises whatever shows that they cannot.
+
+        Args:
+            send: Whether a message may really be sent.
+        """
+        return f"alerts go to {self.place}"
+
+    def read_state(self, instance_id: str) -> "messages.AlertState | None":
         """What the last tick left for this Dagster instance; ``None`` before the first.
 
         Raises:
             AlertStateUnreadableError: The document is damaged; says what to do.
         """
-        # Loading the definitions must not pay for it.
-        from crypto_platform.alerts.messages import AlertState  # noqa: PLC0415
+        return self._state(f"{_INCIDENTS}/{instance_id}.json")
 
-        path = f"{_INCIDENTS}/{instance_id}.json"
+    def write_state(self, instance_id: str, state: "messages.AlertState") -> None:
+        """Replace the document in one step: a kill leaves the old one or the new one.
+
+        Args:
+            instance_id: The Dagster instance.
+            state: What is to be remembered.
+        """
+        content = state.model_dump_json(indent=1).encode()
+        self._documents.put(f"{_INCIDENTS}/{instance_id}.json", content)
+
+    def latest_state(self) -> "messages.AlertState | None":
+        """The document that was written last, whichever instance it is of.
+
+        Raises:
+            AlertStateUnreadableError: The documents cannot be read; says where they are.
+        """
+        try:
+            paths = self._documents.paths(_INCIDENTS)
+            states = [self._state(path) for path in paths if path.endswith(".json")]
+        except Exception as error:
+            raise AlertStateUnreadableError(
+                f"Alerts go to {self.place}. The open incidents in {self.state_root}/{_INCIDENTS} "
+                f"cannot be read: {error}"
+            ) from error
+        return max(filter(None, states), key=lambda state: state.updated_at, default=None)
+
+    def _state(self, path: str) -> "messages.AlertState | None":
         content = self._documents.read(path)
         try:
-            return AlertState.model_validate_json(content) if content else None
+            return messages.AlertState.model_validate_json(content) if content else None
         except ValidationError as error:
             raise AlertStateUnreadableError(
                 f"{self._documents.uri(path)} is not what the alerts sensor wrote: "
@@ -71,36 +120,12 @@ class Alerts(dg.ConfigurableResource[None], ABC):
                 "cursor, without the open incidents."
             ) from error
 
-    def write_state(self, instance_id: str, state: "AlertState") -> None:
-        """Replace the document in one step: a kill leaves the old one or the new one."""
-        content = state.model_dump_json(indent=1).encode()
-        self._documents.put(f"{_INCIDENTS}/{instance_id}.json", content)
-
-    def latest_state(self) -> "AlertState | None":
-        """The document that was written last, whichever instance it is of.
-
-        Raises:
-            AlertStateUnreadableError: The documents cannot be read; says where they are.
-        """
-        from crypto_platform.alerts.messages import AlertState  # noqa: PLC0415 - as above
-
-        try:
-            paths = self._documents.paths(_INCIDENTS)
-            contents = [self._documents.read(path) for path in paths if path.endswith(".json")]
-            states = [AlertState.model_validate_json(content) for content in contents if content]
-        except Exception as error:
-            raise AlertStateUnreadableError(
-                f"Alerts go to {self.place}. The open incidents in {self.state_root}/{_INCIDENTS} "
-                f"cannot be read: {error}"
-            ) from error
-        return max(states, key=lambda state: state.updated_at, default=None)
-
     @property
     def _documents(self) -> Layer:
         return Layer(self.state_root, "alerts", "alerts")
 
 
-class FileChannel(Alerts):
+class FileChannel(AlertChannel):
     """A file of JSON lines, one a message, for where nobody has a topic.
 
     Attributes:
@@ -111,18 +136,23 @@ class FileChannel(Alerts):
 
     @property
     def place(self) -> str:
-        """See ``Alerts.place``."""
+        """See ``AlertChannel.place``."""
         return f"the file {self.path}"
 
-    def send(self, alert: "Alert") -> None:
-        """Append a message, unless it is there: sending twice is sending once."""
+    def send(self, alert: "messages.Alert") -> None:
+        """Append a message, unless it is there: sending twice is sending once.
+
+        Raises:
+            AlertNotSentError: See ``AlertChannel.send``.
+        """
         if any(sent.alert_id == alert.alert_id for sent in self.sent()):
             return
         file = Path(self.path)
         line = alert.model_dump_json().encode() + b"\n"
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            if _is_torn(file):
+            if file.exists() and file.read_bytes()[-1:] not in (b"", b"\n"):
+                # A full disk once cut off the last line.
                 line = b"\n" + line
             descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
@@ -136,17 +166,15 @@ class FileChannel(Alerts):
         if written != len(line):
             raise self._failure("only a part of the line could be written")
 
-    def sent(self) -> "list[Alert]":
-        """See ``Alerts.sent``."""
-        from crypto_platform.alerts.messages import Alert  # noqa: PLC0415 - as above
-
+    def sent(self) -> "list[messages.Alert]":
+        """See ``AlertChannel.sent``."""
         file = Path(self.path)
         if not file.exists():
             return []
         alerts = []
         for line in file.read_bytes().splitlines():
             try:
-                alerts.append(Alert.model_validate_json(line))
+                alerts.append(messages.Alert.model_validate_json(line))
             except ValidationError:
                 # What a full disk cut off; its message was sent again below it.
                 continue
@@ -159,7 +187,7 @@ class FileChannel(Alerts):
         )
 
 
-class SnsTopic(Alerts):
+class SnsTopic(AlertChannel):
     """A topic of SNS.
 
     Attributes:
@@ -172,13 +200,15 @@ class SnsTopic(Alerts):
 
     @property
     def place(self) -> str:
-        """See ``Alerts.place``."""
+        """See ``AlertChannel.place``."""
         return f"the SNS topic {self.topic} in {self.region}"
 
-    def send(self, alert: "Alert") -> None:
-        """See ``Alerts.send``."""
-        from botocore.exceptions import ClientError  # noqa: PLC0415 - half a second
+    def send(self, alert: "messages.Alert") -> None:
+        """See ``AlertChannel.send``.
 
+        Raises:
+            AlertNotSentError: SNS refused it, or could not be reached.
+        """
         try:
             self._client("sns").publish(
                 TopicArn=self.arn,
@@ -189,7 +219,7 @@ class SnsTopic(Alerts):
                     for name, text in alert.attributes.items()
                 },
             )
-        except ClientError as error:
+        except botocore_exceptions.ClientError as error:
             code = error.response["Error"]["Code"]
             raise self._failure(
                 f"SNS refused it ({code}: {error.response['Error']['Message']}).",
@@ -202,23 +232,34 @@ class SnsTopic(Alerts):
                 "Look at this machine's way to AWS and at its credentials.",
             ) from error
 
+    def verify(self, *, send: bool) -> str:
+        """See ``AlertChannel.verify``."""
+        sns = self._client("sns")
+        attributes = sns.get_topic_attributes(TopicArn=self.arn)["Attributes"]
+        subscribed = int(attributes.get("SubscriptionsConfirmed", 0))
+        who = f"{subscribed} confirmed subscription(s)" if subscribed else "nobody subscribed to it"
+        if not send:
+            return f"{self.arn} is there, with {who}; --send really sends"
+        sns.publish(
+            TopicArn=self.arn,
+            Subject="crypto_platform: a test",
+            Message="crypto-platform doctor --send sent this: alerts arrive. Nothing is wrong.",
+        )
+        return f"{self.arn} took a message, with {who}"
+
     @cached_property
     def arn(self) -> str:
         """The topic's ARN, also where the setting has its name alone."""
         if self.topic.startswith("arn:"):
             return self.topic
         # Needs no permission, unlike a list of topics.
-        _, partition, _, _, account, *_ = (
-            self._client("sts").get_caller_identity()["Arn"].split(":")
-        )
+        caller = self._client("sts").get_caller_identity()["Arn"]
+        _, partition, _, _, account, *_ = caller.split(":")
         return f"arn:{partition}:sns:{self.region}:{account}:{self.topic}"
 
     def _client(self, service: str) -> Any:
-        import boto3  # noqa: PLC0415 - half a second, which loading the definitions must not pay
-        from botocore.config import Config  # noqa: PLC0415
-
         # A tick of a sensor has a minute in all.
-        config = Config(
+        config = botocore_config.Config(
             connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}
         )
         return boto3.client(service, region_name=self.region, config=config)
@@ -241,12 +282,3 @@ _REMEDIES = {
     "ExpiredToken": _BAD_CREDENTIALS,
     "SignatureDoesNotMatch": _BAD_CREDENTIALS,
 }
-
-
-def _is_torn(file: Path) -> bool:
-    """Whether a full disk once cut off the last line."""
-    if not file.exists() or file.stat().st_size == 0:
-        return False
-    with file.open("rb") as lines:
-        lines.seek(-1, os.SEEK_END)
-        return lines.read(1) != b"\n"

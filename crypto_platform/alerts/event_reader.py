@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
+from operator import itemgetter
 from typing import Any
 
 import dagster as dg
@@ -19,10 +20,8 @@ from dagster._core.execution.backfill import (
     PartitionBackfill,
 )
 from dagster._core.instance.utils import RUNLESS_RUN_ID
-from dagster._core.scheduler.instigation import (
-    InstigatorState,
-    InstigatorType,
-)
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorType
+from dagster._core.storage.runs import SqlRunStorage
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -31,6 +30,7 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
     WILL_RETRY_TAG,
 )
+from sqlalchemy.exc import DBAPIError
 
 from crypto_platform.alerts.messages import FORGET_AFTER, AlertState, ScheduleMark
 from crypto_platform.alerts.problems import (
@@ -59,6 +59,9 @@ Dagster has said whether it will retry the run."""
 
 RUNS_A_TICK = 40
 OTHER_EVENTS_A_TICK = 200
+"""How many a tick takes in, so that it ends within Dagster's minute; the next takes the others."""
+
+_ENDS = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,11 @@ class EventReader:
 
     @property
     def instance_id(self) -> str:
-        """What tells this instance from every other, and from itself made anew."""
-        # It brings what migrates databases with it, half as much again as all of Dagster.
-        from dagster._core.storage.runs import SqlRunStorage  # noqa: PLC0415
+        """What distinguishes this instance from every other, and from itself made anew.
 
+        Raises:
+            DagsterInvariantViolationError: Its storage keeps no such id.
+        """
         storage = self.instance.run_storage
         if not isinstance(storage, SqlRunStorage):
             raise dg.DagsterInvariantViolationError(
@@ -93,10 +97,7 @@ class EventReader:
 
     def beginning(self) -> AlertState:
         """Where to begin on an instance that was never looked at: at its end, not its history."""
-        ends = [
-            self.instance.fetch_run_status_changes(kind, limit=1).records
-            for kind in (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
-        ]
+        ends = [self.instance.fetch_run_status_changes(kind, limit=1).records for kind in _ENDS]
         other = self.instance.get_records_for_run(RUNLESS_RUN_ID, limit=1, ascending=False).records
         return AlertState(
             updated_at=self.now,
@@ -120,30 +121,28 @@ class EventReader:
         }
         return [*runs, *backfills, *others, *evaluated], state.model_copy(update=positions)
 
-    def _runs(self, state: AlertState) -> tuple[list[Event], int, tuple[str, ...]]:
+    def _runs(self, state: AlertState) -> tuple[list[RunEnded], int, tuple[str, ...]]:
         cursor = EventLogCursor.from_storage_id(state.run_events).to_string()
         records = [
             record
-            for kind in (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
+            for kind in _ENDS
             for record in self.instance.fetch_run_status_changes(
                 kind, limit=RUNS_A_TICK, cursor=cursor, ascending=True
             ).records
         ]
         records.sort(key=lambda record: record.storage_id)
         records = list(takewhile(self._is_settled, records[:RUNS_A_TICK]))
-        events, retrying = self._given_up(state.retrying)
-        for record in records:
-            event = self._run_or_what_is_known(record.run_id, record.event_log_entry)
-            if event:
-                events.append(event)
-                if event.will_retry:
-                    retrying.append(event.run_id)
+        runs = [self._run_or_what_is_known(one.run_id, one.event_log_entry) for one in records]
+        ended = [run for run in runs if run]
+        given_up, waiting = self._given_up(state.retrying)
+        waiting += [run.run_id for run in ended if run.will_retry]
         position = records[-1].storage_id if records else state.run_events
-        return list(events), position, tuple(retrying)
+        return [*given_up, *ended], position, tuple(waiting)
 
     def _given_up(self, retrying: Iterable[str]) -> tuple[list[RunEnded], list[str]]:
         """Runs whose promised retry could not be launched, and those still waiting for theirs."""
-        given_up, waiting = [], []
+        given_up: list[RunEnded] = []
+        waiting = []
         for run_id in retrying:
             run = self.instance.get_run_by_id(run_id)
             if run is None or AUTO_RETRY_RUN_ID_TAG in run.tags:
@@ -157,9 +156,6 @@ class EventReader:
         return given_up, waiting
 
     def _run_or_what_is_known(self, run_id: str, entry: dg.EventLogEntry) -> RunEnded | None:
-        # The instance has it loaded; loading the definitions must not.
-        from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
-
         try:
             return self._run(run_id, entry)
         except DBAPIError:
@@ -199,10 +195,8 @@ class EventReader:
             if key not in failed_assets
         }
         wanted = {_name(key): self._partitions(key, run.tags) for key in planned}
-        broken = {
-            name: partitions - done.get(name, frozenset())
-            for name, partitions in ({} if succeeded else wanted).items()
-        }
+        missing = {name: wanted[name] - done.get(name, frozenset()) for name in sorted(wanted)}
+        broken = {name: partitions for name, partitions in missing.items() if partitions}
         failed_names = sorted(_name(key) for key in failed_assets)
         other_steps = sorted(set(failed_steps) - {self._step(key) for key in failed_assets})
         return RunEnded(
@@ -216,22 +210,19 @@ class EventReader:
             backfill=run.tags.get(BACKFILL_ID_TAG),
             partitions=frozenset().union(*wanted.values(), _tagged(run.tags)) - {UNPARTITIONED},
             done=done,
-            broken={name: partitions for name, partitions in sorted(broken.items()) if partitions},
+            broken={} if succeeded else broken,
             failed=(*failed_names, *(f"op {step}" for step in other_steps)),
             cause=root_cause(entry, steps),
             checks=self._checks(run),
         )
 
     def _checks(self, run: dg.DagsterRun) -> tuple[CheckEvaluated, ...]:
-        """What each check said last: a step that was tried again says it again."""
+        """The last evaluation of each check: a step that was retried evaluates it again."""
         entries = self.instance.all_logs(
             run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
         )
-        last = {}
-        for entry in entries:
-            check = self._check(entry, run, run.run_id)
-            last[check.check, check.partitions] = check
-        return tuple(last.values())
+        checks = [self._check(entry, run, run.run_id) for entry in entries]
+        return tuple({(check.check, check.partitions): check for check in checks}.values())
 
     def _check(
         self, entry: dg.EventLogEntry, run: dg.DagsterRun | None, identity: str
@@ -261,18 +252,19 @@ class EventReader:
         )
 
     def _backfills(self, until: float) -> tuple[list[Event], float]:
-        """Backfills that failed by themselves; one with failed runs is told by these."""
+        """Backfills that failed by themselves; one with failed runs is reported by these."""
         settled = (self.now - SETTLED_AFTER).timestamp()
         failed = self.instance.get_backfills(
             filters=BulkActionsFilter(
                 statuses=[BulkActionStatus.FAILED], created_after=self.now - FORGET_AFTER
             )
         )
-        by_end = sorted(
-            ((backfill.backfill_end_timestamp or 0.0, backfill) for backfill in failed),
-            key=lambda one: one[0],
-        )
-        ended = [(end, backfill) for end, backfill in by_end if until < end <= settled]
+        ended = [
+            (end, backfill)
+            for backfill in failed
+            if until < (end := backfill.backfill_end_timestamp or 0.0) <= settled
+        ]
+        ended.sort(key=itemgetter(0))
         events: list[Event] = [
             BackfillFailed(
                 backfill=backfill.backfill_id,
@@ -403,7 +395,7 @@ def _wanted(backfill: PartitionBackfill) -> dict[str, frozenset[str]]:
 def _at_fault(
     metadata: Mapping[str, dg.MetadataValue[Any]], partitions: frozenset[str]
 ) -> frozenset[str]:
-    """What a check's metadata says has failed, in terms of the partitions that it looked at."""
+    """What a check's metadata names as failed, in terms of the partitions that it looked at."""
     names = _named(metadata, FAULTS)
     if not names:
         return _named(metadata, PARTITIONS_AT_FAULT) & partitions

@@ -1,14 +1,15 @@
-"""Which troubles are one incident, which are news, and when an incident is over. Pure.
+"""Which problems are one incident, which are new, and when an incident is over. Pure.
 
-A trouble joins an open incident in silence where it shares an asset and partition, a backfill or a
-retried run with it, and opens one otherwise; an incident is over, and says so once, when all that
-it left broken has been mended.
+A problem joins an open incident without a message where it shares an asset and partition, a
+backfill or a retried run with it, and opens one otherwise. An incident is over, and that is one
+message, when all that it left broken has been resolved.
 
-A check says again each time what it found before, so of its troubles only that joins in silence
-which is known: the partitions and coins that no open incident has are one of their own.
+A check reports each time what it found before, so of its problems only that joins which is known:
+the partitions and coins that no open incident has are an incident of their own.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from crypto_platform.alerts.messages import Alert, Incident, MessageFormatter
 from crypto_platform.alerts.problems import (
@@ -39,13 +40,12 @@ def update_incidents(
         The incidents that are open afterwards, and the messages that the event is worth.
     """
     still_open, alerts = list(incidents), []
-    for interpreted in interpret(event):
-        if isinstance(interpreted, Resolution):
-            still_open, told = _resolve(still_open, interpreted, formatter)
-            alerts += told
+    for found in interpret(event):
+        if isinstance(found, Resolution):
+            still_open, more = _resolve(still_open, found, formatter)
         else:
-            still_open, told = _report(still_open, interpreted, formatter)
-            alerts += told
+            still_open, more = _report(still_open, found, formatter)
+        alerts += more
     return still_open, alerts
 
 
@@ -55,11 +55,9 @@ def _resolve(
     still_open, alerts = [], []
     held = _held(incidents, resolution.kind, resolution.affected)
     for incident in incidents:
-        left = (
-            _less(incident.affected, resolution, held)
-            if incident.kind == resolution.kind
-            else incident.affected
-        )
+        left = incident.affected
+        if incident.kind == resolution.kind:
+            left = _left(left, resolution, held)
         if left:
             still_open.append(incident.model_copy(update={"affected": left}))
         else:
@@ -67,7 +65,7 @@ def _resolve(
     return still_open, alerts
 
 
-def _less(affected: Affected, resolution: Resolution, held: Affected) -> Affected:
+def _left(affected: Affected, resolution: Resolution, held: Affected) -> Affected:
     """What of an incident is still broken, given what all incidents of its kind hold."""
     left = {}
     for thing, keys in affected.items():
@@ -97,43 +95,63 @@ def _held(incidents: Iterable[Incident], kind: Kind, things: Iterable[str]) -> A
 def _report(
     incidents: Sequence[Incident], problem: Problem, formatter: MessageFormatter
 ) -> tuple[list[Incident], list[Alert]]:
-    """Have a trouble join open incidents, or open one where it is news."""
-    new = _news(incidents, problem)
+    """Have a problem join open incidents, or open one where it is new."""
+    new = _new(incidents, problem)
     joined = _joined(incidents, new)
     still_open = []
     for place, incident in enumerate(incidents):
+        update: dict[str, Any] = {}
         if place == joined:
-            still_open.append(_with(incident, new))
-        elif incident.kind == problem.kind and _is_in(incident.affected, problem.affected):
-            still_open.append(_seen_again(incident, problem))
-        else:
-            still_open.append(incident)
+            update = {
+                "affected": _both(incident.affected, new.affected),
+                "correlation_keys": incident.correlation_keys | new.correlation_keys,
+            }
+        if update or (
+            incident.kind == problem.kind and _is_in(incident.affected, problem.affected)
+        ):
+            update |= {"seen_at": problem.at, "joined": incident.joined + 1}
+        still_open.append(incident.model_copy(update=update))
     if joined is not None or not new.affected:
         return still_open, []
-    return [*still_open, _opened(new)], [formatter.opened(new)]
+    opened = Incident(
+        identity=new.identity,
+        kind=new.kind,
+        title=new.title,
+        stream=new.stream,
+        opened_at=new.at,
+        seen_at=new.at,
+        affected=new.affected,
+        correlation_keys=new.correlation_keys,
+    )
+    return [*still_open, opened], [formatter.opened(new)]
 
 
-def _news(incidents: Sequence[Incident], problem: Problem) -> Problem:
-    """What of a trouble no open incident has told; each evaluation of a check says all again."""
+def _new(incidents: Sequence[Incident], problem: Problem) -> Problem:
+    """What of a problem no open incident has; each evaluation of a check reports all again."""
     if problem.kind != "check_failed":
         return problem
     held = _held(incidents, problem.kind, problem.affected)
-    new, known = {}, frozenset[str]()
-    for thing, keys in problem.affected.items():
-        told = frozenset(key for key in keys if lies_in(key, held.get(thing, frozenset())))
-        known |= told
-        if keys - told:
-            new[thing] = keys - told
-    if not known:
+    known = {
+        thing: frozenset(key for key in keys if lies_in(key, held[thing]))
+        for thing, keys in problem.affected.items()
+    }
+    if not any(known.values()):
         return problem
-    rest = frozenset[str]().union(*new.values())
+    new = {
+        thing: keys - known[thing]
+        for thing, keys in problem.affected.items()
+        if keys - known[thing]
+    }
+    faults = frozenset[str]().union(*new.values())
     facts = {
         **problem.facts,
-        AT_FAULT: listed(rest),
-        "Known already, from open incidents": describe_partitions(known),
+        AT_FAULT: listed(faults),
+        "Known already, from open incidents": describe_partitions(
+            frozenset[str]().union(*known.values())
+        ),
     }
     return problem.model_copy(
-        update={"affected": new, "where": describe_partitions(rest), "facts": facts}
+        update={"affected": new, "where": describe_partitions(faults), "facts": facts}
     )
 
 
@@ -147,7 +165,7 @@ def _is_in(affected: Affected, wider: Affected) -> bool:
 
 
 def _joined(incidents: Sequence[Incident], problem: Problem) -> int | None:
-    """The place of the incident that a trouble belongs to, if to any."""
+    """The place of the incident that a problem belongs to, if to any."""
     for place, incident in enumerate(incidents):
         if incident.kind == problem.kind and (
             incident.correlation_keys & problem.correlation_keys
@@ -157,32 +175,9 @@ def _joined(incidents: Sequence[Incident], problem: Problem) -> int | None:
     return None
 
 
-def _opened(problem: Problem) -> Incident:
-    return Incident(
-        identity=problem.identity,
-        kind=problem.kind,
-        title=problem.title,
-        stream=problem.stream,
-        opened_at=problem.at,
-        seen_at=problem.at,
-        affected=problem.affected,
-        correlation_keys=problem.correlation_keys,
-    )
-
-
-def _with(incident: Incident, problem: Problem) -> Incident:
-    things = incident.affected.keys() | problem.affected.keys()
-    return _seen_again(incident, problem).model_copy(
-        update={
-            "affected": {
-                thing: incident.affected.get(thing, frozenset())
-                | problem.affected.get(thing, frozenset())
-                for thing in sorted(things)
-            },
-            "lineage": incident.correlation_keys | problem.correlation_keys,
-        }
-    )
-
-
-def _seen_again(incident: Incident, problem: Problem) -> Incident:
-    return incident.model_copy(update={"seen_at": problem.at, "joined": incident.joined + 1})
+def _both(one: Affected, other: Affected) -> Affected:
+    nothing = frozenset[str]()
+    return {
+        thing: one.get(thing, nothing) | other.get(thing, nothing)
+        for thing in sorted(one.keys() | other.keys())
+    }

@@ -1,6 +1,6 @@
 """What is remembered of incidents, and the messages about them: what they say, and how.
 
-Pure: ``troubles`` reads what happened, ``incidents`` decides what of it is worth a message.
+Pure: ``problems`` interprets what happened, ``incidents`` decides what of it is worth a message.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, AwareDatetime, BaseModel, Field, PlainSerializer
 
-from crypto_platform.alerts.problems import Affected, Kind, Problem, Resolution
+from crypto_platform.alerts.problems import RUNBOOK, Affected, Kind, Problem, Resolution
 from crypto_platform.core.redaction import Secrets
 
 SUBJECT_LIMIT = 100
@@ -20,24 +20,24 @@ BODY_LIMIT = 60_000
 """Characters of a body; SNS takes 256 KB, and a character may take four."""
 
 FORGET_AFTER = timedelta(days=90)
-"""How long an incident that nothing mends keeps silent what belongs to it."""
+"""How long an incident that nothing resolves keeps silent what belongs to it."""
 
 _CAUSE_LIMIT = 4_000
 
 
 class Incident(BaseModel, frozen=True):
-    """A trouble that was told and is not over.
+    """A problem that was reported and is not over.
 
     Attributes:
-        identity: That of the trouble which opened it.
+        identity: That of the problem which opened it.
         kind: The kind of alert.
         title: What failed, in a few words.
         stream: The stream that it is about.
         opened_at: When it began.
         seen_at: When something last joined it.
-        affected: What still has to be mended.
+        affected: What still has to be resolved.
         correlation_keys: What else belongs to it, such as a backfill.
-        joined: How many troubles joined it in silence.
+        joined: How many problems joined it without a message.
     """
 
     identity: str
@@ -59,9 +59,9 @@ class Alert(BaseModel, frozen=True):
 
     Attributes:
         alert_id: The same for the same message, should it ever come twice.
-        at: When what it tells of happened.
+        at: When what it reports happened.
         kind: The kind of alert.
-        severity: ``error`` where something is broken, ``info`` where it is mended.
+        severity: ``error`` where something is broken, ``info`` where it is resolved.
         status: ``opened`` or ``recovered``.
         stream: The stream that it is about, or ``platform``.
         subject: At most 100 printable ASCII characters in one line.
@@ -80,17 +80,11 @@ class Alert(BaseModel, frozen=True):
     @property
     def attributes(self) -> dict[str, str]:
         """What a subscription may filter on."""
-        return {
-            "severity": self.severity,
-            "status": self.status,
-            "stream": self.stream,
-            "kind": self.kind,
-            "alert_id": self.alert_id,
-        }
+        return self.model_dump(include={"severity", "status", "stream", "kind", "alert_id"})
 
 
 class ScheduleMark(BaseModel, frozen=True):
-    """Up to when a schedule has been judged, and by which times of day it was."""
+    """Up to when a schedule has been evaluated, and by which cron."""
 
     cron: str
     until: AwareDatetime
@@ -104,8 +98,8 @@ class AlertState(BaseModel, frozen=True):
         run_events: The last event on a run's end that was taken into account.
         other_events: The last event outside of runs that was.
         backfills_until: Up to when ends of backfills were, in seconds since 1970.
-        schedules: Up to when each schedule has been judged.
-        retrying: Runs that failed and that Dagster said it would launch once more.
+        schedules: Up to when each schedule has been evaluated.
+        retrying: Failed runs that Dagster said it would retry.
         incidents: The open incidents, the oldest first.
         unsent: Messages that are still to be delivered, in order.
     """
@@ -141,21 +135,26 @@ class MessageFormatter:
             status="opened",
             facts={
                 **problem.facts,
-                "What to do": problem.what_to_do,
-                "Runbook": f"{problem.kind}, in the README under Operations",
+                "What to do": problem.what_to_do or RUNBOOK[problem.kind],
+                "Runbook": f"docs/runbook.md#{problem.kind}",
                 "Look": self._link(problem.path),
             },
         )
 
     def recovered(self, incident: Incident, resolution: Resolution) -> Alert:
-        """The message that all of an incident is mended."""
+        """The message that an incident is over.
+
+        Args:
+            incident: The incident.
+            resolution: What resolved the last of it.
+        """
         facts = {
-            "Mended by": resolution.by,
+            "Resolved by": resolution.by,
             "Open since": f"{incident.opened_at:%Y-%m-%d %H:%M} UTC",
             "Look": self._link(resolution.path),
         }
         if incident.joined:
-            facts["Failures that joined it in silence"] = str(incident.joined)
+            facts["Failures that joined it without a message"] = str(incident.joined)
         return self._alert(
             incident,
             title=f"recovered: {incident.title}",

@@ -1,6 +1,6 @@
-"""What happened, as event values, and what each leaves broken or mends. Pure.
+"""What happened, as event values, and which problems each opens or resolves. Pure.
 
-A trouble says what has to be mended before it is over, so that ``incidents`` can tell what is new
+A problem says what has to be resolved before it is over, so that ``incidents`` knows what is new
 and what has ended.
 """
 
@@ -19,8 +19,8 @@ RUNBOOK: Mapping[Kind, str] = {
         "partitions again, which is safe at any time."
     ),
     "check_failed": (
-        "Open the asset's Checks tab: the result names partitions and coins at fault. The README's "
-        "table of checks says what to do about each."
+        "Open the asset's Checks tab: the result names partitions and coins at fault. "
+        "docs/checks.md says what to do about each."
     ),
     "freshness_failed": (
         "Look whether its schedule runs and whether its last runs failed, then materialize the "
@@ -31,10 +31,12 @@ RUNBOOK: Mapping[Kind, str] = {
         "did not launch."
     ),
 }
-"""What a person does about each kind of alert; the README's runbook says more."""
+"""What a person does about each kind of alert; docs/runbook.md says more."""
 
 UNPARTITIONED = ""
 """Stands for the partition of what has none."""
+
+_WHOLE = frozenset({UNPARTITIONED})
 
 NO_STREAM = "platform"
 """The stream of an alert that is about none, or about both."""
@@ -54,11 +56,11 @@ Affected = dict[str, Partitions]
 
 
 class CheckEvaluated(BaseModel, frozen=True):
-    """What an asset check said.
+    """An evaluation of an asset check.
 
     Attributes:
         identity: Tells this evaluation from every other.
-        at: When it was said.
+        at: When it was evaluated.
         check: The check, as ``asset/key:name``.
         passed: Whether it passed.
         is_error: Whether its severity is ERROR; WARN only informs.
@@ -66,7 +68,7 @@ class CheckEvaluated(BaseModel, frozen=True):
         at_fault: What failed: some of them as a whole, or coins within, as in
             ``2026-01-02/bitcoin``; none where it does not say.
         description: What it found.
-        what_to_do: What it says to do about it, where it says that.
+        what_to_do: What it says to do about it, if anything.
         run_id: The run that it was part of, if of any.
         backfill: The backfill that the run was part of.
     """
@@ -83,6 +85,11 @@ class CheckEvaluated(BaseModel, frozen=True):
     run_id: str | None = None
     backfill: str | None = None
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether it shows a problem, and not only a warning."""
+        return self.is_error and not self.passed
+
 
 class RunEnded(BaseModel, frozen=True):
     """A run that succeeded or failed; one that a person canceled is none of our business.
@@ -93,15 +100,15 @@ class RunEnded(BaseModel, frozen=True):
         job: Its job.
         succeeded: Whether it succeeded.
         will_retry: Whether Dagster launches it once more.
-        heals: Whether healing launched it, which tries again; a check says when it gave up.
-        root_run: The run that this one is a try of again, or itself.
+        heals: Whether healing launched it, which retries; a check says when it gave up.
+        root_run: The run that this one is a retry of, or itself.
         backfill: The backfill that it is part of.
         partitions: Its partitions.
         done: What it materialized, less what the failed steps did.
         broken: What it was to materialize and did not.
         failed: What failed, in words: the assets or ops whose steps did.
         cause: Why, from the root outwards.
-        checks: What its checks said at last.
+        checks: The last evaluation of each of its checks.
     """
 
     run_id: str
@@ -137,7 +144,7 @@ class BackfillFailed(BaseModel, frozen=True):
 
 
 class FreshnessChanged(BaseModel, frozen=True):
-    """An asset's freshness as Dagster judges it: ``PASS``, ``WARN``, ``FAIL`` and others."""
+    """An asset's freshness as Dagster evaluates it: ``PASS``, ``WARN``, ``FAIL`` and others."""
 
     identity: str
     at: AwareDatetime
@@ -149,7 +156,7 @@ class ScheduleEvaluated(BaseModel, frozen=True):
     """How a schedule kept its times.
 
     Attributes:
-        at: When it was judged.
+        at: When it was evaluated.
         schedule: Its name.
         stream: The stream that it materializes.
         missed: Times that were due and did not come, or came too late.
@@ -169,20 +176,20 @@ Event = RunEnded | BackfillFailed | CheckEvaluated | FreshnessChanged | Schedule
 
 
 class Problem(BaseModel, frozen=True):
-    """What an event leaves broken.
+    """What an event shows to be broken.
 
     Attributes:
         kind: The kind of alert.
-        identity: Tells this trouble from every other; the same event gives the same.
+        identity: Tells this problem from every other; the same event gives the same.
         at: When it happened.
-        affected: What has to be mended before it is over.
+        affected: What has to be resolved before it is over.
         correlation_keys: What else it belongs to, such as a backfill.
         what: What failed, in a few words.
         where: In which partitions or coins, in a few words.
         stream: The stream that it is about.
         facts: What a person wants to know, by heading.
-        what_to_do: What they do about it.
         path: Where the UI shows it.
+        what_to_do: What they do about it, where it is more specific than ``RUNBOOK``.
     """
 
     kind: Kind
@@ -194,8 +201,8 @@ class Problem(BaseModel, frozen=True):
     where: str = ""
     stream: str
     facts: dict[str, str]
-    what_to_do: str
     path: str
+    what_to_do: str = ""
 
     @property
     def title(self) -> str:
@@ -211,7 +218,7 @@ class Resolution(BaseModel, frozen=True):
         at: When it happened.
         affected: What was looked at.
         but: What of it is broken all the same.
-        by: What mended it, in words.
+        by: What resolved it, in words.
         path: Where the UI shows it.
     """
 
@@ -224,7 +231,7 @@ class Resolution(BaseModel, frozen=True):
 
 
 def interpret(event: Event) -> list[Problem | Resolution]:
-    """What an event leaves broken and what it mends; what it mends comes first."""
+    """The problems that an event opens and those it resolves; resolutions come first."""
     match event:
         case RunEnded():
             return _of_run(event)
@@ -263,77 +270,69 @@ def stream_of(names: Iterable[str]) -> str:
 
 def _of_run(run: RunEnded) -> list[Problem | Resolution]:
     path = f"/runs/{run.run_id}"
-    by = f"run {run.run_id} of {run.job}"
-    # A job that materializes nothing is mended by its own success.
-    done = dict(run.done)
-    if run.succeeded:
-        done[f"job {run.job}"] = run.partitions or frozenset({UNPARTITIONED})
-    read: list[Problem | Resolution] = [
-        Resolution(kind="run_failed", at=run.at, affected=done, by=by, path=path)
-    ]
-    for check in run.checks:
-        read += [
-            interpreted
-            for interpreted in _of_check(check)
-            # A run that failed is one message, which names its failed checks.
-            if run.succeeded or isinstance(interpreted, Resolution)
-        ]
-    if run.succeeded or run.will_retry or run.heals:
-        return read
-    correlation_keys = {f"run {run.root_run or run.run_id}"}
-    if run.backfill:
-        correlation_keys.add(f"backfill {run.backfill}")
-    what = ", ".join(run.failed) or run.job
     where = describe_partitions(run.partitions)
+    # A job that materializes nothing is resolved by its own success.
+    whole = {f"job {run.job}": run.partitions or _WHOLE}
+    found: list[Problem | Resolution] = [
+        Resolution(
+            kind="run_failed",
+            at=run.at,
+            affected={**run.done, **(whole if run.succeeded else {})},
+            by=f"run {run.run_id} of {run.job}",
+            path=path,
+        )
+    ]
+    of_checks = [one for check in run.checks for one in _of_check(check)]
+    if run.succeeded:
+        return found + of_checks
+    # A run that failed is one message, which names its failed checks.
+    found += [one for one in of_checks if isinstance(one, Resolution)]
+    if run.will_retry or run.heals:
+        return found
+    what = ", ".join(run.failed) or run.job
     facts = {
         "What failed": f"{what}, in run {run.run_id} of {run.job}",
         "Partitions": where or "none",
         "Cause": run.cause or "Dagster names none; see the run.",
-        "Failed checks": "\n".join(
-            f"{check.check}: {check.description}"
-            for check in run.checks
-            if check.is_error and not check.passed
-        ),
-        "Backfill": f"{run.backfill}; more failures of it bring no message of their own"
-        if run.backfill
-        else "",
     }
-    read.append(
-        Problem(
-            kind="run_failed",
-            identity=f"run_failed/{run.run_id}",
-            at=run.at,
-            affected=run.broken or {f"job {run.job}": run.partitions or frozenset({UNPARTITIONED})},
-            correlation_keys=frozenset(correlation_keys),
-            what=f"{what} failed",
-            where=where,
-            stream=stream_of([*run.failed, *run.broken, run.job]),
-            facts={heading: text for heading, text in facts.items() if text},
-            what_to_do=RUNBOOK["run_failed"],
-            path=path,
-        )
+    if broken := [check for check in run.checks if check.is_broken]:
+        facts["Failed checks"] = "\n".join(f"{one.check}: {one.description}" for one in broken)
+    correlation_keys = {f"run {run.root_run or run.run_id}"}
+    if run.backfill:
+        facts["Backfill"] = f"{run.backfill}; more failures of it bring no message of their own"
+        correlation_keys.add(f"backfill {run.backfill}")
+    problem = Problem(
+        kind="run_failed",
+        identity=f"run_failed/{run.run_id}",
+        at=run.at,
+        affected=run.broken or whole,
+        correlation_keys=frozenset(correlation_keys),
+        what=f"{what} failed",
+        where=where,
+        stream=stream_of([*run.failed, *run.broken, run.job]),
+        facts=facts,
+        path=path,
     )
-    return read
+    return [*found, problem]
 
 
 def _of_backfill(failed: BackfillFailed) -> Problem:
     where = describe_partitions(frozenset().union(*failed.affected.values()))
-    assets = ", ".join(sorted(failed.affected))
+    name = f"backfill {failed.backfill}"
     return Problem(
         kind="run_failed",
-        identity=f"run_failed/backfill {failed.backfill}",
+        identity=f"run_failed/{name}",
         at=failed.at,
-        affected=failed.affected or {f"backfill {failed.backfill}": frozenset({UNPARTITIONED})},
-        correlation_keys=frozenset({f"backfill {failed.backfill}"}),
-        what=f"backfill {failed.backfill} failed",
+        affected=failed.affected or {name: _WHOLE},
+        correlation_keys=frozenset({name}),
+        what=f"{name} failed",
         where=where,
         stream=stream_of(failed.affected),
         facts={
-            "What failed": f"the backfill {failed.backfill} of {assets}",
+            "What failed": f"the {name} of {', '.join(sorted(failed.affected))}",
             "Partitions": where or "none",
             "Cause": failed.cause,
         },
-        what_to_do=RUNBOOK["run_failed"],
         path=f"/runs/b/{failed.backfill}",
     )
 
@@ -341,102 +340,80 @@ def _of_backfill(failed: BackfillFailed) -> Problem:
 def _of_check(check: CheckEvaluated) -> list[Problem | Resolution]:
     asset, _, name = check.check.rpartition(":")
     path = f"/runs/{check.run_id}" if check.run_id else f"/assets/{asset}?view=checks"
-    partitions = check.partitions or frozenset({UNPARTITIONED})
+    partitions = check.partitions or _WHOLE
+    # All of the partitions that were looked at, where it does not say which failed.
+    at_fault = frozenset(key for key in check.at_fault if lies_in(key, partitions)) or partitions
     # A warning only informs: it ends an incident, so that the next error begins one.
-    is_broken = check.is_error and not check.passed
-    faults = _faults(check, partitions) if is_broken else frozenset()
-    said = "is down to a warning"
-    if is_broken:
-        said = "does not name it any more"
-    elif check.passed:
-        said = "passed"
-    read: list[Problem | Resolution] = [
-        Resolution(
-            kind="check_failed",
-            at=check.at,
-            affected={check.check: partitions},
-            but={check.check: faults},
-            by=f"the check {said}" + (f", in run {check.run_id}" if check.run_id else ""),
-            path=path,
-        )
-    ]
-    if not is_broken:
-        return read
-    read.append(
-        Problem(
-            kind="check_failed",
-            identity=f"check_failed/{check.identity}",
-            at=check.at,
-            affected={check.check: faults},
-            correlation_keys=frozenset({f"backfill {check.backfill} {check.check}"})
-            if check.backfill
-            else frozenset(),
-            what=f"check {name} of {asset} failed",
-            where=describe_partitions(faults),
-            stream=stream_of([asset]),
-            facts={
-                "What failed": f"the check {name} of {asset}",
-                AT_FAULT: listed(faults),
-                "Cause": check.description or "The check gives no description; see its metadata.",
-            },
-            what_to_do=check.what_to_do or RUNBOOK["check_failed"],
-            path=path,
-        )
+    faults = at_fault if check.is_broken else frozenset()
+    outcome = "passed" if check.passed else "is down to a warning"
+    if check.is_broken:
+        outcome = "does not name it any more"
+    resolution = Resolution(
+        kind="check_failed",
+        at=check.at,
+        affected={check.check: partitions},
+        but={check.check: faults},
+        by=f"the check {outcome}" + (f", in run {check.run_id}" if check.run_id else ""),
+        path=path,
     )
-    return read
-
-
-def _faults(check: CheckEvaluated, partitions: frozenset[str]) -> frozenset[str]:
-    """What failed of the partitions that were looked at: all of them where it does not say."""
-    return frozenset(key for key in check.at_fault if lies_in(key, partitions)) or partitions
-
-
-def listed(faults: frozenset[str]) -> str:
-    """All coins by their names; of partitions alone, the range says as much."""
-    if any(WITHIN in key for key in faults):
-        return ", ".join(sorted(key.removeprefix(WITHIN) for key in faults))
-    return describe_partitions(faults) or "all of it"
+    if not check.is_broken:
+        return [resolution]
+    backfill = f"backfill {check.backfill} {check.check}" if check.backfill else None
+    problem = Problem(
+        kind="check_failed",
+        identity=f"check_failed/{check.identity}",
+        at=check.at,
+        affected={check.check: faults},
+        correlation_keys=frozenset({backfill} if backfill else ()),
+        what=f"check {name} of {asset} failed",
+        where=describe_partitions(faults),
+        stream=stream_of([asset]),
+        facts={
+            "What failed": f"the check {name} of {asset}",
+            AT_FAULT: listed(faults),
+            "Cause": check.description or "The check gives no description; see its metadata.",
+        },
+        path=path,
+        what_to_do=check.what_to_do,
+    )
+    return [resolution, problem]
 
 
 def _of_freshness(change: FreshnessChanged) -> list[Problem | Resolution]:
-    affected = {change.asset: frozenset({UNPARTITIONED})}
+    affected = {change.asset: _WHOLE}
     path = f"/assets/{change.asset}"
-    match change.state:
-        case "FAIL":
-            return [
-                Problem(
-                    kind="freshness_failed",
-                    identity=f"freshness_failed/{change.asset}/{change.identity}",
-                    at=change.at,
-                    affected=affected,
-                    what=f"{change.asset} is stale",
-                    stream=stream_of([change.asset]),
-                    facts={
-                        "What failed": f"the freshness policy of {change.asset}",
-                        "Cause": "No materialization came in the time that the policy allows.",
-                    },
-                    what_to_do=RUNBOOK["freshness_failed"],
-                    path=path,
-                )
-            ]
-        # WARN after FAIL is still on the way back.
-        case "PASS" | "NOT_APPLICABLE":
-            by = "it is fresh" if change.state == "PASS" else "it has no freshness policy any more"
-            return [
-                Resolution(
-                    kind="freshness_failed", at=change.at, affected=affected, by=by, path=path
-                )
-            ]
-        case _:
-            return []
+    if change.state == "FAIL":
+        return [
+            Problem(
+                kind="freshness_failed",
+                identity=f"freshness_failed/{change.asset}/{change.identity}",
+                at=change.at,
+                affected=affected,
+                what=f"{change.asset} is stale",
+                stream=stream_of([change.asset]),
+                facts={
+                    "What failed": f"the freshness policy of {change.asset}",
+                    "Cause": "No materialization came in the time that the policy allows.",
+                },
+                path=path,
+            )
+        ]
+    # WARN after FAIL is still on the way back.
+    resolved = {"PASS": "it is fresh", "NOT_APPLICABLE": "it has no freshness policy any more"}
+    if by := resolved.get(change.state):
+        return [
+            Resolution(kind="freshness_failed", at=change.at, affected=affected, by=by, path=path)
+        ]
+    return []
 
 
 def _of_schedule(evaluated: ScheduleEvaluated) -> list[Problem | Resolution]:
-    affected = {evaluated.schedule: frozenset({UNPARTITIONED})}
-    read: list[Problem | Resolution] = []
+    affected = {evaluated.schedule: _WHOLE}
+    path = "/automation"
+    found: list[Problem | Resolution] = []
     if evaluated.missed:
         times = [f"{time:%Y-%m-%d %H:%M}" for time in evaluated.missed]
-        read.append(
+        found.append(
             Problem(
                 kind="schedule_missed",
                 identity=f"schedule_missed/{evaluated.schedule}/{times[0]}",
@@ -451,26 +428,31 @@ def _of_schedule(evaluated: ScheduleEvaluated) -> list[Problem | Resolution]:
                     "Cause": evaluated.error
                     or "The daemon was off, the code could not be loaded, or the machine slept.",
                 },
-                what_to_do=RUNBOOK["schedule_missed"],
-                path="/automation",
+                path=path,
             )
         )
     if evaluated.ticking:
         by = "the schedule ticks again, or was switched off"
-        read.append(
-            Resolution(
-                kind="schedule_missed",
-                at=evaluated.at,
-                affected=affected,
-                by=by,
-                path="/automation",
-            )
+        found.append(
+            Resolution(kind="schedule_missed", at=evaluated.at, affected=affected, by=by, path=path)
         )
-    return read
+    return found
+
+
+def listed(faults: frozenset[str]) -> str:
+    """All coins by their names; of partitions alone, the range says as much."""
+    if any(WITHIN in key for key in faults):
+        return ", ".join(sorted(key.removeprefix(WITHIN) for key in faults))
+    return describe_partitions(faults) or "all of it"
 
 
 def lies_in(key: str, wider: frozenset[str]) -> bool:
-    """Whether a partition, or a coin in it, is among others or in one of them."""
+    """Whether something is among other things, or within one of them.
+
+    Args:
+        key: A partition, or a coin in one.
+        wider: Partitions, and coins in them.
+    """
     if key in wider or WITHIN not in key:
         return key in wider
     return lies_in(key.rpartition(WITHIN)[0], wider)

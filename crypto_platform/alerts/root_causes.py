@@ -10,7 +10,12 @@ _WRAPPERS = ("DagsterExecutionStepExecutionError",)
 
 
 def root_cause(entry: dg.EventLogEntry, steps: Iterable[dg.EventLogEntry]) -> str:
-    """Why a run failed: what its steps raised, or else what Dagster says of the run."""
+    """Why a run failed: what its steps raised, or else what Dagster says of the run.
+
+    Args:
+        entry: The event of the run's failure.
+        steps: The events of its steps' failures.
+    """
     causes = []
     for step in steps:
         failure: Any = step.get_dagster_event().event_specific_data
@@ -31,5 +36,5 @@ def error_chain(error: SerializableErrorInfo) -> str:
     while at is not None:
         chain.append(at)
         at = at.cause or at.context
-    told = [link for link in chain if link.cls_name not in _WRAPPERS] or chain
-    return "\nwhich led to: ".join(dict.fromkeys(link.message.strip() for link in reversed(told)))
+    links = [link for link in chain if link.cls_name not in _WRAPPERS] or chain
+    return "\nwhich led to: ".join(dict.fromkeys(link.message.strip() for link in reversed(links)))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
+from itertools import islice, takewhile
 
 import dagster as dg
 from dagster._core.scheduler.instigation import (
@@ -15,16 +15,14 @@ from dagster._core.scheduler.instigation import (
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from crypto_platform.alerts.messages import ScheduleMark
-from crypto_platform.alerts.problems import (
-    ScheduleEvaluated,
-    stream_of,
-)
+from crypto_platform.alerts.problems import ScheduleEvaluated, stream_of
 from crypto_platform.alerts.root_causes import error_chain
 
 TICK_GRACE = timedelta(minutes=10)
-"""How late a schedule may tick."""
+"""How late a schedule may tick: as long as the schedules wait after a window has closed."""
 
 TIMES_A_TICK = 500
+"""How many times that were due a tick evaluates: four months of the six-hourly schedule."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +36,23 @@ class ScheduleTimes:
     def evaluate(
         self, mark: ScheduleMark | None, now: datetime
     ) -> tuple[ScheduleEvaluated | None, ScheduleMark]:
-        """The times that are due since the mark, and the next mark."""
+        """Whether the times that were due since the mark came, and the next mark.
+
+        Args:
+            mark: Up to when the schedule was evaluated; ``None`` at first.
+            now: The time of the tick.
+
+        Returns:
+            An event where one did not come, or came too late; and the next mark.
+        """
         cron = repr(self.schedule.cron_schedule)
         if mark is None or mark.cron != cron:
             return None, ScheduleMark(cron=cron, until=now)
         data = self.stored.instigator_data
         started = data.start_timestamp if isinstance(data, ScheduleInstigatorData) else None
         since = max(mark.until, in_utc(started or 0))
-        due = [
-            time
-            for time, _ in zip(
-                takewhile(lambda time: time <= now - TICK_GRACE, self._due(since)),
-                range(TIMES_A_TICK),
-                strict=False,
-            )
-            if time > since
-        ]
+        times = takewhile(lambda time: time <= now - TICK_GRACE, self._due(since))
+        due = [time for time in islice(times, TIMES_A_TICK) if time > since]
         if not due:
             return None, mark
         ticks = self._ticks(due[0], due[-1])
@@ -61,9 +60,7 @@ class ScheduleTimes:
         next_mark = ScheduleMark(cron=cron, until=due[-1])
         if not missed:
             return None, next_mark
-        errors = [
-            tick.error for time in missed if (tick := ticks.get(time)) is not None and tick.error
-        ]
+        errors = [error for time in missed if time in ticks and (error := ticks[time].error)]
         event = ScheduleEvaluated(
             at=now,
             schedule=self.schedule.name,
@@ -75,7 +72,7 @@ class ScheduleTimes:
         return event, next_mark
 
     def newest(self, now: datetime) -> ScheduleEvaluated:
-        """Whether the newest time that was due came."""
+        """An event that says whether the newest time that was due came."""
         newest = next(self._due(now, ascending=False))
         tick = self._ticks(newest, newest).get(newest)
         return ScheduleEvaluated(at=now, schedule=self.schedule.name, ticking=_came(tick))

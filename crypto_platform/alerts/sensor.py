@@ -1,21 +1,30 @@
-"""The sensor that turns what goes wrong into alerts; ``alert_delivery`` is what it does."""
+"""The sensor that turns what goes wrong into alerts; ``delivery`` is what it does."""
 
 import os
 import threading
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from crypto_platform.alerts.channels import Alerts
+from crypto_platform.alerts.channels import AlertChannel
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.redaction import Secrets
 from crypto_platform.core.settings import Settings
+
+if TYPE_CHECKING:
+    from crypto_platform.alerts import delivery, event_reader, messages
+else:
+    delivery = lazy_import("crypto_platform.alerts.delivery")
+    event_reader = lazy_import("crypto_platform.alerts.event_reader")
+    messages = lazy_import("crypto_platform.alerts.messages")
 
 # A tick that Dagster gave up on may still be sending.
 _ONE_AT_A_TIME = threading.Lock()
 
 
 def build_alerts_sensor(settings: Settings) -> dg.SensorDefinition:
-    """The sensor, which runs by default."""
+    """The sensor, which runs by default; ``settings`` say where the UI is that messages link to."""
 
     @dg.sensor(
         name="alerts",
@@ -26,29 +35,24 @@ def build_alerts_sensor(settings: Settings) -> dg.SensorDefinition:
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
-    def alerts_sensor(context: dg.SensorEvaluationContext, alerts: Alerts) -> dg.SkipReason:
-        # Loading the definitions must not pay for it.
-        from crypto_platform.alerts.delivery import cursor_of, watch_instance  # noqa: PLC0415
-        from crypto_platform.alerts.event_reader import EventReader  # noqa: PLC0415
-        from crypto_platform.alerts.messages import MessageFormatter  # noqa: PLC0415
-
+    def alerts_sensor(context: dg.SensorEvaluationContext, alerts: AlertChannel) -> dg.SkipReason:
         if context.repository_def is None:
             raise dg.DagsterInvariantViolationError("The sensor runs within a code location only.")
         origin = context.code_location_origin
-        reader = EventReader(
+        reader = event_reader.EventReader(
             context.instance,
             context.repository_def,
             now=datetime.now(UTC),
             location=origin.location_name if origin else None,
         )
-        formatter = MessageFormatter(settings.dagster_ui_url, Secrets.of(os.environ))
+        formatter = messages.MessageFormatter(settings.dagster_ui_url, Secrets.of(os.environ))
         if not _ONE_AT_A_TIME.acquire(blocking=False):
             return dg.SkipReason("The tick before this one is still sending.")
         try:
-            sent, state = watch_instance(reader, alerts, formatter, context.cursor)
+            sent, state = delivery.watch_instance(reader, alerts, formatter, context.cursor)
         finally:
             _ONE_AT_A_TIME.release()
-        context.update_cursor(cursor_of(state))
+        context.update_cursor(delivery.cursor_of(state))
         waiting = f", {len(state.unsent)} wait for the next tick" if state.unsent else ""
         return dg.SkipReason(
             f"{len(sent)} alert(s) sent to {alerts.place}{waiting}; "

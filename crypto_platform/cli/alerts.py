@@ -1,14 +1,15 @@
-"""Shows people and programs the alerts that were sent, and the incidents that are open."""
+"""``crypto-platform alerts``: the alerts that were sent, and the incidents that are open."""
 
 import json
 import os
 from collections.abc import Sequence
 
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from crypto_platform.alerts.channels import Alerts
+from crypto_platform.alerts.channels import AlertChannel
 from crypto_platform.alerts.messages import Alert, Incident
 from crypto_platform.alerts.problems import describe_partitions
 from crypto_platform.core.settings import Settings
@@ -17,35 +18,29 @@ from crypto_platform.profiles import PROFILES
 _COLORS = {"error": "red", "info": "green"}
 
 
-def report(*, as_json: bool, limit: int) -> None:
-    """Print where alerts go, those that were sent, and what is open.
-
-    Args:
-        as_json: As JSON, with whole bodies, not as tables.
-        limit: How many of the newest alerts to print.
-
-    Raises:
-        SettingsError: One or more variables are malformed.
-        AlertStateUnreadableError: What the sensor remembers could not be read.
-    """
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
+@click.option("--limit", default=20, show_default=True, help="How many of the newest to print.")
+def alerts(*, as_json: bool, limit: int) -> None:
+    """Show where alerts go, those that were sent, and the incidents that are open."""
     settings = Settings.from_environment(os.environ)
-    alerts: Alerts = PROFILES[settings.profile].builders["alerts"](settings)
-    kept = alerts.sent()
+    channel: AlertChannel = PROFILES[settings.profile].builders["alerts"](settings)
+    kept = channel.sent()
     sent = (kept or [])[-limit:]
-    state = alerts.latest_state()
+    state = channel.latest_state()
     incidents = state.incidents if state else ()
     unsent = state.unsent if state else ()
     if as_json:
         document = {
-            "place": alerts.place,
+            "place": channel.place,
             "alerts": [alert.model_dump(mode="json") for alert in sent],
             "unsent": [alert.model_dump(mode="json") for alert in unsent],
             "incidents": [incident.model_dump(mode="json") for incident in incidents],
         }
-        print(json.dumps(document, indent=2))  # noqa: T201 - it is what the command is for
+        click.echo(json.dumps(document, indent=2))
         return
     console = Console()
-    console.print(f"Alerts go to {alerts.place}.", soft_wrap=True)
+    console.print(f"Alerts go to {channel.place}.", soft_wrap=True)
     if kept is None:
         console.print("A topic keeps no copies: its subscriptions have what was sent.")
     elif sent:
@@ -62,9 +57,9 @@ def report(*, as_json: bool, limit: int) -> None:
         console.print("The sensor has not looked yet: it runs with crypto-platform dev.")
 
 
-def _alerts(title: str, alerts: Sequence[Alert]) -> Table:
+def _alerts(title: str, shown: Sequence[Alert]) -> Table:
     table = Table("at (UTC)", "kind", "stream", "subject", title=title, title_justify="left")
-    for alert in alerts:
+    for alert in shown:
         table.add_row(
             f"{alert.at:%Y-%m-%d %H:%M:%S}",
             alert.kind,
@@ -75,7 +70,7 @@ def _alerts(title: str, alerts: Sequence[Alert]) -> Table:
 
 
 def _incidents(incidents: Sequence[Incident]) -> Table:
-    table = Table("since (UTC)", "incident", "to be mended", title="Open", title_justify="left")
+    table = Table("since (UTC)", "incident", "to be resolved", title="Open", title_justify="left")
     for incident in incidents:
         left = "\n".join(
             f"{thing} {describe_partitions(partitions)}".strip()

@@ -1,9 +1,13 @@
-"""Failures as Dagster sees them."""
+"""Failures as Dagster sees them, and what a person asked for that cannot be used."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+
+
+class InvalidInputError(ValueError):
+    """What a person gave cannot be used; the message says what would fit."""
 
 
 class PermanentFailure(dg.Failure):

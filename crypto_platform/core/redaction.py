@@ -6,6 +6,16 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import quote
 
+_ALWAYS_SECRET = frozenset(
+    {
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "COINGECKO_API_KEY",
+        "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE",
+    }
+)
+# Of other variables with such a name only a long text is one: the password of the database in
+# docker-compose.yaml is the word dagster, which every second message needs.
 _SECRET_NAME = re.compile(r"(KEY|SECRET|TOKEN|PASSWORD|PASSPHRASE)$")
 _SHORTEST_SECRET = 8
 _SECRET_SHAPES = (
@@ -38,9 +48,13 @@ class Secrets:
     def of(cls, environment: Mapping[str, str]) -> Self:
         """The secrets that an environment holds, by the names of its variables."""
         values = {
-            text.strip()
+            value
             for name, text in environment.items()
-            if _SECRET_NAME.search(name) and len(text.strip()) >= _SHORTEST_SECRET
+            if (value := text.strip())
+            and (
+                name in _ALWAYS_SECRET
+                or (_SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET)
+            )
         }
         encoded = {quote(value, safe="") for value in values}
         return cls(tuple(sorted(values | encoded, key=len, reverse=True)))

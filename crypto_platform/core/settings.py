@@ -8,12 +8,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from crypto_platform.core.errors import InvalidInputError
 from crypto_platform.core.streams import Stream
 
 _COIN_ID = re.compile(r"[^\s,/\\]+")
 
 
-class SettingsError(ValueError):
+class SettingsError(InvalidInputError):
     """A variable holds something the platform cannot use; the message names it and what fits."""
 
 
@@ -134,6 +135,10 @@ class Settings(BaseModel):
                 "These variables cannot be used; correct them in the environment or in .env:\n  "
                 + "\n  ".join(lines)
             ) from None
+
+    def instance_folder(self, environment: Mapping[str, str]) -> Path:
+        """Folder of the Dagster instance: ``DAGSTER_HOME``, or where ``dev`` makes one."""
+        return Path(environment.get("DAGSTER_HOME") or self.home.absolute() / "dagster")
 
     def first_window(self, stream: Stream) -> datetime:
         """Start of a stream's first partition: of its first window that begins on the day set."""

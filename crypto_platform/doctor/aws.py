@@ -3,10 +3,10 @@
 import base64
 import hashlib
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from crypto_platform.alerts.channels import SnsTopic
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.streams import STREAMS, Stream
 from crypto_platform.doctor.preflight import (
     CheckFailedError,
@@ -19,12 +19,20 @@ from crypto_platform.ingestion.resource import FunctionBusy
 from crypto_platform.lake.layers import Layer
 from lambda_function.plans import configured_plan
 
+if TYPE_CHECKING:
+    import boto3
+    from botocore import config as botocore_config
+    from botocore import exceptions as botocore_exceptions
+else:
+    boto3 = lazy_import("boto3")
+    botocore_config = lazy_import("botocore.config")
+    botocore_exceptions = lazy_import("botocore.exceptions")
+
 # Seconds to wait for a function that is busy: a run may have it for a quarter of an hour.
 _PATIENCE = 15.0
 
 _ACCOUNT = "AWS account"
 _ALLOW = "If it is not allowed, attach the policy crypto-platform to whoever Dagster runs as."
-_DEPLOY = "Run the workflow that deploys, or the steps of it that README lists."
 _LIBRARY = "glue_jobs.zip"
 
 
@@ -70,8 +78,8 @@ def _function(preflight: Preflight) -> str:
     states = {key: function.get(key) for key in ("State", "LastUpdateStatus")}
     if states != {"State": "Active", "LastUpdateStatus": "Successful"}:
         reason = function.get("StateReason") or function.get("LastUpdateStatusReason") or ""
-        told = ", ".join(f"{key} {state}" for key, state in states.items())
-        raise CheckFailedError(f"The function {name} is not ready: {told}. {reason}".strip())
+        said = ", ".join(f"{key} {state}" for key, state in states.items())
+        raise CheckFailedError(f"The function {name} is not ready: {said}. {reason}".strip())
     waits = preflight.resource("ingestion").function_timeout
     if function["Timeout"] > waits:
         raise CheckFailedError(
@@ -102,41 +110,26 @@ def _object(preflight: Preflight, uri: str) -> bytes:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not key:
         return b""
-    from botocore.exceptions import ClientError  # noqa: PLC0415 - half a second
-
     try:
         response = _client(preflight, "s3").get_object(Bucket=bucket, Key=key)
-        content: bytes = response["Body"].read()
-    except ClientError as error:
+    except botocore_exceptions.ClientError as error:
         raise CheckFailedError(f"{uri} cannot be read: {error}") from error
+    content: bytes = response["Body"].read()
     return content
 
 
-def _topic(preflight: Preflight) -> str:
-    sns = _client(preflight, "sns")
-    topic: SnsTopic = preflight.resource("alerts")
-    arn = topic.arn
-    attributes = sns.get_topic_attributes(TopicArn=arn)["Attributes"]
-    subscribed = int(attributes.get("SubscriptionsConfirmed", 0))
-    told = f"{subscribed} confirmed subscription(s)" if subscribed else "nobody subscribed to it"
-    if not preflight.send:
-        return f"{arn} is there, with {told}; --send really sends"
-    sns.publish(
-        TopicArn=arn,
-        Subject="crypto_platform: a test",
-        Message="crypto-platform doctor --send sent this: alerts arrive here. Nothing is wrong.",
-    )
-    return f"{arn} took a message, with {told}"
-
-
 def _client(preflight: Preflight, service: str) -> Any:
-    import boto3  # noqa: PLC0415 - half a second, which only this profile pays
-    from botocore.config import Config  # noqa: PLC0415
-
-    config = Config(
+    config = botocore_config.Config(
         connect_timeout=10, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3}
     )
     return boto3.client(service, region_name=preflight.settings.aws_region, config=config)
+
+
+def _deploy(variables: str) -> str:
+    return (
+        "Run the workflow that deploys, or the steps of it in docs/deploying.md. If it is there "
+        f"under another name, correct {variables}. {_ALLOW}"
+    )
 
 
 AWS_CHECKS = (
@@ -148,8 +141,7 @@ AWS_CHECKS = (
     PreflightCheck(
         "function",
         _function,
-        f"{_DEPLOY} If it is there under another name, correct INGESTION_FUNCTION and AWS_REGION. "
-        f"{_ALLOW}",
+        _deploy("INGESTION_FUNCTION and AWS_REGION"),
         needs=_ACCOUNT,
     ),
     PreflightCheck(
@@ -164,8 +156,7 @@ AWS_CHECKS = (
         PreflightCheck(
             f"{layer} bucket",
             partial(_bucket, layer),
-            f"{_DEPLOY} If it is there under another name, correct {layer.upper()}_BUCKET. "
-            f"{_ALLOW}",
+            _deploy(f"{layer.upper()}_BUCKET"),
             needs=_ACCOUNT,
         )
         for layer in ("raw", "transformed")
@@ -174,16 +165,15 @@ AWS_CHECKS = (
         PreflightCheck(
             f"{stream.name} Glue job",
             partial(_glue_job, stream),
-            f"{_DEPLOY} If it is there under another name, correct {stream.name.upper()}_GLUE_JOB "
-            f"and AWS_REGION. {_ALLOW}",
+            _deploy(f"{stream.name.upper()}_GLUE_JOB and AWS_REGION"),
             needs=_ACCOUNT,
         )
         for stream in STREAMS
     ),
     PreflightCheck(
         "alerts topic",
-        _topic,
-        f"{_DEPLOY} If it is there under another name, correct ALERTS_TOPIC_ARN. {_ALLOW}",
+        lambda preflight: preflight.resource("alerts").verify(send=preflight.send),
+        _deploy("ALERTS_TOPIC_ARN"),
         needs=_ACCOUNT,
     ),
 )

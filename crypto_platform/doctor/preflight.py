@@ -1,13 +1,19 @@
-"""What the doctor is made of: what there is to look at, one look at it, and what came of it."""
+"""What the doctor is made of: a check, what there is to look at, and the result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.settings import Settings
 from crypto_platform.lake.layers import Lake
 from crypto_platform.profiles import PROFILES
+
+if TYPE_CHECKING:
+    from infrastructure import package
+else:
+    package = lazy_import("infrastructure.package")
 
 Status = Literal["passed", "failed", "skipped"]
 
@@ -25,23 +31,21 @@ class Preflight:
     """What there is to look at.
 
     Attributes:
-        settings: The platform's settings.
-        environment: The variables that they are from.
+        environment: The variables.
         send: Whether a message may really be sent, to see it arrive.
     """
 
-    settings: Settings
     environment: Mapping[str, str]
     send: bool = False
 
-    @classmethod
-    def of(cls, environment: Mapping[str, str], *, send: bool = False) -> Self:
-        """What there is in an environment.
+    @cached_property
+    def settings(self) -> Settings:
+        """The platform's settings.
 
         Raises:
             SettingsError: One or more variables are malformed; the message has a line for each.
         """
-        return cls(Settings.from_environment(environment), environment, send)
+        return Settings.from_environment(self.environment)
 
     def resource(self, name: str) -> Any:
         """What the assets reach the world through under this name.
@@ -66,7 +70,7 @@ class Preflight:
             PackagingError: What is installed here is not what is pinned.
         """
         try:
-            from infrastructure.package import artifacts  # noqa: PLC0415 - only a checkout has it
+            artifacts = package.artifacts
         except ModuleNotFoundError as error:
             raise CheckSkippedError(
                 "infrastructure/ is not installed here, so there is nothing to compare with: run "
@@ -83,7 +87,7 @@ class PreflightResult:
         check: The check's name.
         status: ``skipped`` where there was nothing to look at.
         found: What was found, or why nothing was looked at, in a sentence.
-        what_to_do: How to mend a failure; ``None`` where nothing failed.
+        what_to_do: How to resolve a failure; ``None`` where nothing failed.
     """
 
     check: str
@@ -108,16 +112,13 @@ class PreflightCheck:
     what_to_do: str
     needs: str | None = None
 
-    def finding(self, preflight: Preflight) -> PreflightResult:
-        """Look, and tell the outcome whatever it is."""
+    def run(self, preflight: Preflight) -> PreflightResult:
+        """Look, and give the outcome whatever it is."""
         try:
             return PreflightResult(self.name, "passed", self.look(preflight))
         except CheckSkippedError as reason:
             return PreflightResult(self.name, "skipped", str(reason))
         except Exception as error:  # noqa: BLE001 - whatever goes wrong is what was found
-            return PreflightResult(self.name, "failed", _described(error), self.what_to_do)
-
-
-def _described(error: Exception) -> str:
-    # An error of a library may be without words, and then its kind is all there is to tell.
-    return str(error) or type(error).__name__
+            # An error of a library may be without words, and then its kind is all there is to say.
+            described = str(error) or type(error).__name__
+            return PreflightResult(self.name, "failed", described, self.what_to_do)

@@ -1,18 +1,15 @@
 """The preflight: is all that a profile needs there, and does it work, before anything is run?"""
 
-import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import dagster as dg
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from crypto_platform.core.redaction import Secrets
 from crypto_platform.core.settings import SettingsError
 from crypto_platform.doctor.aws import AWS_CHECKS
 from crypto_platform.doctor.preflight import (
@@ -21,7 +18,6 @@ from crypto_platform.doctor.preflight import (
     Preflight,
     PreflightCheck,
     PreflightResult,
-    Status,
 )
 from crypto_platform.doctor.snowflake import SNOWFLAKE_CHECKS
 from crypto_platform.lake.layers import Layer
@@ -29,17 +25,7 @@ from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform.warehouse.sql import statement
 
-_COLORS: Mapping[Status, str] = {"passed": "green", "failed": "red", "skipped": "yellow"}
-
 _SETTINGS = "settings"
-
-# No error of ours holds one of these; a library's might.
-_SECRETS = {
-    "COINGECKO_API_KEY": "[key]",
-    "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE": "[passphrase]",
-    "AWS_SECRET_ACCESS_KEY": "[secret access key]",
-    "AWS_SESSION_TOKEN": "[session token]",
-}
 
 
 def _price_api(preflight: Preflight) -> str:
@@ -47,7 +33,8 @@ def _price_api(preflight: Preflight) -> str:
     return f"{response['base_url']} answers on the plan {response['plan']} ({response['source']})"
 
 
-def _read_and_write(layer: Layer) -> str:
+def _read_and_write(name: str, preflight: Preflight) -> str:
+    layer: Layer = getattr(preflight.lake, name)
     path, content = f".doctor-{uuid4().hex}", b"A doctor's, to be removed at once."
     layer.put(path, content)
     try:
@@ -89,10 +76,9 @@ def _duckdb(preflight: Preflight) -> str:
 
 
 def _dagster_instance(preflight: Preflight) -> str:
-    home = preflight.environment.get("DAGSTER_HOME")
-    folder = Path(home) if home else preflight.settings.home.absolute() / "dagster"
+    folder = preflight.settings.instance_folder(preflight.environment)
     if not folder.is_absolute():
-        raise CheckFailedError(f"DAGSTER_HOME={home} is not an absolute path.")
+        raise CheckFailedError(f"DAGSTER_HOME={folder} is not an absolute path.")
     if not folder.exists():
         raise CheckSkippedError(f"{folder} is not there yet: make dev makes it.")
     with dg.DagsterInstance.from_config(str(folder)) as instance:
@@ -117,18 +103,16 @@ LOCAL_CHECKS = (
     PreflightCheck(
         "price API",
         _price_api,
-        "Correct COINGECKO_PLAN, COINGECKO_API_KEY or COINGECKO_BASE_URL in .env, or mend this "
-        "machine's way to the internet.",
+        "Correct COINGECKO_PLAN, COINGECKO_API_KEY or COINGECKO_BASE_URL in .env, or restore "
+        "this machine's way to the internet.",
     ),
-    PreflightCheck(
-        "raw lake",
-        lambda preflight: _read_and_write(preflight.lake.raw),
-        "Set CRYPTO_HOME to a folder that this user may write.",
-    ),
-    PreflightCheck(
-        "transformed lake",
-        lambda preflight: _read_and_write(preflight.lake.transformed),
-        "Set CRYPTO_HOME to a folder that this user may write.",
+    *(
+        PreflightCheck(
+            f"{name} lake",
+            partial(_read_and_write, name),
+            "Set CRYPTO_HOME to a folder that this user may write.",
+        )
+        for name in ("raw", "transformed")
     ),
     PreflightCheck(
         "Spark",
@@ -160,71 +144,30 @@ def examine(environment: Mapping[str, str], *, send: bool = False) -> list[Prefl
         send: Whether a message may really be sent.
 
     Returns:
-        A finding for each check; none holds a secret of the environment.
+        A result for each check; none holds a secret of the environment.
     """
     checks = CHECKS.get(environment.get("CRYPTO_PROFILE") or "local", LOCAL_CHECKS)
+    preflight = Preflight(environment, send)
     try:
-        preflight = Preflight.of(environment, send=send)
+        found = f"well-formed, for the profile {preflight.settings.profile}"
     except SettingsError as error:
         what_to_do = "Correct these variables in the environment or in .env."
-        findings = [PreflightResult(_SETTINGS, "failed", str(error), what_to_do)]
+        results = [PreflightResult(_SETTINGS, "failed", str(error), what_to_do)]
         reason = "Not looked at while the settings cannot be used."
-        findings += [PreflightResult(check.name, "skipped", reason) for check in checks]
+        results += [PreflightResult(check.name, "skipped", reason) for check in checks]
     else:
-        found = f"well-formed, for the profile {preflight.settings.profile}"
-        findings = [PreflightResult(_SETTINGS, "passed", found)]
+        results = [PreflightResult(_SETTINGS, "passed", found)]
         for check in checks:
-            findings.append(_finding(check, preflight, findings))
-    return [_without_secrets(finding, environment) for finding in findings]
+            results.append(_unless_pointless(check, preflight, results))
+    secrets = Secrets.of(environment)
+    return [replace(result, found=secrets.redact(result.found)) for result in results]
 
 
-def _finding(
-    check: PreflightCheck, preflight: Preflight, before: Sequence[PreflightResult]
+def _unless_pointless(
+    check: PreflightCheck, preflight: Preflight, earlier: Iterable[PreflightResult]
 ) -> PreflightResult:
-    for earlier in before:
-        if earlier.check == check.needs and earlier.status != "passed":
-            reason = f"Not looked at: {earlier.check} {earlier.status}."
+    for result in earlier:
+        if result.check == check.needs and result.status != "passed":
+            reason = f"Not looked at: {result.check} {result.status}."
             return PreflightResult(check.name, "skipped", reason)
-    return check.finding(preflight)
-
-
-def _without_secrets(finding: PreflightResult, environment: Mapping[str, str]) -> PreflightResult:
-    found = finding.found
-    for variable, place in _SECRETS.items():
-        if secret := environment.get(variable, "").strip():
-            found = found.replace(secret, place)
-    return replace(finding, found=found)
-
-
-def report(*, as_json: bool, send: bool = False) -> int:
-    """Examine this environment and print the findings.
-
-    Args:
-        as_json: As JSON, not as a table.
-        send: Whether a message may really be sent.
-
-    Returns:
-        The exit code: 0 where nothing failed.
-    """
-    findings = examine(os.environ, send=send)
-    healthy = all(finding.status != "failed" for finding in findings)
-    if as_json:
-        checks = [asdict(finding) for finding in findings]
-        print(json.dumps({"healthy": healthy, "checks": checks}, indent=2))  # noqa: T201
-    else:
-        Console().print(_table(findings))
-    return 0 if healthy else 1
-
-
-def _table(findings: Sequence[PreflightResult]) -> Table:
-    table = Table("check", "", "found", show_lines=True)
-    for finding in findings:
-        advice = (
-            f"\n[bold]What to do:[/] {escape(finding.what_to_do)}" if finding.what_to_do else ""
-        )
-        table.add_row(
-            finding.check,
-            f"[{_COLORS[finding.status]}]{finding.status}[/]",
-            escape(finding.found) + advice,
-        )
-    return table
+    return check.run(preflight)

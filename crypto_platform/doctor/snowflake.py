@@ -3,8 +3,9 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.doctor.preflight import (
     CheckFailedError,
     CheckSkippedError,
@@ -20,6 +21,13 @@ from crypto_platform.warehouse.sql import (
     snowflake_statement,
     statement,
 )
+
+if TYPE_CHECKING:
+    import sqlglot
+    from sqlglot import expressions as exp
+else:
+    sqlglot = lazy_import("sqlglot")
+    exp = lazy_import("sqlglot.expressions")
 
 _LOGIN = "Snowflake login"
 LOGIN_VARIABLES = ("SNOWFLAKE_ACCOUNT", "SNOWFLAKE_USER", "SNOWFLAKE_PRIVATE_KEY_PATH")
@@ -60,9 +68,6 @@ class Column(NamedTuple):
 
 def defined_columns() -> dict[str, list[Column]]:
     """The columns of every table and view that the scripts make, by its name."""
-    import sqlglot  # noqa: PLC0415 - loading the definitions need not take the time
-    from sqlglot import exp  # noqa: PLC0415
-
     defined = {}
     for text in (text for script in SCRIPTS for text in script_statements(script)):
         if not re.match(r"CREATE\s+(OR\s+REPLACE\s+VIEW|TABLE)\b", text):
@@ -188,8 +193,7 @@ SNOWFLAKE_CHECKS = (
     PreflightCheck(
         _LOGIN,
         _login,
-        "Correct SNOWFLAKE_* here; README's steps for Snowflake say how key, user and role are "
-        "made.",
+        "Correct SNOWFLAKE_* here; docs/snowflake.md says how key, user and role are made.",
     ),
     PreflightCheck(
         "Snowflake tables",

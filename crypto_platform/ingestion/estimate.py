@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from crypto_platform.core.errors import InvalidInputError
 from crypto_platform.core.streams import Stream, Window
 from lambda_function.plans import Plan, markets_pages
 from lambda_function.rate_limiter import RateLimiter
@@ -152,21 +153,23 @@ def windows_of(stream: Stream, text: str, now: datetime) -> list[Window]:
         now: The time.
 
     Raises:
-        ValueError: It names none, or one that is not closed; the message says what does.
+        InvalidInputError: It names none, or one that is not closed; the message says what does.
     """
     first, _, last = text.partition("...")
     try:
         start, end = (stream.window(key) for key in (first, last or first))
     except ValueError:
         example = datetime(now.year, 1, 1, tzinfo=UTC).strftime(stream.key_format)
-        raise ValueError(
+        raise InvalidInputError(
             f"{text!r} is neither a partition of {stream.name} nor a range of them, such as "
             f"{example}...{example}."
         ) from None
     if end.start < start.start:
-        raise ValueError(f"The range {text} ends before it begins.")
+        raise InvalidInputError(f"The range {text} ends before it begins.")
     if end.end > now:
-        raise ValueError(f"The window {last or first} is not closed yet: end the range before it.")
+        raise InvalidInputError(
+            f"The window {last or first} is not closed yet: end the range before it."
+        )
     return stream.windows(start.start, end.start)
 
 

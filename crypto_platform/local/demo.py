@@ -9,13 +9,16 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import click
 import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+)
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -33,25 +36,13 @@ _COINS = 10
 _DAYS = 90
 _SIX_HOURLY_WINDOWS = 4
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-_RANGE_START_TAG = "dagster/asset_partition_range_start"
-_RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 
-@dataclass(frozen=True)
-class _Backfill:
-    job: str
-    windows: int
-    text: str
-
-
+# What is run, in this order: the job, how many of its last partitions, and what that is in words.
 _BACKFILLS = (
-    _Backfill(SENTIMENT, 0, "the Fear & Greed index"),
-    _Backfill(
-        HISTORICAL.name, _DAYS, f"{_DAYS} days of history, {_COINS} coins, one range backfill"
-    ),
-    _Backfill(
-        INTRA_DAY.name, _SIX_HOURLY_WINDOWS, f"the last {_SIX_HOURLY_WINDOWS} six-hourly windows"
-    ),
+    (SENTIMENT, 0, "the Fear & Greed index"),
+    (HISTORICAL.name, _DAYS, f"{_DAYS} days of history, {_COINS} coins, one range backfill"),
+    (INTRA_DAY.name, _SIX_HOURLY_WINDOWS, f"the last {_SIX_HOURLY_WINDOWS} six-hourly windows"),
 )
 
 
@@ -69,8 +60,9 @@ def run_demo(home: Path) -> int:
         )
         definitions = build_definitions(Settings.from_environment(environment))
         with dg.DagsterInstance.get() as instance:
-            for backfill in _BACKFILLS:
-                if not _run(console, definitions, instance, backfill):
+            for name, windows, text in _BACKFILLS:
+                job = definitions.resolve_job_def(name)
+                if not _run(console, instance, job, windows, text):
                     console.print(
                         "[red]That failed.[/] [bold]make demo-ui[/] opens the run in the UI."
                     )
@@ -81,6 +73,10 @@ def run_demo(home: Path) -> int:
 
 def open_demo(home: Path, port: int) -> int:
     """Run the Dagster UI and daemon on the demo's data until interrupted.
+
+    Args:
+        home: Folder of the demo, which ``run_demo`` fills.
+        port: Port of the UI.
 
     Returns:
         The exit code of ``dagster dev``.
@@ -97,14 +93,12 @@ def _simulated_platform(home: Path) -> Iterator[tuple[SimulatedMarket, Mapping[s
     with SimulatedMarket() as market:
         environment = {
             **instance_environment(home),
+            # Neither the key of the real API nor its limits.
+            **{name: "" for name in os.environ if name.startswith("COINGECKO_")},
             "CRYPTO_PROFILE": "local",
             "COINGECKO_BASE_URL": market.base_url,
             "FEAR_AND_GREED_BASE_URL": market.base_url,
-            "COINGECKO_API_KEY": "",
             "COINGECKO_PLAN": "pro",
-            "COINGECKO_CALLS_A_MINUTE": "",
-            "COINGECKO_MONTHLY_CREDITS": "",
-            "COINGECKO_HISTORY_DAYS": "",
             "TRACKED_COINS": f"top:{_COINS}",
             "VS_CURRENCY": "usd",
             "HISTORY_START": str(today - timedelta(days=_DAYS)),
@@ -115,13 +109,12 @@ def _simulated_platform(home: Path) -> Iterator[tuple[SimulatedMarket, Mapping[s
 
 
 def _run(
-    console: Console, definitions: dg.Definitions, instance: dg.DagsterInstance, backfill: _Backfill
+    console: Console, instance: dg.DagsterInstance, job: dg.JobDefinition, windows: int, text: str
 ) -> bool:
-    job = definitions.resolve_job_def(backfill.job)
     tags = {}
     if job.partitions_def is not None:
-        keys = job.partitions_def.get_partition_keys()[-backfill.windows :]
-        tags = {_RANGE_START_TAG: keys[0], _RANGE_END_TAG: keys[-1]}
+        keys = job.partitions_def.get_partition_keys()[-windows:]
+        tags = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
     run_id = str(uuid4())
     spinner = Progress(
         SpinnerColumn(finished_text="[green]✓[/]"),
@@ -130,7 +123,7 @@ def _run(
         console=console,
     )
     with ThreadPoolExecutor(1) as pool, spinner as progress:
-        task = progress.add_task(backfill.text, total=1)
+        task = progress.add_task(text, total=1)
         running = pool.submit(
             job.execute_in_process,
             run_config=_QUIET,
@@ -141,16 +134,12 @@ def _run(
         )
         while not running.done():
             time.sleep(0.2)
-            step = _current_step(instance, run_id)
-            progress.update(task, description=f"{backfill.text}: {step}")
+            started = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START)
+            step = (started[-1].step_key or "").replace("__", "/") if started else "starting"
+            progress.update(task, description=f"{text}: {step}")
         succeeded = running.result().success
-        progress.update(task, description=backfill.text, completed=1 if succeeded else 0)
+        progress.update(task, description=text, completed=1 if succeeded else 0)
     return succeeded
-
-
-def _current_step(instance: dg.DagsterInstance, run_id: str) -> str:
-    started = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START)
-    return (started[-1].step_key or "").replace("__", "/") if started else "starting"
 
 
 def _print_warehouse(console: Console, definitions: dg.Definitions, home: Path) -> None:

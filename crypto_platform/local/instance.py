@@ -35,6 +35,11 @@ compute_logs:
 """
 
 
+def home_folder(environment: Mapping[str, str]) -> Path:
+    """Folder of all that the platform keeps on this machine, as ``Settings.home`` has it."""
+    return Path(environment.get("CRYPTO_HOME") or ".crypto")
+
+
 def instance_environment(home: Path, log_bucket: str | None = None) -> dict[str, str]:
     """Make the instance's folder below ``home``; returns the variables that point to it.
 

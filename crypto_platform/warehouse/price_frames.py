@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from crypto_platform.core.errors import InvalidInputError
 from crypto_platform.warehouse.resource import Row, Warehouse
 from crypto_platform.warehouse.sql import statement
 
@@ -58,15 +59,17 @@ def price_frame(
         vs_currency: The currency of the prices.
 
     Raises:
-        ValueError: There are no such coins, granularity or time.
+        InvalidInputError: There are no such coins, granularity or time.
     """
     if granularity not in GRANULARITIES:
-        raise ValueError(
+        raise InvalidInputError(
             f"{granularity!r} is no granularity; those are {', '.join(GRANULARITIES)}."
         )
     start, end = between
     if start >= end:
-        raise ValueError(f"The start {start.isoformat()} is not before the end {end.isoformat()}.")
+        raise InvalidInputError(
+            f"The start {start.isoformat()} is not before the end {end.isoformat()}."
+        )
     _refuse_unknown(coins, warehouse)
     sql = statement(granularity, file=_SQL).replace("{coins}", ", ".join("?" * len(coins)))
     return _frame(warehouse.query(sql, [vs_currency, start, end, *coins]))
@@ -80,19 +83,19 @@ def moment(given: Moment, name: str) -> datetime:
         name: What it is for, for the message.
 
     Raises:
-        ValueError: It is neither.
+        InvalidInputError: It is neither.
     """
     if isinstance(given, str):
         try:
             given = _from_text(given)
         except ValueError:
-            raise ValueError(
+            raise InvalidInputError(
                 f"{name} {given!r} is no time; write 2026-11-22 or 2026-11-22T18:00Z."
             ) from None
     if not isinstance(given, datetime):
         return datetime(given.year, given.month, given.day, tzinfo=UTC)
     if given.tzinfo is None:
-        raise ValueError(
+        raise InvalidInputError(
             f"{name} {given.isoformat(' ')} has no zone; add one, for example "
             "datetime(..., tzinfo=UTC), or a Z at the end of the text."
         )
@@ -103,11 +106,11 @@ def length(text: str) -> timedelta:
     """A length of time such as ``30d``, ``12h`` or ``2w``.
 
     Raises:
-        ValueError: If the text is none.
+        InvalidInputError: If the text is none.
     """
     found = re.fullmatch(r"([1-9]\d{0,4})([hdw])", text.strip().lower())
     if not found:
-        raise ValueError(f"{text!r} is no length of time; write 12h, 30d or 8w.")
+        raise InvalidInputError(f"{text!r} is no length of time; write 12h, 30d or 8w.")
     return int(found[1]) * _UNITS[found[2]]
 
 
@@ -120,10 +123,10 @@ def _from_text(text: str) -> datetime | date:
 
 def _refuse_unknown(coins: Sequence[str], warehouse: Warehouse) -> None:
     if not coins:
-        raise ValueError("No coin was named; name one or more, such as bitcoin.")
+        raise InvalidInputError("No coin was named; name one or more, such as bitcoin.")
     known = warehouse.query(statement("known_coins", file=_SQL)) if warehouse.exists() else []
     if not known:
-        raise ValueError(
+        raise InvalidInputError(
             f"The warehouse {warehouse.table_uri('prices')} has no prices. Is CRYPTO_HOME, or the "
             "working folder, another than that of the runs? If not, materialize some partitions."
         )
@@ -131,7 +134,7 @@ def _refuse_unknown(coins: Sequence[str], warehouse: Warehouse) -> None:
     unknown = [coin for coin in coins if coin not in ids]
     if unknown:
         described = "; ".join(f"{coin!r} {_nearest(coin, known)}" for coin in unknown)
-        raise ValueError(f"The warehouse knows no such coin: {described}.")
+        raise InvalidInputError(f"The warehouse knows no such coin: {described}.")
 
 
 def _nearest(unknown: str, known: Sequence[Row]) -> str:

@@ -1,130 +1,58 @@
-"""Which events are worth a message, and what it says."""
+"""Which events are worth a message."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_platform.alerts.channels import Alerts
-from crypto_platform.alerts.delivery import watch_instance
 from crypto_platform.alerts.incidents import update_incidents
-from crypto_platform.alerts.messages import (
-    BODY_LIMIT,
-    SUBJECT_LIMIT,
-    Alert,
-    AlertState,
-    Incident,
-    MessageFormatter,
-)
+from crypto_platform.alerts.messages import AlertState, Incident
 from crypto_platform.alerts.problems import (
     CheckEvaluated,
     Event,
     FreshnessChanged,
     Problem,
     Resolution,
-    RunEnded,
     ScheduleEvaluated,
     interpret,
 )
-from crypto_platform.core.redaction import Secrets
-
-NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-RAW, LOADED = "intra_day/raw_prices", "intra_day/snowflake_prices"
-FORMATTER = MessageFormatter(
-    "http://ui.example:3000", Secrets.of({"COINGECKO_API_KEY": "CG-the-real-key"})
+from crypto_platform_tests.alerts.events import (
+    FORMATTER,
+    LOADED,
+    NOON,
+    OPENED,
+    RAW,
+    RECOVERED,
+    check,
+    failed,
+    fold,
+    histories,
+    keys,
+    reported,
+    some_coins,
+    succeeded,
 )
 
 
-def fold(events: Sequence[Event]) -> tuple[list[Incident], list[Alert]]:
-    incidents: list[Incident] = []
-    alerts: list[Alert] = []
-    for event in events:
-        incidents, told = update_incidents(incidents, event, FORMATTER)
-        alerts += told
-    return incidents, alerts
-
-
-def told(*events: Event) -> list[tuple[str, str]]:
-    return [(alert.kind, alert.status) for alert in fold(events)[1]]
-
-
-def failed(run_id: str, *partitions: str, **details: Any) -> RunEnded:
-    return RunEnded(
-        **{
-            "run_id": run_id,
-            "at": NOON,
-            "job": "intra_day",
-            "succeeded": False,
-            "root_run": run_id,
-            "partitions": partitions,
-            "broken": {RAW: partitions, LOADED: partitions},
-            "failed": (RAW,),
-            "cause": "ConnectionError: no way to the API",
-            **details,
-        }
-    )
-
-
-def succeeded(run_id: str, *partitions: str, **details: Any) -> RunEnded:
-    return RunEnded(
-        **{
-            "run_id": run_id,
-            "at": NOON,
-            "job": "intra_day",
-            "succeeded": True,
-            "partitions": partitions,
-            "done": {RAW: partitions, LOADED: partitions},
-            **details,
-        }
-    )
-
-
-def check(
-    identity: str, *, passed: bool, coins: Iterable[str] = (), **details: Any
-) -> CheckEvaluated:
-    """An evaluation; ``coins`` failed in each of the partitions at fault, by default in all."""
-    at_fault = details.pop("at_fault", ())
-    if coins:
-        within = at_fault or details.get("partitions", {"A"})
-        at_fault = {f"{partition}/{coin}" for partition in within for coin in coins}
-    return CheckEvaluated(
-        **{
-            "identity": identity,
-            "at": NOON,
-            "check": f"{LOADED}:unique_key",
-            "passed": passed,
-            "is_error": True,
-            "partitions": {"A"},
-            "at_fault": at_fault,
-            "description": "bitcoin is there twice",
-            **details,
-        }
-    )
-
-
-OPENED, RECOVERED = ("run_failed", "opened"), ("run_failed", "recovered")
-
-
 def test_a_failed_run_opens_an_incident_and_the_same_partitions_materialized_close_it() -> None:
-    assert told(failed("1", "A"), succeeded("2", "A")) == [OPENED, RECOVERED]
+    assert reported(failed("1", "A"), succeeded("2", "A")) == [OPENED, RECOVERED]
 
 
 def test_the_same_thing_failing_again_is_the_same_incident() -> None:
-    assert told(failed("1", "A"), failed("2", "A"), failed("3", "A")) == [OPENED]
+    assert reported(failed("1", "A"), failed("2", "A"), failed("3", "A")) == [OPENED]
 
 
 def test_another_partition_failing_is_another_incident() -> None:
-    assert told(failed("1", "A"), failed("2", "B")) == [OPENED, OPENED]
+    assert reported(failed("1", "A"), failed("2", "B")) == [OPENED, OPENED]
 
 
 def test_a_backfill_with_many_failed_runs_is_one_message_and_one_recovery() -> None:
     keys = [f"2026-01-{day:02}" for day in range(1, 31)]
 
-    alerts = told(
+    alerts = reported(
         *(failed(key, key, backfill="b") for key in keys),
         *(succeeded(f"{key} again", key) for key in keys),
     )
@@ -132,18 +60,18 @@ def test_a_backfill_with_many_failed_runs_is_one_message_and_one_recovery() -> N
     assert alerts == [OPENED, RECOVERED]
 
 
-def test_a_range_is_mended_only_when_all_of_it_is() -> None:
+def test_a_range_is_resolved_only_when_all_of_it_is() -> None:
     events = [failed("1", "A", "B", "C"), succeeded("2", "A"), succeeded("3", "C")]
 
-    assert told(*events) == [OPENED]
-    assert told(*events, succeeded("4", "B")) == [OPENED, RECOVERED]
+    assert reported(*events) == [OPENED]
+    assert reported(*events, succeeded("4", "B")) == [OPENED, RECOVERED]
 
 
-def test_another_asset_of_the_same_partition_mends_nothing() -> None:
-    assert told(failed("1", "A"), succeeded("2", "A", done={RAW: {"A"}})) == [OPENED]
+def test_another_asset_of_the_same_partition_resolves_nothing() -> None:
+    assert reported(failed("1", "A"), succeeded("2", "A", done={RAW: {"A"}})) == [OPENED]
 
 
-def test_what_a_failed_run_did_materialize_is_mended() -> None:
+def test_what_a_failed_run_did_materialize_is_resolved() -> None:
     incidents, alerts = fold(
         [
             failed("1", "A"),
@@ -156,24 +84,24 @@ def test_what_a_failed_run_did_materialize_is_mended() -> None:
 
 
 def test_a_retry_that_will_come_is_no_message() -> None:
-    assert told(failed("1", "A", will_retry=True), succeeded("2", "A")) == []
+    assert reported(failed("1", "A", will_retry=True), succeeded("2", "A")) == []
 
 
-def test_the_last_try_of_a_retried_run_that_fails_is_one_message() -> None:
+def test_the_last_attempt_of_a_retried_run_that_fails_is_one_message() -> None:
     events = [failed("1", "A", will_retry=True), failed("2", "A", root_run="1")]
 
-    assert told(*events) == [OPENED]
+    assert reported(*events) == [OPENED]
 
 
-def test_a_failed_try_of_healing_is_no_message_and_what_it_healed_is_mended() -> None:
-    assert told(failed("1", "A", heals=True)) == []
-    assert told(failed("1", "A"), succeeded("2", "A", heals=True)) == [OPENED, RECOVERED]
+def test_a_failed_attempt_of_healing_is_no_message_and_what_it_healed_is_resolved() -> None:
+    assert reported(failed("1", "A", heals=True)) == []
+    assert reported(failed("1", "A"), succeeded("2", "A", heals=True)) == [OPENED, RECOVERED]
 
 
-def test_a_job_without_assets_is_mended_by_its_own_success() -> None:
+def test_a_job_without_assets_is_resolved_by_its_own_success() -> None:
     broken = failed("1", job="watch", broken={}, failed=("op look",))
 
-    assert told(broken, succeeded("2", job="watch", done={})) == [OPENED, RECOVERED]
+    assert reported(broken, succeeded("2", job="watch", done={})) == [OPENED, RECOVERED]
 
 
 def test_a_failed_error_check_of_a_good_run_opens_an_incident_until_it_passes() -> None:
@@ -182,41 +110,41 @@ def test_a_failed_error_check_of_a_good_run_opens_an_incident_until_it_passes() 
         succeeded("2", "A", checks=[check("2", passed=True)]),
     ]
 
-    assert told(*events) == [("check_failed", "opened"), ("check_failed", "recovered")]
+    assert reported(*events) == [("check_failed", "opened"), ("check_failed", "recovered")]
 
 
 def test_a_check_of_severity_warn_is_no_message() -> None:
-    assert told(check("1", passed=False, is_error=False)) == []
+    assert reported(check("1", passed=False, is_error=False)) == []
 
 
-def test_a_check_that_is_down_to_a_warning_is_over_so_that_its_next_error_is_told() -> None:
+def test_a_check_that_is_down_to_a_warning_is_over_so_that_its_next_error_is_reported() -> None:
     warned = check("2", passed=False, is_error=False)
     events = [check("1", passed=False), warned, check("3", passed=False)]
 
-    assert told(*events) == [
+    assert reported(*events) == [
         ("check_failed", "opened"),
         ("check_failed", "recovered"),
         ("check_failed", "opened"),
     ]
 
 
-def test_a_check_that_passes_for_another_partition_mends_nothing() -> None:
+def test_a_check_that_passes_for_another_partition_resolves_nothing() -> None:
     events = [check("1", passed=False), check("2", passed=True, partitions={"B"})]
 
-    assert told(*events) == [("check_failed", "opened")]
+    assert reported(*events) == [("check_failed", "opened")]
 
 
-def test_a_range_check_is_mended_where_the_partitions_at_fault_pass() -> None:
+def test_a_range_check_is_resolved_where_the_partitions_at_fault_pass() -> None:
     events = [
         check("1", passed=False, partitions={"A", "B", "C"}, at_fault={"B"}),
         check("2", passed=True, partitions={"B"}),
     ]
 
-    assert told(*events) == [("check_failed", "opened"), ("check_failed", "recovered")]
+    assert reported(*events) == [("check_failed", "opened"), ("check_failed", "recovered")]
 
 
 def time_based(identity: str, *coins: str, **details: Any) -> CheckEvaluated:
-    """A check that judges all coins at once, and names those at fault."""
+    """A check that evaluates all coins at once, and names those at fault."""
     return check(
         identity,
         **{
@@ -232,7 +160,7 @@ def time_based(identity: str, *coins: str, **details: Any) -> CheckEvaluated:
 CHECK_OPENED, CHECK_RECOVERED = ("check_failed", "opened"), ("check_failed", "recovered")
 
 
-def test_a_coin_that_is_newly_at_fault_is_told_though_another_has_been_for_long() -> None:
+def test_a_coin_that_is_newly_at_fault_is_reported_though_another_has_been_for_long() -> None:
     _, alerts = fold([time_based("1", "ether"), time_based("2", "ether", "monero")])
 
     assert [alert.subject for alert in alerts] == [
@@ -243,7 +171,7 @@ def test_a_coin_that_is_newly_at_fault_is_told_though_another_has_been_for_long(
     assert "Known already, from open incidents:\nether\n" in alerts[1].body
 
 
-def test_the_same_coins_at_fault_again_are_silent_however_they_were_told() -> None:
+def test_the_same_coins_at_fault_again_are_silent_however_they_were_reported() -> None:
     incidents, alerts = fold(
         [
             time_based("1", "ether"),
@@ -288,17 +216,17 @@ def test_thirty_coins_newly_at_fault_are_one_message_that_names_them_all() -> No
     assert all(coin in alerts[1].body for coin in coins)
 
 
-def test_a_coin_that_recovers_and_fails_again_is_told_again() -> None:
+def test_a_coin_that_recovers_and_fails_again_is_reported_again() -> None:
     events = [
         time_based("1", "ether", "monero"),
         time_based("2", "ether"),
         time_based("3", "ether", "monero"),
     ]
 
-    assert told(*events) == [CHECK_OPENED, CHECK_OPENED]
+    assert reported(*events) == [CHECK_OPENED, CHECK_OPENED]
 
 
-def test_a_partition_that_is_newly_at_fault_is_told_though_another_fails_beside_it() -> None:
+def test_a_partition_that_is_newly_at_fault_is_reported_though_another_fails_beside_it() -> None:
     _, alerts = fold(
         [check("1", passed=False), check("2", passed=False, partitions={"A", "B", "C"})]
     )
@@ -309,7 +237,7 @@ def test_a_partition_that_is_newly_at_fault_is_told_though_another_fails_beside_
     ]
 
 
-def test_another_coin_of_the_same_partition_is_told_and_each_is_over_by_itself() -> None:
+def test_another_coin_of_the_same_partition_is_reported_and_each_is_over_by_itself() -> None:
     events = [
         check("1", passed=False, coins={"ether"}),
         check("2", passed=False, coins={"ether", "monero"}),
@@ -317,7 +245,7 @@ def test_another_coin_of_the_same_partition_is_told_and_each_is_over_by_itself()
         check("4", passed=False, coins={"monero"}),
     ]
 
-    assert told(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED]
+    assert reported(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED]
 
 
 def test_a_backfill_whose_check_fails_in_ever_more_partitions_is_one_message() -> None:
@@ -340,10 +268,10 @@ def test_a_known_fault_in_a_backfill_does_not_silence_the_new_ones_of_that_backf
         check("3", passed=False, backfill="b", partitions={"B"}),
     ]
 
-    assert told(*events) == [CHECK_OPENED, CHECK_OPENED]
+    assert reported(*events) == [CHECK_OPENED, CHECK_OPENED]
 
 
-def test_a_check_that_failed_as_a_whole_has_told_of_the_coins_that_it_names_later() -> None:
+def test_a_check_that_failed_as_a_whole_has_reported_the_coins_that_it_names_later() -> None:
     events = [
         time_based("1", passed=False),
         time_based("2", "ether", "monero"),
@@ -351,7 +279,7 @@ def test_a_check_that_failed_as_a_whole_has_told_of_the_coins_that_it_names_late
         time_based("4", "solana"),
     ]
 
-    assert told(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED]
+    assert reported(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED]
 
 
 def test_a_coin_at_fault_in_one_partition_is_news_in_another() -> None:
@@ -368,7 +296,7 @@ def test_a_coin_at_fault_in_one_partition_is_news_in_another() -> None:
     ]
 
 
-def test_a_check_that_fails_as_a_whole_is_told_though_a_coin_of_it_is_known() -> None:
+def test_a_check_that_fails_as_a_whole_is_reported_though_a_coin_of_it_is_known() -> None:
     events = [
         time_based("1", "ether"),
         time_based("2", passed=False),
@@ -376,10 +304,25 @@ def test_a_check_that_fails_as_a_whole_is_told_though_a_coin_of_it_is_known() ->
         time_based("4"),
     ]
 
-    assert told(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED, CHECK_RECOVERED]
+    assert reported(*events) == [CHECK_OPENED, CHECK_OPENED, CHECK_RECOVERED, CHECK_RECOVERED]
 
 
-def test_an_incident_that_an_older_version_remembered_takes_over_its_coins_in_silence() -> None:
+def test_a_failure_that_joins_an_incident_brings_its_backfill_with_it() -> None:
+    events = [
+        failed("1", "A"),
+        failed("2", "A", backfill="b"),
+        failed("3", "B", backfill="b"),
+    ]
+
+    incidents, _ = fold(events)
+
+    assert reported(*events) == [OPENED]
+    assert incidents[0].correlation_keys == {"run 1", "run 2", "run 3", "backfill b"}
+
+
+def test_an_incident_that_an_older_version_remembered_takes_over_its_coins_without_a_message() -> (
+    None
+):
     remembered = """{
       "updated_at": "2026-11-24T12:00:00Z", "run_events": 7, "other_events": 3,
       "backfills_until": 0.0, "schedules": {}, "retrying": [], "unsent": [],
@@ -420,7 +363,7 @@ def test_a_failed_run_is_one_message_that_names_its_failed_checks() -> None:
         (["FAIL", "PASS", "FAIL"], ["opened", "recovered", "opened"]),
     ],
 )
-def test_freshness_tells_of_failing_and_of_passing_again(
+def test_freshness_that_fails_and_passes_again_is_reported_each_time(
     states: list[str], statuses: list[str]
 ) -> None:
     events = [
@@ -428,7 +371,7 @@ def test_freshness_tells_of_failing_and_of_passing_again(
         for place, state in enumerate(states)
     ]
 
-    assert told(*events) == [("freshness_failed", status) for status in statuses]
+    assert reported(*events) == [("freshness_failed", status) for status in statuses]
 
 
 def test_a_schedule_that_missed_many_times_is_one_message_until_it_ticks() -> None:
@@ -445,151 +388,6 @@ def test_a_schedule_that_missed_many_times_is_one_message_until_it_ticks() -> No
     assert "2026-11-23 18:00, 2026-11-24 00:00" in alerts[0].subject
 
 
-def test_the_message_says_what_where_why_and_what_to_do() -> None:
-    (alert,) = fold([failed("run-1", "2026-11-24-06:00", backfill="b-1")])[1]
-
-    assert alert.subject == "[ERROR] intra_day/raw_prices failed: 2026-11-24-06:00"
-    for fact in (
-        "2026-11-24-06:00",
-        "ConnectionError: no way to the API",
-        "http://ui.example:3000/runs/run-1",
-        "materialize the same partitions again",
-        "run_failed, in the README under Operations",
-        "b-1",
-    ):
-        assert fact in alert.body
-    assert alert.attributes == {
-        "severity": "error",
-        "status": "opened",
-        "stream": "intra_day",
-        "kind": "run_failed",
-        "alert_id": "run_failed/run-1/opened",
-    }
-
-
-def test_a_range_is_told_by_its_ends() -> None:
-    (alert,) = fold([failed("1", *(f"2026-01-{day:02}" for day in range(1, 32)))])[1]
-
-    assert alert.subject.endswith("31 from 2026-01-01 to 2026-01-31")
-
-
-@pytest.mark.parametrize(
-    ("text", "secret"),
-    [
-        ("key CG-the-real-key refused", "CG-the-real-key"),
-        ("https://api/x?x_cg_demo_api_key=abc123&vs=usd", "abc123"),
-        ("GET https://user:hunter2@host/x", "hunter2"),
-        ("{'x-cg-pro-api-key': 'abc123'}", "abc123"),
-        ('{"password": "hunter2"}', "hunter2"),
-        ("Authorization: Bearer abc.def-123", "abc.def-123"),
-        ("CG-abcdefghijklmnopqrstuvwx", "CG-abcdefghijklmnopqrstuvwx"),
-        ("aws AKIAIOSFODNN7EXAMPLE", "AKIAIOSFODNN7EXAMPLE"),
-        ("-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----", "MIIE"),
-        ("x" * 3_990 + " CG-the-real-key", "CG-the"),
-    ],
-)
-def test_no_secret_stands_in_a_message(text: str, secret: str) -> None:
-    run = failed("1", "A", cause=text, failed=(text,))
-    checked = check("1", passed=False, description=text, what_to_do=text)
-
-    for alert in fold([run, checked, succeeded("2", "A")])[1]:
-        assert secret not in alert.subject + alert.body
-
-
-def test_what_is_left_of_a_message_can_still_be_read() -> None:
-    text = "GET https://api/x?api_key=abc123&vs_currency=usd gave 401, ask for token usage"
-
-    assert Secrets().redact(text) == (
-        "GET https://api/x?api_key=[secret]&vs_currency=usd gave 401, ask for token usage"
-    )
-
-
-def test_secrets_are_known_by_the_names_of_their_variables() -> None:
-    secrets = Secrets.of(
-        {
-            "COINGECKO_API_KEY": "CG-one/two",
-            "SNOWFLAKE_PRIVATE_KEY_PATH": "/home/me/snowflake.p8",
-            "DAGSTER_POSTGRES_PASSWORD": "dagster",
-        }
-    )
-
-    assert secrets.redact("CG-one/two CG-one%2Ftwo /home/me/snowflake.p8 dagster") == (
-        "[secret] [secret] /home/me/snowflake.p8 dagster"
-    )
-
-
-@given(st.text(max_size=300), st.text(max_size=300))
-def test_any_text_gives_a_subject_that_sns_takes(what: str, where: str) -> None:
-    for alert in fold([failed("1", where, failed=(what,)), succeeded("2", where)])[1]:
-        assert 1 <= len(alert.subject) <= SUBJECT_LIMIT
-        assert alert.subject.isascii()
-        assert alert.subject.isprintable()
-        assert alert.subject.startswith("[")
-        assert alert.body.strip()
-
-
-def test_a_body_fits_into_a_message() -> None:
-    run = failed("1", "A", cause="€" * 1_000_000, checks=[check("1", passed=False)] * 10_000)
-
-    (alert,) = fold([run])[1]
-
-    assert len(alert.body) <= BODY_LIMIT + 1
-    assert len(alert.body.encode()) < 256 * 1024
-
-
-keys = st.frozensets(st.sampled_from("ABC"), min_size=1)
-some_coins = st.frozensets(st.sampled_from(["ether", "monero"]))
-assets = st.sampled_from([RAW, LOADED])
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> list[Event]:
-    """Anything that may happen, in any order."""
-    events: list[Event] = []
-    for place in range(draw(st.integers(0, 15))):
-        partitions = draw(keys)
-        affected = dict.fromkeys(draw(st.sets(assets, min_size=1)), partitions)
-        checked = check(
-            str(place),
-            passed=draw(st.booleans()),
-            is_error=draw(st.booleans()),
-            partitions=partitions,
-            at_fault=draw(keys) & partitions,
-            coins=draw(some_coins),
-        )
-        backfill = draw(st.sampled_from([None, "b1", "b2"]))
-        events.append(
-            draw(
-                st.sampled_from(
-                    [
-                        failed(
-                            str(place),
-                            broken=affected,
-                            backfill=backfill,
-                            will_retry=draw(st.booleans()),
-                            root_run=str(draw(st.integers(0, place))),
-                        ),
-                        succeeded(str(place), done=affected, checks=[checked]),
-                        checked,
-                        FreshnessChanged(
-                            identity=str(place),
-                            at=NOON,
-                            asset=draw(assets),
-                            state=draw(st.sampled_from(["PASS", "WARN", "FAIL"])),
-                        ),
-                        ScheduleEvaluated(
-                            at=NOON,
-                            schedule="s",
-                            missed=(NOON + timedelta(hours=place),) if draw(st.booleans()) else (),
-                            ticking=draw(st.booleans()),
-                        ),
-                    ]
-                )
-            )
-        )
-    return events
-
-
 def cells_of(affected: Mapping[str, frozenset[str]]) -> set[tuple[str, str, str]]:
     """What is broken, one by one; a partition as a whole is broken in each coin."""
     return {
@@ -601,7 +399,7 @@ def cells_of(affected: Mapping[str, frozenset[str]]) -> set[tuple[str, str, str]
 
 
 @given(histories())
-def test_every_incident_is_told_once_and_nothing_broken_is_silent(history: list[Event]) -> None:
+def test_every_incident_is_reported_once_and_nothing_broken_is_silent(history: list[Event]) -> None:
     incidents, alerts = fold(history)
     ids = [alert.alert_id for alert in alerts]
     opened = {alert_id.removesuffix("/opened") for alert_id in ids if alert_id.endswith("/opened")}
@@ -615,13 +413,13 @@ def test_every_incident_is_told_once_and_nothing_broken_is_silent(history: list[
     # By the definition: what the last event on an asset and partition left broken is open.
     broken: set[tuple[str, str, str, str]] = set()
     for event in history:
-        for reading in interpret(event):
-            match reading:
+        for found in interpret(event):
+            match found:
                 case Problem():
-                    broken |= {(reading.kind, *cell) for cell in cells_of(reading.affected)}
+                    broken |= {(found.kind, *cell) for cell in cells_of(found.affected)}
                 case Resolution():
-                    resolution = cells_of(reading.affected) - cells_of(reading.but)
-                    broken -= {(reading.kind, *cell) for cell in resolution}
+                    resolution = cells_of(found.affected) - cells_of(found.but)
+                    broken -= {(found.kind, *cell) for cell in resolution}
     assert {
         (incident.kind, *cell) for incident in incidents for cell in cells_of(incident.affected)
     } == broken
@@ -644,7 +442,7 @@ def evaluations(draw: st.DrawFn) -> list[CheckEvaluated]:
 
 
 @given(evaluations())
-def test_a_check_is_told_of_once_an_evaluation_and_only_where_it_names_a_new_fault(
+def test_a_check_is_reported_once_an_evaluation_and_only_where_it_names_a_new_fault(
     history: list[CheckEvaluated],
 ) -> None:
     incidents: list[Incident] = []
@@ -652,101 +450,11 @@ def test_a_check_is_told_of_once_an_evaluation_and_only_where_it_names_a_new_fau
         known = {cell for incident in incidents for cell in cells_of(incident.affected)}
         faults = {
             cell
-            for reading in interpret(event)
-            if isinstance(reading, Problem)
-            for cell in cells_of(reading.affected)
+            for found in interpret(event)
+            if isinstance(found, Problem)
+            for cell in cells_of(found.affected)
         }
         incidents, alerts = update_incidents(incidents, event, FORMATTER)
         opened = [alert for alert in alerts if alert.status == "opened"]
 
         assert len(opened) == bool(faults - known)
-
-
-class KilledError(BaseException):
-    """Stands for the process ending here and now."""
-
-
-class Account(Alerts):
-    """Remembers what is sent, and dies at a chosen step."""
-
-    state_root: str = ""
-
-    def __init__(self, deaths: set[int]) -> None:
-        super().__init__()
-        self._deaths = deaths
-        self._steps = 0
-        self._content: str | None = None
-        self._delivered: list[str] = []
-
-    @property
-    def place(self) -> str:
-        return "memory"
-
-    @property
-    def delivered(self) -> list[str]:
-        return self._delivered
-
-    def read_state(self, instance_id: str) -> AlertState | None:  # noqa: ARG002
-        return AlertState.model_validate_json(self._content) if self._content else None
-
-    def write_state(self, instance_id: str, state: AlertState) -> None:  # noqa: ARG002
-        self._step()
-        self._content = state.model_dump_json()
-        self._step()
-
-    def send(self, alert: Alert) -> None:
-        self._step()
-        self._delivered.append(alert.alert_id)
-        self._step()
-
-    def _step(self) -> None:
-        self._steps += 1
-        if self._steps in self._deaths:
-            raise KilledError
-
-
-class Log:
-    """An event log that gives so many events a tick, in place of an instance's."""
-
-    instance_id = "the instance"
-
-    def __init__(self, events: Sequence[Event], chunks: Sequence[int]) -> None:
-        self._events = events
-        self._chunks = list(chunks)
-        self.now = NOON
-
-    def beginning(self) -> AlertState:
-        return AlertState(updated_at=self.now)
-
-    def since(self, state: AlertState) -> tuple[list[Event], AlertState]:
-        until = state.run_events + (self._chunks.pop(0) if self._chunks else len(self._events))
-        events = list(self._events[state.run_events : until])
-        return events, state.model_copy(update={"run_events": state.run_events + len(events)})
-
-
-@given(
-    histories(),
-    st.lists(st.integers(0, 5), max_size=10),
-    st.sets(st.integers(1, 60), max_size=8),
-)
-def test_any_ticks_and_any_kills_give_the_same_messages(
-    history: list[Event], chunks: list[int], deaths: set[int]
-) -> None:
-    account = Account(deaths)
-    log = Log(history, chunks)
-    killed = 0
-    quiet = 0
-    while quiet < len(chunks) + 2:
-        try:
-            delivered, _ = watch_instance(log, account, FORMATTER)  # type: ignore[arg-type]
-            quiet = 0 if delivered else quiet + 1
-        except KilledError:
-            killed += 1
-
-    expected = [alert.alert_id for alert in fold(history)[1]]
-    counts = Counter(account.delivered)
-    assert list(dict.fromkeys(account.delivered)) == expected
-    # Only a kill between sending and noting it repeats a message.
-    assert sum(counts.values()) - len(counts) <= killed
-    if not killed:
-        assert account.delivered == expected

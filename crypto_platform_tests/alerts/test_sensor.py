@@ -31,8 +31,8 @@ from dagster._core.scheduler.instigation import (
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from sqlalchemy.exc import OperationalError
 
-from crypto_platform.alerts import event_reader as alert_events
-from crypto_platform.alerts.channels import AlertNotSentError, Alerts, FileChannel
+from crypto_platform.alerts import event_reader
+from crypto_platform.alerts.channels import AlertChannel, AlertNotSentError, FileChannel
 from crypto_platform.alerts.delivery import watch_instance
 from crypto_platform.alerts.event_reader import EventReader
 from crypto_platform.alerts.messages import Alert, AlertState, MessageFormatter
@@ -122,11 +122,11 @@ REPOSITORY = DEFINITIONS.get_repository_def()
 
 
 class World:
-    """An instance, an outbox, and a daemon that ticks when told to."""
+    """An instance, an channel, and a daemon that ticks when told to."""
 
     def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
         self.instance = instance
-        self.outbox = FileChannel(
+        self.channel = FileChannel(
             path=str(folder / "alerts" / "outbox.jsonl"), state_root=str(folder / "alerts")
         )
         self.formatter = MessageFormatter(
@@ -135,13 +135,13 @@ class World:
 
     def tick(
         self,
-        alerts: Alerts | None = None,
+        alerts: AlertChannel | None = None,
         *,
         now: datetime | None = None,
         cursor: str | None = None,
     ) -> AlertState:
         reader = EventReader(self.instance, REPOSITORY, now or datetime.now(UTC) + LATER)
-        return watch_instance(reader, alerts or self.outbox, self.formatter, cursor)[1]
+        return watch_instance(reader, alerts or self.channel, self.formatter, cursor)[1]
 
     def run(self, day: str | None, job: str = "historical", **tags: str) -> str:
         return (
@@ -157,8 +157,8 @@ class World:
         )
 
     @property
-    def told(self) -> list[tuple[str, str]]:
-        return [(alert.kind, alert.status) for alert in self.outbox.sent()]
+    def reported(self) -> list[tuple[str, str]]:
+        return [(alert.kind, alert.status) for alert in self.channel.sent()]
 
     def on(self, started: datetime, status: InstigatorStatus = InstigatorStatus.RUNNING) -> None:
         """Have the schedule on since a time."""
@@ -231,19 +231,19 @@ event_log_storage:
 OPENED, RECOVERED = ("run_failed", "opened"), ("run_failed", "recovered")
 
 
-def test_a_failed_run_is_told_once_and_so_is_its_recovery(any_world: World) -> None:
+def test_a_failed_run_is_reported_once_and_so_is_its_recovery(any_world: World) -> None:
     any_world.tick()
     PLAN["raise"] = "reset by peer"
     run_id = any_world.run("2026-01-02")
     any_world.tick()
     any_world.tick()
-    (alert,) = any_world.outbox.sent()
+    (alert,) = any_world.channel.sent()
     PLAN.clear()
     any_world.run("2026-01-02")
     any_world.tick()
     any_world.tick()
 
-    assert any_world.told == [OPENED, RECOVERED]
+    assert any_world.reported == [OPENED, RECOVERED]
     assert alert.subject == "[ERROR] historical/raw_prices failed: 2026-01-02"
     assert "ConnectionResetError: reset by peer" in alert.body
     assert "NoWayError: The price API could not be asked." in alert.body
@@ -259,7 +259,7 @@ def test_a_run_that_the_ui_starts_for_chosen_assets_is_seen(world: World) -> Non
     )
     world.tick()
 
-    (alert,) = world.outbox.sent()
+    (alert,) = world.channel.sent()
     assert "__ASSET_JOB" not in alert.body
 
 
@@ -272,29 +272,29 @@ def test_a_job_of_ops_is_seen(world: World) -> None:
     world.run(None, "watch")
     world.tick()
 
-    assert world.told == [OPENED, RECOVERED]
+    assert world.reported == [OPENED, RECOVERED]
 
 
-def test_the_history_of_an_instance_is_not_told(world: World) -> None:
+def test_the_history_of_an_instance_is_not_reported(world: World) -> None:
     PLAN["raise"] = "long ago"
     world.run("2026-01-02")
     world.tick()
     world.run("2026-01-03")
     world.tick()
 
-    assert [alert.subject for alert in world.outbox.sent()] == [
+    assert [alert.subject for alert in world.channel.sent()] == [
         "[ERROR] historical/raw_prices failed: 2026-01-03"
     ]
 
 
-def test_what_failed_while_the_daemon_was_off_is_told_when_it_is_back(world: World) -> None:
+def test_what_failed_while_the_daemon_was_off_is_reported_when_it_is_back(world: World) -> None:
     world.tick()
     PLAN["raise"] = "reset by peer"
     for day in ("2026-01-02", "2026-01-03"):
         world.run(day)
     world.tick(now=datetime.now(UTC) + timedelta(days=3))
 
-    assert world.told == [OPENED, OPENED]
+    assert world.reported == [OPENED, OPENED]
 
 
 def test_a_backfill_with_many_failed_runs_is_one_message(world: World) -> None:
@@ -309,7 +309,7 @@ def test_a_backfill_with_many_failed_runs_is_one_message(world: World) -> None:
         world.run(day)
     world.tick()
 
-    assert world.told == [OPENED, RECOVERED]
+    assert world.reported == [OPENED, RECOVERED]
 
 
 def give_up_backfill(world: World, *days: str, error: str | None) -> None:
@@ -337,25 +337,25 @@ def give_up_backfill(world: World, *days: str, error: str | None) -> None:
     world.instance.update_backfill(backfill)
 
 
-def test_a_backfill_that_fails_without_a_run_is_told_until_its_partitions_are_there(
+def test_a_backfill_that_fails_without_a_run_is_reported_until_its_partitions_are_there(
     world: World,
 ) -> None:
     world.tick(now=datetime.now(UTC))
     give_up_backfill(world, "2026-01-02", "2026-01-03", error="The code could not be loaded.")
     world.tick()
     world.tick()
-    (alert,) = world.outbox.sent()
+    (alert,) = world.channel.sent()
     for day in ("2026-01-02", "2026-01-03"):
         world.run(day)
     world.tick()
 
-    assert world.told == [OPENED, RECOVERED]
+    assert world.reported == [OPENED, RECOVERED]
     assert alert.subject == "[ERROR] backfill the-backfill failed: 2026-01-02, 2026-01-03"
     assert "The code could not be loaded." in alert.body
     assert "/runs/b/the-backfill" in alert.body
 
 
-def test_a_backfill_that_ends_as_failed_for_its_runs_is_told_by_these(world: World) -> None:
+def test_a_backfill_that_ends_as_failed_for_its_runs_is_reported_by_these(world: World) -> None:
     world.tick(now=datetime.now(UTC))
     PLAN["raise"] = "reset by peer"
     world.run("2026-01-02", dagster__backfill="the-backfill")
@@ -363,7 +363,7 @@ def test_a_backfill_that_ends_as_failed_for_its_runs_is_told_by_these(world: Wor
     give_up_backfill(world, "2026-01-02", error=None)
     world.tick()
 
-    assert world.told == [OPENED]
+    assert world.reported == [OPENED]
 
 
 def test_a_failed_range_run_names_its_range(any_world: World) -> None:
@@ -376,31 +376,31 @@ def test_a_failed_range_run_names_its_range(any_world: World) -> None:
     )
     state = any_world.tick()
 
-    (alert,) = any_world.outbox.sent()
+    (alert,) = any_world.channel.sent()
     assert alert.subject.endswith("10 from 2026-01-02 to 2026-01-11")
     assert len(state.incidents[0].affected["historical/raw_prices"]) == 10
 
 
-def test_a_step_that_succeeds_on_its_second_try_is_no_message(world: World) -> None:
+def test_a_step_that_succeeds_on_its_second_attempt_is_no_message(world: World) -> None:
     world.tick()
     PLAN["retry_once"] = True
     world.run("2026-01-02")
     world.tick()
 
-    assert world.told == []
+    assert world.reported == []
 
 
-def test_a_run_that_dagster_tries_again_is_no_message_until_the_last_try(world: World) -> None:
+def test_a_run_that_dagster_retries_is_no_message_until_the_last_attempt(world: World) -> None:
     world.tick()
     PLAN["raise"] = "reset by peer"
     first = world.run("2026-01-02", dagster__will_retry="true")
     world.tick()
-    assert world.told == []
+    assert world.reported == []
 
     world.instance.add_run_tags(first, {"dagster/auto_retry_run_id": "second"})
     world.run("2026-01-02")
     world.tick()
-    assert world.told == [OPENED]
+    assert world.reported == [OPENED]
 
 
 def test_a_promised_retry_that_cannot_be_launched_is_a_failure_after_all(world: World) -> None:
@@ -413,7 +413,7 @@ def test_a_promised_retry_that_cannot_be_launched_is_a_failure_after_all(world: 
     world.tick()
     world.tick()
 
-    assert world.told == [OPENED]
+    assert world.reported == [OPENED]
 
 
 def test_a_run_of_healing_that_fails_is_no_message(world: World) -> None:
@@ -422,7 +422,7 @@ def test_a_run_of_healing_that_fails_is_no_message(world: World) -> None:
     world.run(None, "watch", crypto_platform__heal="1")
     world.tick()
 
-    assert world.told == []
+    assert world.reported == []
 
 
 def test_a_canceled_run_is_no_message(world: World) -> None:
@@ -431,16 +431,16 @@ def test_a_canceled_run_is_no_message(world: World) -> None:
     world.instance.report_run_canceled(run)
     world.tick()
 
-    assert world.told == []
+    assert world.reported == []
 
 
-def test_a_run_that_died_without_a_word_is_told_with_what_dagster_says(world: World) -> None:
+def test_a_run_that_died_without_a_word_is_reported_with_what_dagster_says(world: World) -> None:
     world.tick()
     run = world.instance.create_run_for_job(DEFINITIONS.resolve_job_def("watch"))
     world.instance.report_run_failed(run, "Detected run worker status FAILED.")
     world.tick()
 
-    (alert,) = world.outbox.sent()
+    (alert,) = world.channel.sent()
     assert "Detected run worker status FAILED." in alert.body
 
 
@@ -451,10 +451,10 @@ def test_a_deleted_run_disturbs_nothing(world: World) -> None:
     world.run("2026-01-03")
     world.tick()
 
-    assert world.told == [OPENED]
+    assert world.reported == [OPENED]
 
 
-def test_a_run_that_cannot_be_read_is_told_and_silences_no_other(
+def test_a_run_that_cannot_be_read_is_reported_and_silences_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.tick()
@@ -471,8 +471,8 @@ def test_a_run_that_cannot_be_read_is_told_and_silences_no_other(
     monkeypatch.setattr(dg.DagsterInstance, "get_asset_keys_for_run", read_all_but_one)
     world.tick()
 
-    assert world.told == [OPENED, OPENED]
-    assert "an event of another version" in world.outbox.sent()[0].body
+    assert world.reported == [OPENED, OPENED]
+    assert "an event of another version" in world.channel.sent()[0].body
 
 
 def test_a_storage_that_is_away_costs_no_message(
@@ -491,12 +491,14 @@ def test_a_storage_that_is_away_costs_no_message(
             world.tick()
     world.tick()
 
-    assert [alert.subject for alert in world.outbox.sent()] == [
+    assert [alert.subject for alert in world.channel.sent()] == [
         "[ERROR] historical/raw_prices failed: 2026-01-02"
     ]
 
 
-def test_a_failed_error_check_of_a_successful_run_is_told_until_it_passes(any_world: World) -> None:
+def test_a_failed_error_check_of_a_successful_run_is_reported_until_it_passes(
+    any_world: World,
+) -> None:
     any_world.tick()
     PLAN["twice"] = ["2026-01-03"]
     any_world.run(
@@ -505,15 +507,15 @@ def test_a_failed_error_check_of_a_successful_run_is_told_until_it_passes(any_wo
         dagster__asset_partition_range_end="2026-01-05",
     )
     any_world.tick()
-    (alert,) = any_world.outbox.sent()
+    (alert,) = any_world.channel.sent()
     PLAN.clear()
     any_world.run("2026-01-02")
     any_world.tick()
-    assert any_world.told == [("check_failed", "opened")]
+    assert any_world.reported == [("check_failed", "opened")]
     any_world.run("2026-01-03")
     any_world.tick()
 
-    assert any_world.told == [("check_failed", "opened"), ("check_failed", "recovered")]
+    assert any_world.reported == [("check_failed", "opened"), ("check_failed", "recovered")]
     assert alert.subject == ("[ERROR] check unique_key of historical/loaded failed: 2026-01-03")
     assert "bitcoin is there twice" in alert.body
 
@@ -524,7 +526,7 @@ def test_a_failed_warn_check_is_no_message(world: World) -> None:
     world.run("2026-01-02")
     world.tick()
 
-    assert world.told == []
+    assert world.reported == []
 
 
 def test_a_failed_blocking_check_fails_the_run_and_is_one_message(world: World) -> None:
@@ -536,8 +538,8 @@ def test_a_failed_blocking_check_fails_the_run_and_is_one_message(world: World) 
     world.run("2026-01-02")
     world.tick()
 
-    assert world.told == [OPENED, RECOVERED]
-    assert "historical/loaded:complete" in world.outbox.sent()[0].body
+    assert world.reported == [OPENED, RECOVERED]
+    assert "historical/loaded:complete" in world.channel.sent()[0].body
 
 
 def test_a_check_by_the_clock_is_over_once_it_passes_in_a_run_of_any_partition(
@@ -551,10 +553,10 @@ def test_a_check_by_the_clock_is_over_once_it_passes_in_a_run_of_any_partition(
     world.run("2026-01-05")
     world.tick()
 
-    assert world.told == [("check_failed", "opened"), ("check_failed", "recovered")]
+    assert world.reported == [("check_failed", "opened"), ("check_failed", "recovered")]
 
 
-def test_a_coin_that_goes_stale_beside_another_is_told_and_each_is_over_by_itself(
+def test_a_coin_that_goes_stale_beside_another_is_reported_and_each_is_over_by_itself(
     any_world: World,
 ) -> None:
     any_world.tick()
@@ -563,7 +565,7 @@ def test_a_coin_that_goes_stale_beside_another_is_told_and_each_is_over_by_itsel
         any_world.run(f"2026-01-0{day + 2}")
         any_world.tick()
 
-    assert [alert.subject for alert in any_world.outbox.sent()] == [
+    assert [alert.subject for alert in any_world.channel.sent()] == [
         "[ERROR] check fresh of historical/loaded failed: ether",
         "[ERROR] check fresh of historical/loaded failed: monero",
         "[OK] recovered: check fresh of historical/loaded failed: monero",
@@ -583,7 +585,7 @@ def test_a_check_may_name_its_faults_finer_than_by_coins(world: World) -> None:
         )
         world.tick()
 
-    assert [alert.subject for alert in world.outbox.sent()] == [
+    assert [alert.subject for alert in world.channel.sent()] == [
         "[ERROR] check by_hand of historical/loaded failed: ether/2026-01-02",
         "[ERROR] check by_hand of historical/loaded failed: ether/2026-01-03",
     ]
@@ -599,10 +601,10 @@ def test_a_check_that_is_evaluated_outside_of_a_run_is_seen(any_world: World) ->
         )
         any_world.tick()
 
-    assert any_world.told == [("check_failed", "opened"), ("check_failed", "recovered")]
+    assert any_world.reported == [("check_failed", "opened"), ("check_failed", "recovered")]
 
 
-def test_freshness_that_fails_and_passes_is_told(any_world: World) -> None:
+def test_freshness_that_fails_and_passes_is_reported(any_world: World) -> None:
     any_world.tick()
     for state in ("UNKNOWN", "PASS", "FAIL", "WARN", "PASS"):
         any_world.instance._report_runless_asset_event(  # noqa: SLF001 - as Dagster's daemon does
@@ -615,7 +617,7 @@ def test_freshness_that_fails_and_passes_is_told(any_world: World) -> None:
         )
     any_world.tick()
 
-    assert any_world.told == [("freshness_failed", "opened"), ("freshness_failed", "recovered")]
+    assert any_world.reported == [("freshness_failed", "opened"), ("freshness_failed", "recovered")]
 
 
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
@@ -631,10 +633,10 @@ def test_a_schedule_that_ticks_is_no_message(world: World) -> None:
         world.ticked(due)
         world.tick(now=due + timedelta(minutes=30))
 
-    assert world.told == []
+    assert world.reported == []
 
 
-def test_a_schedule_that_is_silent_is_told_once_until_it_ticks(world: World) -> None:
+def test_a_schedule_that_is_silent_is_reported_once_until_it_ticks(world: World) -> None:
     world.on(MIDNIGHT)
     world.tick(now=MIDNIGHT)
     for hour in (1, 2, 8, 14):
@@ -643,11 +645,13 @@ def test_a_schedule_that_is_silent_is_told_once_until_it_ticks(world: World) -> 
     world.tick(now=MIDNIGHT + timedelta(hours=18, minutes=11))
     world.tick(now=MIDNIGHT + timedelta(hours=19))
 
-    assert world.told == [("schedule_missed", "opened"), ("schedule_missed", "recovered")]
-    assert "2026-11-24 00:10" in world.outbox.sent()[0].subject
+    assert world.reported == [("schedule_missed", "opened"), ("schedule_missed", "recovered")]
+    assert "2026-11-24 00:10" in world.channel.sent()[0].subject
 
 
-def test_a_daemon_that_was_off_for_days_is_told_once_and_so_is_its_return(any_world: World) -> None:
+def test_a_daemon_that_was_off_for_days_is_reported_once_and_so_is_its_return(
+    any_world: World,
+) -> None:
     any_world.on(MIDNIGHT)
     any_world.tick(now=MIDNIGHT)
     back = MIDNIGHT + timedelta(days=3, minutes=5)
@@ -659,26 +663,26 @@ def test_a_daemon_that_was_off_for_days_is_told_once_and_so_is_its_return(any_wo
     any_world.tick(now=back + timedelta(seconds=30))
     any_world.tick(now=back + timedelta(seconds=60))
 
-    assert any_world.told == [("schedule_missed", "opened"), ("schedule_missed", "recovered")]
-    assert "12 from 2026-11-24 00:10 to 2026-11-26 18:10" in any_world.outbox.sent()[0].body
+    assert any_world.reported == [("schedule_missed", "opened"), ("schedule_missed", "recovered")]
+    assert "12 from 2026-11-24 00:10 to 2026-11-26 18:10" in any_world.channel.sent()[0].body
 
 
-def test_ticks_that_came_hours_late_are_told_though_they_came(world: World) -> None:
+def test_ticks_that_came_hours_late_are_reported_though_they_came(world: World) -> None:
     world.on(MIDNIGHT)
     world.tick(now=MIDNIGHT)
     world.ticked(MIDNIGHT + TEN_PAST, late=timedelta(hours=2))
     world.tick(now=MIDNIGHT + timedelta(hours=3))
 
-    assert world.told == [("schedule_missed", "opened"), ("schedule_missed", "recovered")]
+    assert world.reported == [("schedule_missed", "opened"), ("schedule_missed", "recovered")]
 
 
-def test_a_schedule_whose_evaluation_fails_is_told_with_the_error(world: World) -> None:
+def test_a_schedule_whose_evaluation_fails_is_reported_with_the_error(world: World) -> None:
     world.on(MIDNIGHT)
     world.tick(now=MIDNIGHT)
     world.ticked(MIDNIGHT + TEN_PAST, error="KeyError: 'window'")
     world.tick(now=MIDNIGHT + timedelta(hours=1))
 
-    (alert,) = world.outbox.sent()
+    (alert,) = world.channel.sent()
     assert "KeyError: 'window'" in alert.body
 
 
@@ -694,7 +698,7 @@ def test_a_schedule_that_is_off_or_was_just_switched_on_is_no_message(world: Wor
     )
     world.tick(now=started)
 
-    assert world.told == []
+    assert world.reported == []
 
 
 def test_an_incident_of_a_schedule_that_is_switched_off_is_over(world: World) -> None:
@@ -705,13 +709,13 @@ def test_an_incident_of_a_schedule_that_is_switched_off_is_over(world: World) ->
     world.tick(now=MIDNIGHT + timedelta(hours=2))
     world.tick(now=MIDNIGHT + timedelta(hours=3))
 
-    assert world.told == [("schedule_missed", "opened"), ("schedule_missed", "recovered")]
+    assert world.reported == [("schedule_missed", "opened"), ("schedule_missed", "recovered")]
 
 
-def test_more_than_a_tick_can_take_is_told_over_several(
+def test_more_than_a_tick_can_take_is_reported_over_several(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alert_events, "RUNS_A_TICK", 3)
+    monkeypatch.setattr(event_reader, "RUNS_A_TICK", 3)
     world.tick()
     for number in range(8):
         run = world.instance.create_run_for_job(
@@ -722,8 +726,8 @@ def test_more_than_a_tick_can_take_is_told_over_several(
     for _ in range(4):
         world.tick()
 
-    assert world.told == [OPENED] * 8
-    ids = [alert.alert_id for alert in world.outbox.sent()]
+    assert world.reported == [OPENED] * 8
+    ids = [alert.alert_id for alert in world.channel.sent()]
     assert len(set(ids)) == len(ids)
 
 
@@ -734,9 +738,9 @@ def test_an_event_is_left_alone_until_what_was_written_beside_it_can_be_read(
     PLAN["op"] = True
     world.run(None, "watch")
     world.tick(now=datetime.now(UTC))
-    assert world.told == []
+    assert world.reported == []
     world.tick()
-    assert world.told == [OPENED]
+    assert world.reported == [OPENED]
 
 
 class Refusing(FileChannel):
@@ -748,7 +752,7 @@ class Refusing(FileChannel):
 
 def test_a_message_that_cannot_be_sent_is_kept_and_sent_by_a_later_tick(world: World) -> None:
     world.tick()
-    refusing = Refusing(path=world.outbox.path, state_root=world.outbox.state_root)
+    refusing = Refusing(path=world.channel.path, state_root=world.channel.state_root)
     PLAN["op"] = True
     world.run(None, "watch")
     for _ in range(3):
@@ -761,11 +765,11 @@ def test_a_message_that_cannot_be_sent_is_kept_and_sent_by_a_later_tick(world: W
     world.tick()
     world.tick()
 
-    assert world.told == [OPENED, RECOVERED]
+    assert world.reported == [OPENED, RECOVERED]
 
 
-def test_what_was_seen_once_is_told_though_it_cannot_be_seen_any_more(world: World) -> None:
-    refusing = Refusing(path=world.outbox.path, state_root=world.outbox.state_root)
+def test_what_was_seen_once_is_reported_though_it_cannot_be_seen_any_more(world: World) -> None:
+    refusing = Refusing(path=world.channel.path, state_root=world.channel.state_root)
     world.on(MIDNIGHT)
     world.tick(now=MIDNIGHT)
     with pytest.raises(AlertNotSentError):
@@ -773,7 +777,7 @@ def test_what_was_seen_once_is_told_though_it_cannot_be_seen_any_more(world: Wor
     world.instance.update_instigator_state(world.schedule.with_status(InstigatorStatus.STOPPED))
     world.tick(now=MIDNIGHT + timedelta(hours=2))
 
-    assert world.told == [("schedule_missed", "opened"), ("schedule_missed", "recovered")]
+    assert world.reported == [("schedule_missed", "opened"), ("schedule_missed", "recovered")]
 
 
 class Deadly(FileChannel):
@@ -797,12 +801,12 @@ class Deadly(FileChannel):
 
 
 def tick_in_a_process(folder: str, dies_at: str) -> None:
-    outbox = Deadly(
+    channel = Deadly(
         path=f"{folder}/alerts/outbox.jsonl", state_root=f"{folder}/alerts", dies_at=dies_at
     )
     with dg.DagsterInstance.from_config(f"{folder}/dagster") as instance:
         reader = EventReader(instance, REPOSITORY, datetime.now(UTC) + LATER)
-        watch_instance(reader, outbox, MessageFormatter("http://ui", Secrets.of({})))
+        watch_instance(reader, channel, MessageFormatter("http://ui", Secrets.of({})))
 
 
 @pytest.mark.parametrize(
@@ -825,7 +829,7 @@ def test_a_daemon_killed_during_a_tick_loses_and_repeats_nothing(
     world.tick()
     world.tick()
 
-    assert [alert.subject for alert in world.outbox.sent()] == [
+    assert [alert.subject for alert in world.channel.sent()] == [
         "[ERROR] historical/raw_prices failed: 2026-01-02",
         "[ERROR] historical/raw_prices failed: 2026-01-03",
     ]
@@ -835,11 +839,11 @@ def test_where_the_document_was_lost_dagsters_cursor_says_where_to_go_on(world: 
     state = world.tick()
     PLAN["op"] = True
     world.run(None, "watch")
-    for document in Path(world.outbox.state_root, "incidents").iterdir():
+    for document in Path(world.channel.state_root, "incidents").iterdir():
         document.unlink()
     world.tick(cursor=f'{{"run_events": {state.run_events}, "other_events": {state.other_events}}}')
 
-    assert world.told == [OPENED]
+    assert world.reported == [OPENED]
 
 
 def test_an_instance_made_anew_begins_at_its_own_beginning(world: World, tmp_path: Path) -> None:
@@ -853,10 +857,10 @@ def test_an_instance_made_anew_begins_at_its_own_beginning(world: World, tmp_pat
         anew.run(None, "watch")
         anew.tick()
 
-    assert world.told == [OPENED]
+    assert world.reported == [OPENED]
 
 
-def test_no_secret_of_an_exception_reaches_the_outbox(world: World, tmp_path: Path) -> None:
+def test_no_secret_of_an_exception_reaches_the_channel(world: World, tmp_path: Path) -> None:
     world.tick()
     PLAN["raise"] = "GET https://me:hunter2@api/x?api_key=abc123 with the-secret-key"
     world.run("2026-01-02")
@@ -881,7 +885,7 @@ def test_the_sensor_runs_by_default_and_says_what_it_did(world: World, tmp_path:
     with dg.build_sensor_context(
         instance=world.instance,
         repository_def=definitions.get_repository_def(),
-        resources={"alerts": world.outbox},
+        resources={"alerts": world.channel},
     ) as context:
         reason = sensor(context)
 
@@ -923,7 +927,7 @@ def test_all_kinds_of_alert_come_from_an_instance_on_postgres(
         for _ in range(2):
             world.tick()
 
-        assert world.told == [
+        assert world.reported == [
             ("run_failed", "opened"),
             ("run_failed", "recovered"),
             ("check_failed", "opened"),

@@ -85,8 +85,8 @@ def with_snowflake(
 
 def look(name: str, environment: dict[str, str], *, send: bool = False) -> PreflightResult:
     """What the doctor finds of one check and of those that it needs."""
-    (finding,) = [one for one in examine(environment, send=send) if one.check == name]
-    return finding
+    (result,) = [one for one in examine(environment, send=send) if one.check == name]
+    return result
 
 
 def run_doctor(*options: str) -> Result:
@@ -119,7 +119,7 @@ def test_snowflake_is_skipped_with_the_reason_where_no_login_is_set(
     assert {one.status for one in found.values()} == {"passed", "skipped"}
 
 
-def test_a_failure_is_told_with_what_to_do_and_ends_with_1(environment: dict[str, str]) -> None:
+def test_a_failure_is_reported_with_what_to_do_and_ends_with_1(environment: dict[str, str]) -> None:
     assert environment
     client("s3").delete_bucket(Bucket=RAW_BUCKET)
 
@@ -133,11 +133,11 @@ def test_a_failure_is_told_with_what_to_do_and_ends_with_1(environment: dict[str
 def test_a_bucket_that_is_missing(environment: dict[str, str]) -> None:
     client("s3").delete_bucket(Bucket=TRANSFORMED_BUCKET)
 
-    finding = look("transformed bucket", environment)
+    result = look("transformed bucket", environment)
 
-    assert finding.status == "failed"
-    assert f"s3://{TRANSFORMED_BUCKET}, may not be used" in finding.found
-    assert "does not exist" in finding.found
+    assert result.status == "failed"
+    assert f"s3://{TRANSFORMED_BUCKET}, may not be used" in result.found
+    assert "does not exist" in result.found
     assert look("raw bucket", environment).status == "passed"
 
 
@@ -146,36 +146,36 @@ def test_access_that_is_denied(environment: dict[str, str]) -> None:
         account, *denied = examine(environment)[1:]
 
     assert account.status == "passed"
-    denied = [finding for finding in denied if finding.status != "skipped"]
+    denied = [result for result in denied if result.status != "skipped"]
     assert len(denied) == 7
-    for finding in denied:
-        assert finding.status == "failed"
-        assert "AccessDenied" in finding.found or "not authorized" in finding.found
-        assert "attach the policy crypto-platform" in (finding.what_to_do or "")
+    for result in denied:
+        assert result.status == "failed"
+        assert "AccessDenied" in result.found or "not authorized" in result.found
+        assert "attach the policy crypto-platform" in (result.what_to_do or "")
 
 
 def test_the_stacks_policy_allows_all_that_is_looked_at(environment: dict[str, str]) -> None:
     with acting([platform_policy()]):
-        findings = examine(environment, send=True)
+        results = examine(environment, send=True)
 
-    assert [finding for finding in findings if finding.status == "failed"] == []
+    assert [result for result in results if result.status == "failed"] == []
 
 
 def test_the_workflow_may_look_at_all_but_snowflake(environment: dict[str, str]) -> None:
     role = client("iam").get_role_policy(RoleName="crypto-deploy", PolicyName="deploy")
 
     with acting([role["PolicyDocument"]]):
-        findings = examine(environment)
+        results = examine(environment)
 
-    skipped = {finding.check for finding in findings if finding.status == "skipped"}
+    skipped = {result.check for result in results if result.status == "skipped"}
     assert skipped == {
         *(check.name for check in SNOWFLAKE_CHECKS),
         "Dagster instance",
     }
-    assert [finding for finding in findings if finding.status == "failed"] == []
+    assert [result for result in results if result.status == "failed"] == []
 
 
-def test_credentials_that_are_refused_are_told_once(
+def test_credentials_that_are_refused_are_reported_once(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with acting([]):
@@ -193,28 +193,28 @@ def test_a_function_of_another_version(environment: dict[str, str]) -> None:
         FunctionName=SETTINGS.ingestion_function, ZipFile=zipped({"handler.py": b"another"})
     )
 
-    finding = look("function", environment)
+    result = look("function", environment)
 
-    assert finding.status == "failed"
-    assert "runs another version of lambda_function/" in finding.found
+    assert result.status == "failed"
+    assert "runs another version of lambda_function/" in result.found
 
 
 def test_a_function_that_is_missing(environment: dict[str, str]) -> None:
     client("lambda").delete_function(FunctionName=SETTINGS.ingestion_function)
 
-    finding = look("function", environment)
+    result = look("function", environment)
 
-    assert finding.status == "failed"
-    assert SETTINGS.ingestion_function in finding.found
+    assert result.status == "failed"
+    assert SETTINGS.ingestion_function in result.found
 
 
 def test_a_function_on_another_plan_than_the_budget_is_counted_by(
     environment: dict[str, str],
 ) -> None:
-    finding = look("price API", {**environment, "COINGECKO_PLAN": "pro"})
+    result = look("price API", {**environment, "COINGECKO_PLAN": "pro"})
 
-    assert finding.status == "failed"
-    assert "on the plan keyless, and COINGECKO_PLAN is pro here" in finding.found
+    assert result.status == "failed"
+    assert "on the plan keyless, and COINGECKO_PLAN is pro here" in result.found
 
 
 def test_an_api_that_does_not_take_the_key(
@@ -222,10 +222,10 @@ def test_an_api_that_does_not_take_the_key(
 ) -> None:
     market.inject("wrong_key")
 
-    finding = look("price API", environment)
+    result = look("price API", environment)
 
-    assert finding.status == "failed"
-    assert "crypto/coingecko-api-key" in (finding.what_to_do or "")
+    assert result.status == "failed"
+    assert "crypto/coingecko-api-key" in (result.what_to_do or "")
 
 
 def test_a_function_that_a_run_is_using_is_no_failure(
@@ -233,19 +233,19 @@ def test_a_function_that_a_run_is_using_is_no_failure(
 ) -> None:
     monkeypatch.setattr("crypto_platform.doctor.aws._PATIENCE", 0.1)
     with lambda_service.busy:
-        finding = look("price API", environment)
+        result = look("price API", environment)
 
-    assert finding.status == "skipped"
-    assert "when the run has ended" in finding.found
+    assert result.status == "skipped"
+    assert "when the run has ended" in result.found
 
 
 def test_a_job_that_is_missing(environment: dict[str, str]) -> None:
     client("glue").delete_job(JobName=SETTINGS.historical_glue_job)
 
-    finding = look("historical Glue job", environment)
+    result = look("historical Glue job", environment)
 
-    assert finding.status == "failed"
-    assert "HISTORICAL_GLUE_JOB" in (finding.what_to_do or "")
+    assert result.status == "failed"
+    assert "HISTORICAL_GLUE_JOB" in (result.what_to_do or "")
     assert look("intra_day Glue job", environment).status == "passed"
 
 
@@ -254,30 +254,30 @@ def test_a_script_that_was_changed(environment: dict[str, str], artifact: str) -
     (key,) = [key for key in keys(CODE_BUCKET) if key.endswith(f"/{artifact}")]
     client("s3").put_object(Bucket=CODE_BUCKET, Key=key, Body=b"pass")
 
-    finding = look("intra_day Glue job", environment)
+    result = look("intra_day Glue job", environment)
 
-    assert finding.status == "failed"
-    assert f"which is not this version of {artifact}" in finding.found
+    assert result.status == "failed"
+    assert f"which is not this version of {artifact}" in result.found
 
 
 def test_a_script_that_is_gone(environment: dict[str, str]) -> None:
     (key,) = [key for key in keys(CODE_BUCKET) if key.endswith("historical_data_transformation.py")]
     client("s3").delete_object(Bucket=CODE_BUCKET, Key=key)
 
-    finding = look("historical Glue job", environment)
+    result = look("historical Glue job", environment)
 
-    assert finding.status == "failed"
-    assert f"s3://{CODE_BUCKET}/{key} cannot be read" in finding.found
+    assert result.status == "failed"
+    assert f"s3://{CODE_BUCKET}/{key} cannot be read" in result.found
 
 
 def test_a_topic_that_is_missing(environment: dict[str, str]) -> None:
     (topic,) = client("sns").list_topics()["Topics"]
     client("sns").delete_topic(TopicArn=topic["TopicArn"])
 
-    finding = look("alerts topic", environment)
+    result = look("alerts topic", environment)
 
-    assert finding.status == "failed"
-    assert "ALERTS_TOPIC_ARN" in (finding.what_to_do or "")
+    assert result.status == "failed"
+    assert "ALERTS_TOPIC_ARN" in (result.what_to_do or "")
 
 
 def test_a_message_is_sent_only_when_asked_for(environment: dict[str, str]) -> None:
@@ -307,11 +307,11 @@ def test_snowflake_that_cannot_be_reached(
     unreachable = SnowflakeWarehouse(**{**dict(built), "connection_options": nowhere})
     monkeypatch.setitem(PROFILES["aws"].builders, "warehouse", lambda _: unreachable)
 
-    findings = {one.check: one for one in examine(with_snowflake)}
+    results = {one.check: one for one in examine(with_snowflake)}
 
-    assert findings["Snowflake login"].status == "failed"
-    assert "Snowflake says" in findings["Snowflake login"].found
-    assert findings["Snowflake tables"].status == "skipped"
+    assert results["Snowflake login"].status == "failed"
+    assert "Snowflake says" in results["Snowflake login"].found
+    assert results["Snowflake tables"].status == "skipped"
 
 
 @pytest.mark.parametrize(
@@ -341,10 +341,10 @@ def test_tables_that_are_not_as_the_scripts_define_them(
     with warehouse.session(read_only=False) as session:
         session.execute(change)
 
-    finding = look("Snowflake tables", with_snowflake)
+    result = look("Snowflake tables", with_snowflake)
 
-    assert finding.status == ("failed" if difference else "passed")
-    assert (difference or "have the columns of the scripts") in finding.found
+    assert result.status == ("failed" if difference else "passed")
+    assert (difference or "have the columns of the scripts") in result.found
 
 
 def test_a_role_that_may_not_use_the_warehouse(with_snowflake: dict[str, str], wire: Wire) -> None:
@@ -356,10 +356,10 @@ def test_a_role_that_may_not_use_the_warehouse(with_snowflake: dict[str, str], w
         ),
     )
 
-    finding = look("Snowflake login", with_snowflake)
+    result = look("Snowflake login", with_snowflake)
 
-    assert finding.status == "failed"
-    assert "LOADER may not use the warehouse CRYPTO_WH as PUBLIC" in finding.found
+    assert result.status == "failed"
+    assert "LOADER may not use the warehouse CRYPTO_WH as PUBLIC" in result.found
 
 
 def test_a_stage_over_another_bucket(with_snowflake: dict[str, str]) -> None:
@@ -367,10 +367,10 @@ def test_a_stage_over_another_bucket(with_snowflake: dict[str, str]) -> None:
     with warehouse.session(read_only=False) as session:
         session.execute("CREATE OR REPLACE STAGE transformed.transformed_lake URL = 's3://other/'")
 
-    finding = look("Snowflake stage", with_snowflake)
+    result = look("Snowflake stage", with_snowflake)
 
-    assert finding.status == "failed"
-    assert f"is s3://other/, and not s3://{TRANSFORMED_BUCKET}/" in finding.found
+    assert result.status == "failed"
+    assert f"is s3://other/, and not s3://{TRANSFORMED_BUCKET}/" in result.found
 
 
 @pytest.mark.parametrize(
@@ -399,10 +399,10 @@ def test_pipes_that_are_not_as_the_scripts_define_them(
 ) -> None:
     wire.rewrites.insert(0, answering(statement, response))
 
-    finding = look("Snowflake pipes", with_snowflake)
+    result = look("Snowflake pipes", with_snowflake)
 
-    assert finding.status == "failed"
-    assert fault in finding.found
+    assert result.status == "failed"
+    assert fault in result.found
 
 
 def test_no_secret_is_shown(

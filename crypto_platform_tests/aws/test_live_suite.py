@@ -15,7 +15,7 @@ from crypto_platform_tests.live.test_account import (
     test_a_partition_goes_all_the_way_and_again_without_a_change,  # noqa: F401 - collected here
     test_the_doctor_finds_nothing_wrong_with,  # noqa: F401
     test_the_jobs_are_defined_as_the_platform_needs_them,  # noqa: F401
-    test_what_the_function_refuses_is_told_in_its_own_words,  # noqa: F401
+    test_what_the_function_refuses_is_reported_in_its_own_words,  # noqa: F401
 )
 from crypto_platform_tests.warehouse.fakesnow_server import Wire, fakesnow_warehouse
 
@@ -44,8 +44,8 @@ def environment(
 
 
 @pytest.fixture(scope="module")
-def findings(environment: Mapping[str, str]) -> Mapping[str, PreflightResult]:
-    return {finding.check: finding for finding in examine(environment, send=True)}
+def results(environment: Mapping[str, str]) -> Mapping[str, PreflightResult]:
+    return {result.check: result for result in examine(environment, send=True)}
 
 
 @pytest.fixture(scope="module")

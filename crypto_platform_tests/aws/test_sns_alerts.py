@@ -63,7 +63,7 @@ class Subscriber:
         return self._messages
 
     @property
-    def told(self) -> list[tuple[str, str]]:
+    def reported(self) -> list[tuple[str, str]]:
         return [(attribute(m, "kind"), attribute(m, "status")) for m in self.messages]
 
 
@@ -140,7 +140,7 @@ def test_each_incident_arrives_exactly_once_over_restarts_of_the_daemon(
         world.tick(sns())
 
     ids = [attribute(message, "alert_id") for message in queue.messages]
-    assert queue.told == [("run_failed", "opened")] * 4 + [("run_failed", "recovered")] * 4
+    assert queue.reported == [("run_failed", "opened")] * 4 + [("run_failed", "recovered")] * 4
     assert len(set(ids)) == 8
 
 
@@ -167,8 +167,8 @@ def test_a_subscription_chooses_by_attributes(world: World, subscribe: Subscribe
     WATCH.execute_in_process(instance=world.instance, tags={"dagster/partition": "2026-01-01"})
     world.tick(sns())
 
-    assert errors.told == [("run_failed", "opened")]
-    assert intra_day.told == []
+    assert errors.reported == [("run_failed", "opened")]
+    assert intra_day.reported == []
 
 
 def test_a_topic_may_be_named_by_its_arn(world: World, topic: str, subscribe: Subscribe) -> None:
@@ -177,7 +177,7 @@ def test_a_topic_may_be_named_by_its_arn(world: World, topic: str, subscribe: Su
     fail(world, 1)
     world.tick(sns(topic))
 
-    assert queue.told == [("run_failed", "opened")]
+    assert queue.reported == [("run_failed", "opened")]
 
 
 def test_what_is_remembered_stands_in_the_raw_lake(world: World, subscribe: Subscribe) -> None:
@@ -215,7 +215,7 @@ def test_a_message_that_sns_refuses_is_explained_and_arrives_with_the_next_tick(
     fail(world, 1)
 
     def refuse(*_: object, **__: object) -> None:
-        raise SNSException(code, "as told by SNS")
+        raise SNSException(code, "as SNS says")
 
     with monkeypatch.context() as refusing:
         refusing.setattr(SNSBackend, "publish", refuse)
@@ -223,11 +223,11 @@ def test_a_message_that_sns_refuses_is_explained_and_arrives_with_the_next_tick(
             world.tick(sns())
     assert code in str(caught.value)
     assert advice in str(caught.value)
-    assert queue.told == []
+    assert queue.reported == []
 
     world.tick(sns())
     world.tick(sns())
-    assert queue.told == [("run_failed", "opened")]
+    assert queue.reported == [("run_failed", "opened")]
 
 
 def test_a_topic_that_is_not_there_is_explained(world: World, aws: str) -> None:  # noqa: ARG001
@@ -272,7 +272,7 @@ def test_no_way_to_aws_is_explained(world: World, monkeypatch: pytest.MonkeyPatc
     topic = SnsTopic(
         topic=f"arn:aws:sns:{REGION}:123456789012:crypto-alerts",
         region=REGION,
-        state_root=world.outbox.state_root,
+        state_root=world.channel.state_root,
     )
     for name, text in {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
@@ -318,7 +318,7 @@ def test_the_policy_of_the_stack_suffices_to_send(world: World, stack_queue: Sub
         fail(world, 1)
         world.tick(sns())
 
-    assert stack_queue.told == [("run_failed", "opened")]
+    assert stack_queue.reported == [("run_failed", "opened")]
 
 
 def test_without_the_permission_to_publish_the_message_says_what_to_attach(
@@ -335,4 +335,4 @@ def test_without_the_permission_to_publish_the_message_says_what_to_attach(
         world.tick(sns())
     world.tick(sns())
 
-    assert stack_queue.told == [("run_failed", "opened")]
+    assert stack_queue.reported == [("run_failed", "opened")]

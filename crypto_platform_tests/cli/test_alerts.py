@@ -28,7 +28,7 @@ def alert(number: int) -> Alert:
 
 
 @pytest.fixture
-def outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileChannel:
+def channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileChannel:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CRYPTO_HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
@@ -36,7 +36,7 @@ def outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileChannel:
     return FileChannel(path=str(folder / "outbox.jsonl"), state_root=str(folder))
 
 
-def remember(outbox: FileChannel) -> None:
+def remember(channel: FileChannel) -> None:
     incident = Incident(
         identity="run_failed/1",
         kind="run_failed",
@@ -45,9 +45,9 @@ def remember(outbox: FileChannel) -> None:
         opened_at=NOON,
         seen_at=NOON,
         affected={"intra_day/raw_prices": frozenset({"2026-11-24-06:00"})},
-        lineage=frozenset(),
+        correlation_keys=frozenset(),
     )
-    outbox.write_state(
+    channel.write_state(
         "an-instance",
         AlertState(updated_at=NOON, incidents=(incident,), unsent=(alert(3),)),
     )
@@ -59,15 +59,15 @@ def show(*options: str) -> str:
     return shown.output
 
 
-def test_before_the_first_tick_it_says_who_would_look(outbox: FileChannel) -> None:
-    assert f"Alerts go to the file {outbox.path}" in show()
+def test_before_the_first_tick_it_says_who_would_look(channel: FileChannel) -> None:
+    assert f"Alerts go to the file {channel.path}" in show()
     assert "The sensor has not looked yet" in show()
 
 
-def test_it_lists_what_was_sent_what_waits_and_what_is_open(outbox: FileChannel) -> None:
-    outbox.send(alert(1))
-    outbox.send(alert(2))
-    remember(outbox)
+def test_it_lists_what_was_sent_what_waits_and_what_is_open(channel: FileChannel) -> None:
+    channel.send(alert(1))
+    channel.send(alert(2))
+    remember(channel)
 
     shown = show()
 
@@ -77,10 +77,10 @@ def test_it_lists_what_was_sent_what_waits_and_what_is_open(outbox: FileChannel)
     assert "intra_day/raw_prices 2026-11-24-06:00" in shown
 
 
-def test_programs_get_all_of_it_as_json(outbox: FileChannel) -> None:
+def test_programs_get_all_of_it_as_json(channel: FileChannel) -> None:
     for number in (1, 2):
-        outbox.send(alert(number))
-    remember(outbox)
+        channel.send(alert(number))
+    remember(channel)
 
     document = json.loads(show("--json", "--limit", "1"))
 
@@ -90,11 +90,11 @@ def test_programs_get_all_of_it_as_json(outbox: FileChannel) -> None:
     assert len(document["unsent"]) == 1
 
 
-def test_what_the_sensor_remembers_being_unreadable_is_told_without_a_trace(
-    outbox: FileChannel,
+def test_what_the_sensor_remembers_being_unreadable_is_reported_without_a_trace(
+    channel: FileChannel,
 ) -> None:
-    remember(outbox)
-    Path(outbox.state_root, "incidents", "an-instance.json").write_text("{")
+    remember(channel)
+    Path(channel.state_root, "incidents", "an-instance.json").write_text("{")
 
     shown = CliRunner().invoke(main, ["alerts"])
 

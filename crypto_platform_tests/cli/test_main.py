@@ -1,4 +1,4 @@
-"""The command line, as a newcomer uses it: each command in a process of its own."""
+"""The command line, as a newcomer uses it: most commands in a process of their own."""
 
 import os
 import re
@@ -6,15 +6,18 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
 import requests
+from click.testing import CliRunner
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from crypto_platform.cli.main import COMMANDS, main
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
 from crypto_platform.local.instance import instance_environment
 from crypto_platform.simulated_market import SimulatedMarket
@@ -61,9 +64,10 @@ def count(home: str, table: str) -> int:
 
 
 def test_the_demo_fills_a_warehouse_of_its_own_and_says_what_stands_in_it(tmp_path: Path) -> None:
-    # Whoever has set up the real API must not get it, or its limits, into the demo.
+    # Whoever has set up the real API must not get it, or its limits, into the demo; nor AWS, with
+    # no login for Snowflake there.
     (tmp_path / ".env").write_text(
-        "COINGECKO_API_KEY=CG-real\nCOINGECKO_PLAN=demo\nCOINGECKO_CALLS_A_MINUTE=1\n"
+        "CRYPTO_PROFILE=aws\nCOINGECKO_API_KEY=CG-real\nCOINGECKO_PLAN=demo\nCOINGECKO_CALLS_A_MINUTE=1\n"
         "TRACKED_COINS=bitcoin\nVS_CURRENCY=eur\n"
     )
     demo = run(["crypto-platform", "demo"], {"CRYPTO_HOME": str(tmp_path / "prices")}, cwd=tmp_path)
@@ -81,31 +85,94 @@ def test_the_demo_fills_a_warehouse_of_its_own_and_says_what_stands_in_it(tmp_pa
     assert sources == [("simulated",)]
 
 
-def test_dev_serves_the_ui_with_the_settings_of_the_env_file(tmp_path: Path) -> None:
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    (tmp_path / ".env").write_text(f"CRYPTO_HOME=prices\nHISTORY_START={yesterday}\n")
+def test_the_help_has_what_each_command_says_of_itself() -> None:
+    with main.make_context("crypto-platform", [], resilient_parsing=True) as context:
+        commands = {name: main.get_command(context, name) for name in main.list_commands(context)}
+
+    assert {name: command and command.help for name, command in commands.items()} == COMMANDS
+
+
+@pytest.mark.parametrize("command", [["--help"], ["dev", "--help"], ["simulate", "--help"]])
+def test_what_needs_no_dagster_starts_without_it(command: list[str]) -> None:
+    code = (
+        "import sys\nfrom crypto_platform.cli.main import main\n"
+        f"main({command}, standalone_mode=False)\nprint('dagster' in sys.modules)"
+    )
+
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert ran.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["alerts"],
+        ["budget"],
+        ["estimate", "historical", "2026-01-01"],
+        ["prices", "bitcoin"],
+        ["snowflake", "apply", "--dry-run"],
+    ],
+)
+def test_a_malformed_variable_is_one_line_that_names_it(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VS_CURRENCY", "no such")
+
+    shown = CliRunner().invoke(main, command)
+
+    assert shown.exit_code == 1
+    assert shown.output.startswith("Error: ")
+    assert "VS_CURRENCY='no such'" in shown.output
+
+
+@contextmanager
+def served(folder: Path, *command: str) -> Iterator[int]:
+    """A command that serves the UI, run in a folder until the block ends; gives the port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port = int(free.getsockname()[1])
     environment = {name: text for name, text in os.environ.items() if name != "CRYPTO_HOME"}
     with subprocess.Popen(
-        [str(BIN / "crypto-platform"), "dev", "--port", str(port)],
-        cwd=tmp_path,
+        [str(BIN / "crypto-platform"), *command, "--port", str(port)],
+        cwd=folder,
         env={**environment, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        # As a script's & starts it: it has to end when it is told to all the same.
+        # As a script's & starts it: it has to end on a signal all the same.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # noqa: PLW1509 - no threads yet
-    ) as dev:
+    ) as serving:
         try:
-            partitions = partitions_in_the_ui(port)
+            yield port
         finally:
-            dev.terminate()
+            serving.terminate()
+
+
+def test_dev_serves_the_ui_with_the_settings_of_the_env_file(tmp_path: Path) -> None:
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    (tmp_path / ".env").write_text(f"CRYPTO_HOME=prices\nHISTORY_START={yesterday}\n")
+    with served(tmp_path, "dev") as port:
+        partitions = partitions_in_the_ui(port)
 
     assert partitions == [str(yesterday)]
     assert (tmp_path / "prices" / "dagster" / "dagster.yaml").exists()
     with socket.socket() as stopped:
         assert stopped.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_the_demos_ui_has_the_demos_settings_beside_an_env_file_of_the_aws_profile(
+    tmp_path: Path,
+) -> None:
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    (tmp_path / ".env").write_text(f"CRYPTO_PROFILE=aws\nHISTORY_START={yesterday}\n")
+    with served(tmp_path, "demo", "--ui") as port:
+        partitions = partitions_in_the_ui(port)
+
+    assert len(partitions) == 90
+    assert {entry.name for entry in tmp_path.iterdir()} == {".env", ".crypto-demo"}
 
 
 def partitions_in_the_ui(port: int) -> list[str]:

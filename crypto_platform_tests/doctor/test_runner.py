@@ -26,7 +26,7 @@ def home(tmp_path: Path) -> Path:
 
 def look(name: str, variables: Mapping[str, str]) -> PreflightResult:
     (check,) = [check for check in LOCAL_CHECKS if check.name == name]
-    return check.finding(Preflight.of(variables))
+    return check.run(Preflight(variables))
 
 
 @pytest.fixture
@@ -81,12 +81,14 @@ def test_a_key_that_a_library_quotes_is_not_shown(monkeypatch: pytest.MonkeyPatc
         raise ValueError(f"invalid header {KEY!r}")
 
     monkeypatch.setattr(
-        doctor, "CHECKS", {**CHECKS, "local": (PreflightCheck("API", quote, "Mend it."),)}
+        doctor, "CHECKS", {**CHECKS, "local": (PreflightCheck("API", quote, "Correct it."),)}
     )
 
-    findings = examine({"COINGECKO_API_KEY": KEY})
+    results = examine({"COINGECKO_API_KEY": KEY})
 
-    assert findings[1] == PreflightResult("API", "failed", "invalid header '[key]'", "Mend it.")
+    assert results[1] == PreflightResult(
+        "API", "failed", "invalid header '[secret]'", "Correct it."
+    )
 
 
 def test_nothing_else_is_looked_at_while_a_setting_is_malformed() -> None:
@@ -94,7 +96,7 @@ def test_nothing_else_is_looked_at_while_a_setting_is_malformed() -> None:
 
     assert first.status == "failed"
     assert "TRACKED_COINS='top:many'" in first.found
-    assert [finding.status for finding in others] == ["skipped"] * len(LOCAL_CHECKS)
+    assert [result.status for result in others] == ["skipped"] * len(LOCAL_CHECKS)
 
 
 def test_no_check_stops_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +104,7 @@ def test_no_check_stops_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyError
 
     checks = (
-        PreflightCheck("first", break_down, "Mend it."),
+        PreflightCheck("first", break_down, "Correct it."),
         PreflightCheck("second", lambda _: "fine", ""),
     )
     monkeypatch.setattr(doctor, "CHECKS", {"local": checks})
@@ -116,11 +118,11 @@ def test_no_check_stops_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_lake_that_cannot_be_written_fails_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    finding = look("raw lake", {"CRYPTO_HOME": str(tmp_path / "file" / "home")})
+    result = look("raw lake", {"CRYPTO_HOME": str(tmp_path / "file" / "home")})
 
-    assert finding.status == "failed"
-    assert finding.what_to_do
-    assert "CRYPTO_HOME" in finding.what_to_do
+    assert result.status == "failed"
+    assert result.what_to_do
+    assert "CRYPTO_HOME" in result.what_to_do
 
 
 def test_looking_at_the_lake_leaves_nothing_in_it(home: Path) -> None:
@@ -148,38 +150,59 @@ def test_looking_at_the_lake_leaves_nothing_in_it(home: Path) -> None:
     ],
     ids=["a column of one's own", "another type", "a missing column", "another view"],
 )
-def test_a_warehouse_that_lacks_what_the_scripts_define_is_told_apart(
+def test_a_warehouse_that_lacks_what_the_scripts_define_is_recognized(
     change: str, difference: str | None, home: Path
 ) -> None:
     assert look("warehouse", {"CRYPTO_HOME": str(home)}).status == "passed"
     with duckdb.connect(str(home / "crypto_db.duckdb")) as connection:
         connection.execute(change)
 
-    finding = look("warehouse", {"CRYPTO_HOME": str(home)})
+    result = look("warehouse", {"CRYPTO_HOME": str(home)})
 
-    assert finding.status == ("failed" if difference else "passed")
-    assert (difference or "as the scripts define") in finding.found
+    assert result.status == ("failed" if difference else "passed")
+    assert (difference or "as the scripts define") in result.found
 
 
 def test_an_instance_that_was_never_started_is_skipped(home: Path) -> None:
-    finding = look("Dagster instance", {"CRYPTO_HOME": str(home)})
+    result = look("Dagster instance", {"CRYPTO_HOME": str(home)})
 
-    assert finding.status == "skipped"
-    assert "make dev" in finding.found
+    assert result.status == "skipped"
+    assert "make dev" in result.found
 
 
 def test_an_instance_without_our_settings_fails(home: Path) -> None:
     (home / "dagster").mkdir(parents=True)
     (home / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}")
 
-    finding = look("Dagster instance", {"DAGSTER_HOME": str(home / "dagster")})
+    result = look("Dagster instance", {"DAGSTER_HOME": str(home / "dagster")})
 
-    assert finding.status == "failed"
-    assert "default_limit" in finding.found
+    assert result.status == "failed"
+    assert "default_limit" in result.found
 
 
 def test_an_instance_at_a_relative_path_fails() -> None:
-    finding = look("Dagster instance", {"DAGSTER_HOME": "here/dagster"})
+    result = look("Dagster instance", {"DAGSTER_HOME": "here/dagster"})
 
-    assert finding.status == "failed"
-    assert "DAGSTER_HOME=here/dagster" in finding.found
+    assert result.status == "failed"
+    assert "DAGSTER_HOME=here/dagster" in result.found
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "COINGECKO_API_KEY",
+        "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE",
+    ],
+)
+def test_a_secret_is_not_shown_however_short(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def quote(_: Preflight) -> str:
+        raise ValueError("cannot use s3cr!")
+
+    check = PreflightCheck("API", quote, "Correct it.")
+    monkeypatch.setattr(doctor, "CHECKS", {"local": (check,)})
+
+    found = [result.found for result in examine({name: "s3cr!"})]
+
+    assert found[1] == "cannot use [secret]"

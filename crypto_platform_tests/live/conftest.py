@@ -24,9 +24,9 @@ def environment() -> Mapping[str, str]:
 
 
 @pytest.fixture(scope="module")
-def findings(environment: Mapping[str, str]) -> Mapping[str, PreflightResult]:
+def results(environment: Mapping[str, str]) -> Mapping[str, PreflightResult]:
     """What the doctor finds, a message to the topic included."""
-    return {finding.check: finding for finding in examine(environment, send=True)}
+    return {result.check: result for result in examine(environment, send=True)}
 
 
 @pytest.fixture(scope="module")

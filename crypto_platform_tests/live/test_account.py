@@ -41,19 +41,19 @@ pytestmark = pytest.mark.live
     ],
 )
 def test_the_doctor_finds_nothing_wrong_with(
-    check: str, findings: Mapping[str, PreflightResult]
+    check: str, results: Mapping[str, PreflightResult]
 ) -> None:
-    finding = findings[check]
-    if finding.status == "skipped":
-        pytest.skip(finding.found)
-    assert finding.status == "passed", f"{finding.found} {finding.what_to_do}"
+    result = results[check]
+    if result.status == "skipped":
+        pytest.skip(result.found)
+    assert result.status == "passed", f"{result.found} {result.what_to_do}"
 
 
 @pytest.mark.parametrize("stream", [HISTORICAL, INTRA_DAY], ids=lambda stream: stream.name)
 def test_the_jobs_are_defined_as_the_platform_needs_them(
     stream: Stream, environment: Mapping[str, str]
 ) -> None:
-    transform = Preflight.of(environment).resource("transform")
+    transform = Preflight(environment).resource("transform")
 
     job = transform._client.get_job(JobName=transform.jobs[stream.job])["Job"]  # noqa: SLF001
 
@@ -63,10 +63,10 @@ def test_the_jobs_are_defined_as_the_platform_needs_them(
     assert job["Timeout"] * 60 < transform.patience
 
 
-def test_what_the_function_refuses_is_told_in_its_own_words(
+def test_what_the_function_refuses_is_reported_in_its_own_words(
     environment: Mapping[str, str],
 ) -> None:
-    ingestion = Preflight.of(environment).resource("ingestion")
+    ingestion = Preflight(environment).resource("ingestion")
 
     with pytest.raises(PermanentFailure, match="must be one of") as failure:
         ingestion.invoke({"action": "dance"})
@@ -87,7 +87,7 @@ def test_a_partition_goes_all_the_way_and_again_without_a_change(
 
     def existing() -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = (
-            Preflight.of(with_snowflake)
+            Preflight(with_snowflake)
             .resource("warehouse")
             .query(
                 f"SELECT coin_id, price_at, price, market_cap, total_volume FROM {stream.table} "
@@ -103,7 +103,7 @@ def test_a_partition_goes_all_the_way_and_again_without_a_change(
 
     assert first.success
     assert second.success
-    lake = Preflight.of(with_snowflake).lake
+    lake = Preflight(with_snowflake).lake
     (manifest,) = lake.transformed.manifests(stream, [window])
     assert len(once) == manifest.points > 0
     assert existing() == once

@@ -79,7 +79,7 @@ def stored(database: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-def told(instance: dg.DagsterInstance) -> dict[str, Any]:
+def reported(instance: dg.DagsterInstance) -> dict[str, Any]:
     """All that a run left in the instance, without ids and times."""
     run_id = backfill(instance)
     logs = Path(instance.root_directory) / "history" / "runs"
@@ -119,10 +119,10 @@ def test_a_run_leaves_the_same_records_as_in_dagsters_own_storage(
     open_instance: OpenInstance,
 ) -> None:
     with open_instance("plain") as plain:
-        expected = told(plain)
+        expected = reported(plain)
     with open_instance("ours") as ours:
         assert isinstance(ours.event_log_storage, BatchingEventLog)
-        assert told(ours) == expected
+        assert reported(ours) == expected
     assert expected["partitions"][first.key] == set(KEYS)
 
 
@@ -188,7 +188,7 @@ def test_a_batch_that_fails_is_stored_event_by_event_and_once(
     open_instance: OpenInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_instance("plain") as plain:
-        expected = told(plain)
+        expected = reported(plain)
     name = "_store_asset_event_tags"
     store_tags = getattr(BatchingEventLog, name)
 
@@ -200,14 +200,14 @@ def test_a_batch_that_fails_is_stored_event_by_event_and_once(
     monkeypatch.setattr(BatchingEventLog, name, refuse_batches)
 
     with open_instance("ours") as ours:
-        assert told(ours) == expected
+        assert reported(ours) == expected
 
 
 def test_a_batch_that_fails_at_its_last_event_leaves_nothing_behind(
     open_instance: OpenInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_instance("plain") as plain:
-        expected = told(plain)
+        expected = reported(plain)
     store_event = BatchingEventLog.store_event
     refusals = iter([True])
 
@@ -219,7 +219,7 @@ def test_a_batch_that_fails_at_its_last_event_leaves_nothing_behind(
     monkeypatch.setattr(BatchingEventLog, "store_event", refuse_once)
 
     with open_instance("ours") as ours:
-        assert told(ours) == expected
+        assert reported(ours) == expected
     assert next(refusals, None) is None
 
 

@@ -1,0 +1,20 @@
+"""``crypto-platform demo``: the whole platform over a simulated market."""
+
+import os
+import sys
+
+import click
+
+from crypto_platform.local.demo import open_demo, run_demo
+from crypto_platform.local.instance import home_folder
+
+
+@click.command()
+@click.option("--ui", is_flag=True, help="Open the Dagster UI on the demo's data, and stay.")
+@click.option("--port", default=3000, show_default=True, help="Port of the UI.")
+def demo(*, ui: bool, port: int) -> None:
+    """Fill a warehouse of its own from a simulated market, and show what stands in it."""
+    home = home_folder(os.environ)
+    # Beside the real prices, never among them.
+    home = home.with_name(f"{home.name}-demo")
+    sys.exit(open_demo(home, port) if ui else run_demo(home))
