@@ -31,7 +31,7 @@ from crypto_platform.checks.freshness import freshness_policy
 from crypto_platform.checks.warehouse import evaluate_load, evaluate_revisions, reconcile
 from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.markdown import markdown_table
-from crypto_platform.core.schema import PRICE_COLUMNS, RAW_COLUMNS
+from crypto_platform.core.schema import RAW_COLUMNS
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream, Window
 from crypto_platform.ingestion.estimate import estimate
@@ -54,6 +54,7 @@ from crypto_platform.transformation.transformed_windows import (
     read_outputs,
     write_job_spec,
 )
+from crypto_platform.warehouse.catalogue import PRICE_COLUMNS
 from crypto_platform.warehouse.resource import LoadMismatchError, Warehouse
 from lambda_function.plans import configured_plan
 

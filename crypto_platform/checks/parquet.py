@@ -21,8 +21,8 @@ from crypto_platform.checks.definitions import (
     at_moment,
     schema_faults,
 )
-from crypto_platform.core.schema import PRICE_COLUMNS
 from crypto_platform.core.streams import Stream, Window
+from crypto_platform.warehouse.catalogue import PRICE_COLUMNS
 from crypto_platform.warehouse.resource import Row
 
 if TYPE_CHECKING:

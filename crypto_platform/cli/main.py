@@ -270,6 +270,9 @@ def snowflake_apply(*, dry_run: bool, role: str) -> None:
         if dry_run:
             for step in todo:
                 click.echo(f"-- {step.script}\n{step.sql};\n")
+            click.echo(
+                "-- Tables that are there gain their new columns too: which, the account says."
+            )
             return
         with snowflake_warehouse(settings, role=role).session(read_only=False) as session:
             for outcome in apply(session, todo):

@@ -9,10 +9,11 @@ from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.markdown import markdown_table
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import STREAMS
-from crypto_platform.models.build import MODELS, PRICES, MadeModels, Model, ModelCheck, make_models
+from crypto_platform.models.build import MODELS, MadeModels, Model, ModelCheck, make_models
 from crypto_platform.profiles import PROFILES
+from crypto_platform.warehouse.catalogue import column_schema
 from crypto_platform.warehouse.resource import Row, Warehouse
-from crypto_platform.warehouse.sql import described_columns
+from crypto_platform.warehouse.sql import PRICE_TABLES
 
 GROUP = "models"
 OWNERS = ["team:data-platform"]
@@ -43,7 +44,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
                 automation_condition=follows_updates(
                     "prices were loaded and the models not made since"
                 )
-                if model.reads == PRICES
+                if model.reads == PRICE_TABLES
                 else None,
             )
             for model in MODELS
@@ -112,16 +113,6 @@ def check_results(
 def asset_key(table: str) -> dg.AssetKey:
     """The asset that fills a table of the warehouse."""
     return _ASSETS.get(table) or dg.AssetKey(table)
-
-
-def column_schema(table: str) -> dg.TableSchema:
-    """A table's columns as Dagster shows them, from the script that creates it."""
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(column.name, column.type.lower(), column.description)
-            for column in described_columns(table)
-        ]
-    )
 
 
 def _result(model: Model, made: MadeModels, uri: str) -> dg.MaterializeResult[None]:

@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from crypto_platform.core.streams import INTRA_DAY, STREAMS
+from crypto_platform.core.streams import INTRA_DAY
 from crypto_platform.warehouse.resource import Row, Session, Warehouse, transaction
 from crypto_platform.warehouse.sql import (
+    PRICE_TABLES,
+    insert_model,
     model_definition,
     model_statement,
 )
 
 _COIN_DAY = ("coin_id", "vs_currency", "day")
-PRICES = tuple(stream.table for stream in STREAMS)
 
 Lineage = Mapping[str, Sequence[tuple[str, str]]]
 
@@ -112,7 +113,7 @@ def _same(table: str, *columns: str) -> dict[str, list[tuple[str, str]]]:
 
 
 def _of_prices(*columns: str) -> list[tuple[str, str]]:
-    return [(table, column) for table in PRICES for column in columns]
+    return [(table, column) for table in PRICE_TABLES for column in columns]
 
 
 MODELS = (
@@ -125,7 +126,7 @@ MODELS = (
             "else it is null. On the newest day the close is the latest price so far: close_at "
             "says of when. Days without any price have no row."
         ),
-        reads=PRICES,
+        reads=PRICE_TABLES,
         lineage={
             "coin_id": _of_prices("coin_id"),
             "vs_currency": _of_prices("vs_currency"),
@@ -248,8 +249,7 @@ def rows_at_fault(
 
 
 def _make(session: Session, model: Model, first_day: date) -> None:
-    for name in ("clear_model", f"make_{model.name}"):
-        sql = model_statement(name, model.name)
+    for sql in (model_statement("clear_model", model.name), insert_model(model.name)):
         session.execute(sql, [first_day] * sql.count("?"))
 
 
