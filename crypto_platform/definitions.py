@@ -9,7 +9,8 @@ import dagster as dg
 
 from crypto_platform.alerts.sensor import build_alerts_sensor
 from crypto_platform.assets.schedules import build_schedule, build_watch
-from crypto_platform.assets.stages import build_stream_assets, build_tracked_coins
+from crypto_platform.assets.stages import build_stream_assets
+from crypto_platform.assets.tracked_coins import build_tracked_coins
 from crypto_platform.checks.freshness import build_freshness_check
 from crypto_platform.checks.quota import build_month_budget_check
 from crypto_platform.core.settings import Settings
@@ -30,6 +31,9 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
     Args:
         settings: Which profile, which coins, which partitions.
         streams: The streams to build.
+
+    Raises:
+        SettingsError: A setting that the profile needs is missing.
     """
     with warnings.catch_warnings():
         # Backfill policies and links to code are in beta in the Dagster that is pinned.
@@ -76,8 +80,14 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
     )
 
 
-# What is loaded by now stays. Else the collector looks at all of it time and again, and at the end
-# of the process once more: a twentieth of a second each time, in every run.
-gc.freeze()
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The platform for the environment's settings, as Dagster's tools load it.
 
-defs = build_definitions(Settings.from_environment(os.environ))
+    Raises:
+        SettingsError: Variables are malformed, or one that the profile needs is missing.
+    """
+    # What is loaded by now stays. Else the collector looks at all of it time and again, and at the
+    # end of the process once more: a twentieth of a second each time, in every run.
+    gc.freeze()
+    return build_definitions(Settings.from_environment(os.environ))

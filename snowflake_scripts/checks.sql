@@ -10,11 +10,6 @@ SELECT
 FROM information_schema.columns
 WHERE LOWER(table_schema) = 'transformed' AND LOWER(table_name) = ?;
 
--- name: rows_of_windows
-SELECT COUNT(*) AS prices
-FROM {table}
-WHERE price_at >= ? AND price_at < ?;
-
 -- name: faulty_rows
 -- NaN sorts above every number on both engines, and so above the largest double too.
 SELECT
@@ -60,14 +55,17 @@ FROM ingestion_ledger
 WHERE stream = ? AND vs_currency = ? AND window_start >= ? AND window_start < ?
 GROUP BY coin_id;
 
--- name: ledger_of_coin
+-- name: ledger_to_explain
+-- What failed, and all that the ledger has of coins which lack some of the windows.
 SELECT
+    coin_id,
     window_start,
     status,
     reason
 FROM ingestion_ledger
-WHERE stream = ? AND vs_currency = ? AND window_start >= ? AND window_start < ? AND coin_id = ?
-ORDER BY window_start;
+WHERE stream = ? AND vs_currency = ? AND window_start >= ? AND window_start < ?
+QUALIFY COUNT(*) OVER (PARTITION BY coin_id) < ? OR status = 'failed'
+ORDER BY coin_id, window_start;
 
 -- name: price_jumps
 -- How far a price moved from one observation to the next, against what is usual for this coin at this

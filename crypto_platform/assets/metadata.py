@@ -12,39 +12,46 @@ from dagster._core.execution.context.metadata_logging import (
 from crypto_platform.core.markdown import markdown_table
 from crypto_platform.lake.layers import Layer, from_json_lines
 from crypto_platform.lake.manifests import Absence, Manifest
+from crypto_platform.stages.ingest import Ingested
 from crypto_platform.transformation.transformed_windows import TransformedWindow
+from crypto_platform.warehouse.resource import LoadResult
 
 _PREVIEW_ROWS = 5
 
 
 def add_partition_metadata(
-    context: dg.AssetExecutionContext, said: Iterable[tuple[str, Mapping[str, Any]]]
+    context: dg.AssetExecutionContext, partitions: Iterable[tuple[str, Mapping[str, Any]]]
 ) -> None:
-    """Say something of each partition, in its own materialization.
+    """Give each partition metadata of its own.
 
-    As ``context.add_asset_metadata`` does, once a partition. That copies all that was said before
+    As ``context.add_asset_metadata`` does once a partition. That copies all that was added before
     each time, so that it takes the square of the partitions: 1.5 s for 3,650 of them.
 
     Args:
         context: The context of an asset that materializes the partitions.
-        said: The key of each partition, and its metadata.
+        partitions: The key of each, and its metadata.
 
     Raises:
-        ValueError: If the run is not of a partition: nobody would ever see what is said of it.
+        ValueError: If the run is not of a partition: nobody would ever see its metadata.
     """
     step = context.get_step_execution_context()
-    told = dict(step._metadata_accumulator.per_output_metadata)  # noqa: SLF001 - see above
+    accumulated = dict(step._metadata_accumulator.per_output_metadata)  # noqa: SLF001 - see above
     materialized = set(context.partition_keys)
-    for key, metadata in said:
+    for key, metadata in partitions:
         if key not in materialized:
             raise ValueError(f"The run does not materialize the partition {key}.")
         handle = AssetMetadataHandle(asset_key=context.asset_key, partition_key=key)
-        told[handle] = {**told.get(handle, {}), **metadata}
-    step._metadata_accumulator = OutputMetadataAccumulator(per_output_metadata=told)  # noqa: SLF001
+        accumulated[handle] = {**accumulated.get(handle, {}), **metadata}
+    step._metadata_accumulator = OutputMetadataAccumulator(per_output_metadata=accumulated)  # noqa: SLF001
 
 
 def raw_metadata(layer: Layer, manifest: Manifest) -> dict[str, Any]:
-    """A raw window: how many coins and points, where, and what the first lines hold."""
+    """A raw window: how many coins and points, where, and what the first lines hold.
+
+    Args:
+        layer: The raw lake.
+        manifest: What it holds of the window.
+    """
     files = manifest.files_of("prices")
     content = layer.read(files[0].path) if files else None
     records = from_json_lines(content, first=_PREVIEW_ROWS) if content else []
@@ -61,7 +68,12 @@ def raw_metadata(layer: Layer, manifest: Manifest) -> dict[str, Any]:
 
 
 def transformed_metadata(layer: Layer, window: TransformedWindow) -> dict[str, Any]:
-    """A transformed window: as the raw one, and how many stamps were rejected."""
+    """A transformed window: as the raw one, and how many stamps were rejected.
+
+    Args:
+        layer: The transformed lake.
+        window: What was written of the window.
+    """
     return {
         **_window_metadata(layer, window.manifest, _price_rows(window.preview)),
         "dagster/row_count": window.manifest.points,
@@ -69,20 +81,47 @@ def transformed_metadata(layer: Layer, window: TransformedWindow) -> dict[str, A
     }
 
 
-def loaded_metadata(
-    manifest: Manifest, uri: str, preview: Sequence[Mapping[str, Any]], revised: int
-) -> dict[str, Any]:
-    """A loaded window: what now stands in the warehouse for it, and what no longer does."""
+def ingested_metadata(ingested: Ingested) -> dict[str, Any]:
+    """A run of ``raw_prices`` as a whole: what it used, beside what it was estimated to use."""
+    return {
+        "run_api_calls": ingested.calls,
+        "run_api_credits": ingested.credits,
+        "run_estimate": ingested.estimated.as_metadata(),
+        "run_unchanged_windows": ingested.unchanged,
+        "run_rejected_answers": list(ingested.rejected),
+        "source": ingested.source,
+    }
+
+
+def loaded_metadata(manifest: Manifest, result: LoadResult, uri: str) -> dict[str, Any]:
+    """A loaded window: what now stands in the warehouse for it, and what no longer does.
+
+    Args:
+        manifest: What was loaded.
+        result: What the warehouse says of the load that it was part of.
+        uri: Where the table is.
+    """
+    start = manifest.window.start
     return {
         "coins": manifest.coins,
         "points": manifest.points,
         "absent": len(manifest.absent),
         **_complete(manifest),
-        "revised": revised,
+        "revised": result.revisions.by_window.get(start, 0),
         "bytes": sum(file.bytes for file in manifest.files),
         "dagster/row_count": manifest.points,
         "dagster/uri": uri,
-        "preview": markdown_table(_price_rows(preview)),
+        "preview": markdown_table(_price_rows(result.previews.get(start, ()))),
+    }
+
+
+def run_loaded_metadata(result: LoadResult) -> dict[str, Any]:
+    """A run of ``snowflake_prices`` as a whole."""
+    return {
+        "run_rows": result.prices,
+        "run_market_snapshots": result.snapshots,
+        "run_ledger": dict(result.ledger),
+        "run_revised": result.revisions.total,
     }
 
 

@@ -13,6 +13,10 @@ def build_schedule(stream: Stream, first_window: datetime) -> dg.ScheduleDefinit
 
     Written out because Dagster's schedule from a partitioned job takes no minutes past the hour
     for partitions by cron.
+
+    Args:
+        stream: The stream.
+        first_window: Start of its first partition.
     """
     partitions = stream.partitions(first_window)
 
@@ -41,7 +45,7 @@ def build_schedule(stream: Stream, first_window: datetime) -> dg.ScheduleDefinit
 def build_watch(
     assets: Sequence[dg.AssetsDefinition], checks: Sequence[dg.AssetChecksDefinition]
 ) -> dg.ScheduleDefinition:
-    """The job ``watch`` and its schedule: what is judged by the clock rather than by a load.
+    """The job ``watch`` and its schedule: the checks of the present, which no load evaluates.
 
     Args:
         assets: What to materialize, such as a view of the state of things.
@@ -49,7 +53,7 @@ def build_watch(
     """
     job = dg.define_asset_job(
         "watch",
-        description="Judges by the clock what no load would notice: whether prices are fresh.",
+        description="Evaluates what no load would notice: whether prices are fresh.",
         selection=dg.AssetSelection.assets(*assets) | dg.AssetSelection.checks(*checks),
     )
     return dg.ScheduleDefinition(
@@ -59,5 +63,5 @@ def build_watch(
         cron_schedule="40 * * * *",
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Runs the checks that are judged by the clock, hourly.",
+        description="Runs the time-based checks, hourly.",
     )

@@ -1,9 +1,9 @@
-"""Asset checks: what must hold of the data, and what is said where it does not.
+"""Asset checks as values: what must hold of the data, and what is said where it does not.
 
-A check is a value, and a judgement is a list of findings; a check's result names the partitions
-and coins at fault, since a run may be of many partitions. Severity means something: an ERROR
-alerts, and stops what comes after it where the check blocks; a WARN informs. Files are judged in
-``file_judgement``, loads in ``load_judgement``, and what the clock judges in ``freshness``.
+An evaluation is a list of findings; a check's result names the partitions and coins at fault, since
+a run may be of many partitions. Severity means something: an ERROR alerts, and stops what comes
+after it where the check blocks; a WARN informs. Files are evaluated in ``parquet``, loads in
+``warehouse``, freshness in ``freshness`` and the month's credits in ``quota``.
 """
 
 import math
@@ -16,7 +16,7 @@ import dagster as dg
 
 from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.markdown import markdown_table
-from crypto_platform.core.streams import Stream, Window
+from crypto_platform.core.streams import Stream
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.warehouse.catalogue import PRICE_COLUMNS
 
@@ -40,35 +40,42 @@ WHAT_TO_DO = "what_to_do"
 """Metadata in which a check says what a person does about its failure."""
 
 TIME_BASED = "by_the_clock"
-"""Metadata of a check that judges the present, and not the partitions of the run it is part of."""
+"""Metadata of a check of the present, rather than of the partitions of the run it is part of."""
 
 MIN_SHARE_OF_POINTS = 0.8
 """Of the points that the granularity promises, how many a coin's window must have.
 
 Hourly points wander 58 to 64 minutes apart, and five-minute ones 2 to 9, so a whole window may lack
-one; recorded answers have 5 of 6 and 71 of 72.
+one; recorded responses have 5 of 6 and 71 of 72.
 """
 
 JUMP_IN_DEVIATIONS = 12
-"""How many robust standard deviations a log return must be from its coin's median to be a jump."""
+"""How many robust standard deviations a log return must be from its coin's median to be a jump.
+
+With this and ``MIN_JUMP`` ten recorded years of daily bitcoin (2013 to 2023, 3,687 returns) have
+five jumps, the largest 20 deviations; recorded stablecoins, hourly and 5-minute series have none.
+"""
 
 MIN_JUMP = math.log(1.1)
-"""No smaller move is a jump, however calm the coin: a stablecoin usually moves by 0.1 percent."""
+"""No smaller move is a jump, however calm the coin: recorded stablecoins moved up to 3 % a day."""
 
 MIN_RETURNS = 20
-"""From fewer returns nobody can tell what is usual."""
+"""From fewer returns nobody can tell what is usual: two thirds of ``LOOK_BACK_IN_WINDOWS``."""
 
 LOOK_BACK_IN_WINDOWS = 30
-"""How many windows before those of the load say what is usual for a coin."""
+"""How many windows before those of the load say what is usual for a coin: as ``volatility_30d``."""
 
 STREAMS_TOLERANCE = 0.05
-"""The streams may differ by this share: up to ten minutes lie between the two moments."""
+"""The streams may differ by this share: up to ten minutes lie between the two moments.
+
+Recorded 5-minute prices of 2021 and 2023 moved by 2.6 % at most in ten minutes.
+"""
 
 STREAMS_CONTRADICTION = 0.25
-"""No market moves so far in ten minutes and keeps the daily price: one of the streams is wrong."""
+"""Ten times what was seen in ten minutes (``STREAMS_TOLERANCE``): one of the streams is wrong."""
 
 SHOWN = 20
-"""How many faults are told in full, of a result or of a window."""
+"""How many faults are shown in full, of a result or of a window."""
 
 _NAMED = 5
 
@@ -84,7 +91,7 @@ class Check:
         severity: Of a finding that does not say otherwise.
         blocking: Whether what failed it goes no further: it does not count, and nothing downstream
             runs.
-        time_based: Whether it judges the present, whatever the run that it is part of is about.
+        time_based: Whether it is about the present, whatever the run that it is part of is about.
     """
 
     name: str
@@ -180,7 +187,7 @@ COINS = Check(
     "Completeness over coins: each tracked coin has prices in the window, or the reason why not "
     "stands in the ledger. A coin that was asked for and has neither is an error; one that failed, "
     "or that a run did not ask for, is a warning, as healing asks for it again.",
-    "Materialize the partitions named again, from raw_prices on; take a coin that is dead out of "
+    "Materialize the partitions named again, from raw_prices on; take a delisted coin out of "
     "TRACKED_COINS.",
 )
 
@@ -233,7 +240,12 @@ class BlockedByCheckError(PermanentFailure):
 
 
 def check_specs(checks: Iterable[Check], asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
-    """The checks of an asset, as its definition declares them."""
+    """The checks of an asset, as its definition declares them.
+
+    Args:
+        checks: The checks.
+        asset: The asset.
+    """
     return [
         dg.AssetCheckSpec(
             check.name, asset=asset, description=check.description, blocking=check.blocking
@@ -248,7 +260,7 @@ def check_results(
     """A result a check.
 
     Args:
-        checks: What was judged.
+        checks: What was evaluated.
         findings: What was found, of any check.
         evaluated: What was looked at, such as ``365 windows, 9,125 prices``.
     """
@@ -262,6 +274,11 @@ def check_result(check: Check, findings: Sequence[Finding], evaluated: str) -> d
     """A check's result: it passed where nothing was found; else it names partitions and coins.
 
     An error names those in error only: a warning beside it must not keep its alert open.
+
+    Args:
+        check: The check.
+        findings: What it found.
+        evaluated: What was looked at, such as ``365 windows, 9,125 prices``.
     """
     severities = {finding.severity or check.severity for finding in findings}
     severity = max(severities, key=[WARN, ERROR].index, default=check.severity)
@@ -270,7 +287,7 @@ def check_result(check: Check, findings: Sequence[Finding], evaluated: str) -> d
     findings = sorted(findings, key=lambda one: (one.severity or check.severity) is not severity)
     partitions = sorted({finding.partition for finding in worst} - {""})
     coins = sorted({finding.coin_id for finding in worst if finding.coin_id})
-    metadata: dict[str, Any] = {"judged": evaluated, "faults": len(findings)}
+    metadata: dict[str, Any] = {"evaluated": evaluated, "faults": len(findings)}
     if check.time_based:
         metadata[TIME_BASED] = True
     if findings:
@@ -322,7 +339,7 @@ def raise_on_blocking(
     """Let nothing go on that failed a blocking check.
 
     Args:
-        asset: The asset that was judged, for the message.
+        asset: The asset that was evaluated, for the message.
         findings: What was found.
         consequence: What is kept from happening, in a sentence.
         remediation: What to do, in a sentence.
@@ -362,12 +379,6 @@ def evaluate_raw(
             if absence.status == "failed"
         ]
     return findings
-
-
-def partition_range(stream: Stream, windows: Sequence[Window]) -> str:
-    """A run's partitions as Dagster writes a range, or the only one."""
-    keys = [stream.partition_key(window) for window in windows]
-    return keys[0] if len(keys) == 1 else f"{keys[0]}...{keys[-1]}"
 
 
 def schema_faults(columns: Mapping[str, str], types: Mapping[str, set[str]]) -> list[str]:

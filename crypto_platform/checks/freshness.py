@@ -1,4 +1,4 @@
-"""Freshness: whether the newest prices are there in time, judged by the data's own clock.
+"""Freshness: whether the newest prices are there in time, by the data's own clock.
 
 Dagster's own policy looks at when an asset was last materialized, whichever partition that was: a
 backfill of an old day makes it look fresh. The check beside it asks the warehouse for the newest
@@ -12,6 +12,7 @@ import dagster as dg
 
 from crypto_platform.checks.definitions import ERROR, WARN, Check, Finding, check_result
 from crypto_platform.core.errors import RETRIES
+from crypto_platform.core.schedules import is_scheduled
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream, Window
 from crypto_platform.ingestion.tracked_coins import TrackedCoins, load_tracked_coins
@@ -49,16 +50,21 @@ def freshness_rule(stream: Stream) -> Check:
         f"Each tracked coin has a price of the newest window that closed at least {hours} ago, by "
         "price_at in the warehouse and not by when something ran. An error where no coin has one "
         "(the stream is stale), or one coin lacks it and asking again may bring it. A warning for "
-        "a dead coin, of which the ledger says that the source has nothing: take it out of "
+        "a delisted coin, of which the ledger says that the source has nothing: take it out of "
         f"TRACKED_COINS.{evaluated}",
         f"Look under Runs and Automation why {stream.name} does not keep up, then materialize the "
-        "partition named; take a coin that is dead out of TRACKED_COINS.",
+        "partition named; take a delisted coin out of TRACKED_COINS.",
         time_based=True,
     )
 
 
 def build_freshness_check(stream: Stream, settings: Settings) -> dg.AssetChecksDefinition:
-    """The asset check that the ``watch`` job runs by the clock."""
+    """The asset check that the ``watch`` job runs every hour.
+
+    Args:
+        stream: The stream.
+        settings: Its first partition, and the currency of its prices.
+    """
     rule = freshness_rule(stream)
     asset = dg.AssetKey([stream.name, "snowflake_prices"])
 
@@ -66,7 +72,8 @@ def build_freshness_check(stream: Stream, settings: Settings) -> dg.AssetChecksD
     def fresh(
         context: dg.AssetCheckExecutionContext, lake: Lake, warehouse: Warehouse
     ) -> dg.AssetCheckResult:
-        if not keeps_up(stream, context.instance):
+        # What runs by default has promised prices, even where somebody switched it off.
+        if not (stream.scheduled_by_default or is_scheduled(stream, context.instance)):
             return check_result(rule, [], f"nothing: {stream.schedule_name} is off")
         due = due_window(stream, settings.first_window(stream), datetime.now(UTC))
         if due is None:
@@ -94,25 +101,26 @@ def build_freshness_check(stream: Stream, settings: Settings) -> dg.AssetChecksD
     return fresh
 
 
-def keeps_up(stream: Stream, instance: dg.DagsterInstance) -> bool:
-    """Whether new windows are promised: by default, or since somebody switched the schedule on."""
-    if stream.scheduled_by_default or instance.schedule_storage is None:
-        return stream.scheduled_by_default
-    return any(
-        state.instigator_name == stream.schedule_name and state.is_running
-        for state in instance.all_instigator_state()
-    )
-
-
 def due_window(stream: Stream, first_window: datetime, now: datetime) -> Window | None:
-    """The newest window that has to stand in the warehouse by now; ``None`` before the first."""
+    """The newest window that has to stand in the warehouse by now; ``None`` before the first.
+
+    Args:
+        stream: The stream, which says how late a window may be.
+        first_window: Start of its first partition.
+        now: The time.
+    """
     with dg.partition_loading_context(effective_dt=now - stream.late_after):
         key = stream.partitions(first_window).get_last_partition_key()
     return None if key is None else stream.window(key)
 
 
 def expected_coins(coins: TrackedCoins, due: Window) -> list[str]:
-    """The coins that were tracked already when a window closed, and still are."""
+    """The coins that were tracked already when a window closed, and still are.
+
+    Args:
+        coins: The list, with since when each coin has been tracked.
+        due: The window.
+    """
     return [
         coin.coin_id for coin in coins.coins if coin.tracked and coin.first_tracked_at < due.end
     ]
@@ -144,7 +152,7 @@ def evaluate_freshness(
             rule,
             partition,
             coin,
-            f"{_newest(newest.get(coin))}; {_told(ledger.get(coin))}",
+            f"{_newest(newest.get(coin))}; {_explained(ledger.get(coin))}",
             WARN if ledger.get(coin, {}).get("status") in _EXPLAINED else ERROR,
         )
         for coin in stale
@@ -160,7 +168,7 @@ def _newest(moment: datetime | None) -> str:
     return f"the newest price is of {moment:%Y-%m-%d %H:%M} UTC" if moment else "it has no price"
 
 
-def _told(row: Row | None) -> str:
+def _explained(row: Row | None) -> str:
     if row is None:
         return "the window was not loaded for it"
     return f"the ledger says {row['status']}" + (f": {row['reason']}" if row["reason"] else "")

@@ -1,4 +1,4 @@
-"""What is wrong with the prices in the files that a transformation wrote, all judged at once."""
+"""What is wrong with the prices in the files that a transformation wrote, all evaluated at once."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,12 +21,17 @@ from crypto_platform.checks.definitions import (
     at_moment,
     schema_faults,
 )
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.streams import Stream, Window
 from crypto_platform.warehouse.catalogue import PRICE_COLUMNS
 from crypto_platform.warehouse.resource import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.compute as pc
+else:
+    pa = lazy_import("pyarrow")
+    pc = lazy_import("pyarrow.compute")
 
 _SPACINGS = {
     "daily": timedelta(days=1),
@@ -38,15 +43,12 @@ _KEY = ("coin_id", "vs_currency", "price_at")
 
 
 def evaluate_prices(prices: Mapping[Window, Sequence["pa.Table"]], stream: Stream) -> list[Finding]:
-    """What is wrong with the prices of transformed windows; all of them are judged at once.
+    """What is wrong with the prices of transformed windows; all are evaluated at once.
 
     Args:
         prices: The rows of each window, file by file.
         stream: The stream of the windows.
     """
-    # Loading the definitions must not pay for it.
-    import pyarrow as pa  # noqa: PLC0415
-
     windows = list(prices)
     findings, sound = [], []
     for place, window in enumerate(windows):
@@ -54,7 +56,7 @@ def evaluate_prices(prices: Mapping[Window, Sequence["pa.Table"]], stream: Strea
             faults = schema_faults(_types(table.schema), _PARQUET_TYPES)
             partition = stream.partition_key(window)
             findings += [Finding(SCHEMA, partition, None, fault) for fault in faults]
-            # What lacks a column cannot be judged by it.
+            # What lacks a column cannot be evaluated by it.
             if not faults:
                 found_in = pa.repeat(pa.scalar(place, pa.int32()), table.num_rows)
                 declared = table.select([column.name for column in PRICE_COLUMNS.columns])
@@ -95,16 +97,16 @@ class _EvaluatedPrices:
         self,
         check: Check,
         broken: "pa.Table",
-        told: Callable[[Row], str],
-        most: int | None = None,
+        described: Callable[[Row], str],
+        limit: int | None = None,
     ) -> list[Finding]:
         """What is wrong in each of the rows ``broken``, in words.
 
         Args:
             check: The check that found them.
             broken: Rows, with their ``window`` and ``coin_id``.
-            told: Says what is wrong with a row.
-            most: How many rows of a window are told; None for all.
+            described: Says what is wrong with a row.
+            limit: How many rows of a window are described; None for all.
         """
         if not broken.num_rows:
             return []
@@ -112,40 +114,37 @@ class _EvaluatedPrices:
         of_windows = groupby(rows["window"].to_pylist())
         counts = [len(list(of_window)) for _, of_window in of_windows]
         starts = accumulate(counts, initial=0)
-        # All rows of a run may be broken: only what is told is made into objects.
+        # All rows of a run may be broken: only what is described is made into objects.
         shown = [
             row
             for start, count in zip(starts, counts, strict=False)
-            for row in rows.slice(start, count if most is None else min(count, most)).to_pylist()
+            for row in rows.slice(start, count if limit is None else min(count, limit)).to_pylist()
         ]
         return [
             Finding(
                 check,
                 self.stream.partition_key(self.windows[row["window"]]),
                 row["coin_id"],
-                told(row),
+                described(row),
             )
             for row in shown
         ]
 
 
 def _row_findings(evaluated: _EvaluatedPrices) -> list[Finding]:
-    import pyarrow as pa  # noqa: PLC0415 - as above
-    import pyarrow.compute as pc  # noqa: PLC0415
-
     table = evaluated.prices
     no = False
 
-    def broken(check: Check, which: Any, told: Callable[[Row], str]) -> list[Finding]:
+    def broken(check: Check, which: Any, described: Callable[[Row], str]) -> list[Finding]:
         rows = table.filter(which)
-        return evaluated.findings(check, rows, lambda row: f"{told(row)} at {_at(row)}", SHOWN)
+        return evaluated.findings(check, rows, lambda row: f"{described(row)} at {_at(row)}", SHOWN)
 
     def not_from_zero(column: str) -> Any:
         values = table[column]
         return pc.fill_null(pc.or_(pc.less(values, 0.0), pc.invert(pc.is_finite(values))), no)
 
-    def of_window(edges: Iterable[datetime]) -> Any:
-        return pa.array(edges, pa.timestamp("us", tz="UTC")).take(table["window"])
+    def of_window(bounds: Iterable[datetime]) -> Any:
+        return pa.array(bounds, pa.timestamp("us", tz="UTC")).take(table["window"])
 
     prices, stamps = table["price"], table["price_at"]
     inside = pc.and_(
@@ -185,9 +184,6 @@ def _row_findings(evaluated: _EvaluatedPrices) -> list[Finding]:
 
 
 def _point_findings(evaluated: _EvaluatedPrices) -> list[Finding]:
-    import pyarrow as pa  # noqa: PLC0415 - as above
-    import pyarrow.compute as pc  # noqa: PLC0415
-
     length = evaluated.stream.window_length
     promised = {name: max(1, length // spacing) for name, spacing in _SPACINGS.items()}
     coins = evaluated.prices.group_by(["window", "coin_id", "granularity"])
@@ -197,13 +193,13 @@ def _point_findings(evaluated: _EvaluatedPrices) -> list[Finding]:
     # A granularity that nobody knows promises nothing that can be compared.
     few = pc.less(counted["count_all"], pc.fill_null(least.take(kind), math.inf))
 
-    def told(row: Row) -> str:
+    def described(row: Row) -> str:
         granularity = row["granularity"]
         if granularity not in promised:
             return f"the granularity {granularity!r} is not one of {', '.join(promised)}"
         return f"{row['count_all']} of about {promised[granularity]} {granularity} points"
 
-    return evaluated.findings(POINTS, counted.filter(few), told)
+    return evaluated.findings(POINTS, counted.filter(few), described)
 
 
 def _at(row: Row) -> str:

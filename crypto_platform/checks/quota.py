@@ -21,7 +21,12 @@ from crypto_platform.lake.layers import Lake
 def build_month_budget_check(
     settings: Settings, streams: Sequence[Stream] = STREAMS
 ) -> dg.AssetChecksDefinition:
-    """The check that fails before the month's credits run out."""
+    """The check that fails before the month's credits run out.
+
+    Args:
+        settings: Which coins are tracked, before the list is first made.
+        streams: The streams whose schedules ask the API.
+    """
 
     @dg.asset_check(
         name="month_budget",

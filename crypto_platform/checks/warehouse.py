@@ -1,8 +1,8 @@
 """What is wrong with the windows of a load, as they stand in the warehouse; asked by SQL."""
 
 import math
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from crypto_platform.checks.definitions import (
     COINS,
@@ -13,7 +13,6 @@ from crypto_platform.checks.definitions import (
     MIN_RETURNS,
     PRICE_JUMPS,
     REVISIONS,
-    ROW_COUNTS,
     SCHEMA,
     STREAMS_AGREE,
     STREAMS_CONTRADICTION,
@@ -22,11 +21,9 @@ from crypto_platform.checks.definitions import (
     WARN,
     Finding,
     at_moment,
-    partition_range,
     schema_faults,
 )
-from crypto_platform.core.streams import Stream, Window
-from crypto_platform.lake.manifests import Manifest
+from crypto_platform.core.streams import Stream, WindowBatch
 from crypto_platform.warehouse.resource import Revisions, Row, Session
 from crypto_platform.warehouse.sql import statement
 
@@ -41,52 +38,28 @@ _CAN_CHANGE = ("price", "market_cap", "total_volume", "granularity")
 
 
 def evaluate_load(
-    session: Session, stream: Stream, windows: Sequence[Window], coins: Sequence[str], currency: str
+    session: Session, batch: WindowBatch, coins: Sequence[str], vs_currency: str
 ) -> list[Finding]:
     """What is wrong with the windows of a load, as they stand in the warehouse.
 
     Args:
         session: A session that need only read.
-        stream: The stream of the windows.
-        windows: The windows that were loaded.
+        batch: The windows that were loaded.
         coins: The coins that are tracked.
-        currency: The currency of their prices.
+        vs_currency: The currency of their prices.
     """
-    start = min(window.start for window in windows)
-    end = max(window.end for window in windows)
-    columns = session.execute(_sql("columns_of_table"), [stream.table])
+    table = batch.stream.table
+    (columns,) = _ask(session, table, {"columns_of_table": [table]}).values()
     wrong = schema_faults({row["name"]: row["type"] for row in columns}, _TYPES)
-    findings = [Finding(SCHEMA, "", None, f"{stream.table}: {fault}") for fault in wrong]
-    if findings:
-        return findings
-    for row in session.execute(_sql("faulty_rows", stream), [start, end] * 3):
-        check = next(one for one in WAREHOUSE_CHECKS if one.name == row["broken"])
-        at = row["price_at"]
-        fault = f"{row['fault']} at {at_moment(at)}"
-        findings.append(Finding(check, _partition(stream, at), row["coin_id"], fault))
-    findings += _coins_in_ledger(session, stream, windows, coins, currency)
-    findings += _jumps(session, stream, start, end)
-    findings += _disagreements(session, stream, start, end)
-    return findings
-
-
-def reconcile(
-    stream: Stream, manifests: Sequence[Manifest], session: Session
-) -> tuple[list[Finding], str]:
-    """Whether the warehouse has as many prices as the manifests; with the counts in words."""
-    start = min(manifest.window.start for manifest in manifests)
-    end = max(manifest.window.end for manifest in manifests)
-    expected = sum(manifest.points for manifest in manifests)
-    (existing,) = session.execute(_sql("rows_of_windows", stream), [start, end])
-    rejected = sum(file.rows for manifest in manifests for file in manifest.files_of("rejected"))
-    counts = (
-        f"{len(manifests):,} window(s), {expected:,} prices and {rejected:,} rejected points in "
-        f"the transformed lake, {existing['prices']:,} prices in {stream.table}"
-    )
-    if existing["prices"] == expected:
-        return [], counts
-    windows = [manifest.window for manifest in manifests]
-    return [Finding(ROW_COUNTS, partition_range(stream, windows), None, counts)], counts
+    if wrong:
+        return [Finding(SCHEMA, "", None, f"{table}: {fault}") for fault in wrong]
+    found = _ask(session, table, _queries(batch, vs_currency))
+    return [
+        *_faulty_rows(batch.stream, found["faulty_rows"]),
+        *_coins_in_ledger(batch, coins, found["ledger_by_coin"], found["ledger_to_explain"]),
+        *_jumps(batch.stream, found["price_jumps"]),
+        *_disagreements(batch, found["disagreements_at_midnight"]),
+    ]
 
 
 def evaluate_revisions(stream: Stream, revisions: Revisions) -> list[Finding]:
@@ -98,70 +71,91 @@ def evaluate_revisions(stream: Stream, revisions: Revisions) -> list[Finding]:
     """
     examples: dict[str, list[str]] = {}
     for row in revisions.examples:
-        examples.setdefault(_partition(stream, row["price_at"]), []).append(_change(row))
+        examples.setdefault(stream.key_at(row["price_at"]), []).append(_change(row))
     findings = []
     for start, count in sorted(revisions.by_window.items()):
-        partition = _partition(stream, start)
+        partition = stream.key_at(start)
         fault = "; ".join([f"{count:,} observation(s) revised", *examples.get(partition, ())])
         findings.append(Finding(REVISIONS, partition, None, fault))
     return findings
 
 
+def _queries(batch: WindowBatch, vs_currency: str) -> Mapping[str, Sequence[object]]:
+    """The statements that find what may be wrong, with the values that each is given."""
+    stream, span = batch.stream, batch.span
+    ledger = (stream.name, vs_currency, span.start, span.end)
+    looked_back = span.start - LOOK_BACK_IN_WINDOWS * stream.window_length
+    return {
+        "faulty_rows": (span.start, span.end) * 3,
+        "ledger_by_coin": ledger,
+        "ledger_to_explain": (*ledger, len(batch.windows)),
+        "price_jumps": (
+            *(looked_back, span.end, span.start),
+            *(MIN_RETURNS, MIN_JUMP, JUMP_IN_DEVIATIONS),
+        ),
+        "disagreements_at_midnight": (*(span.start, span.end) * 2, STREAMS_TOLERANCE),
+    }
+
+
+def _ask(
+    session: Session, table: str, queries: Mapping[str, Sequence[object]]
+) -> dict[str, list[Row]]:
+    return {
+        name: session.execute(statement(name, table, file="checks.sql"), values)
+        for name, values in queries.items()
+    }
+
+
+def _faulty_rows(stream: Stream, rows: Sequence[Row]) -> list[Finding]:
+    checks = {check.name: check for check in WAREHOUSE_CHECKS}
+    return [
+        Finding(
+            checks[row["broken"]],
+            stream.key_at(row["price_at"]),
+            row["coin_id"],
+            f"{row['fault']} at {at_moment(row['price_at'])}",
+        )
+        for row in rows
+    ]
+
+
 def _coins_in_ledger(
-    session: Session, stream: Stream, windows: Sequence[Window], coins: Sequence[str], currency: str
+    batch: WindowBatch, coins: Sequence[str], counts: Sequence[Row], explained: Sequence[Row]
 ) -> list[Finding]:
-    start = min(window.start for window in windows)
-    end = max(window.end for window in windows)
-    about = [stream.name, currency, start, end]
-    by_coin = {row["coin_id"]: row for row in session.execute(_sql("ledger_by_coin"), about)}
+    windows = {row["coin_id"]: row["windows"] for row in counts}
+    failed = {row["coin_id"] for row in counts if row["failed"]}
+    by_coin: dict[str, dict[datetime, Row]] = {}
+    for row in explained:
+        by_coin.setdefault(row["coin_id"], {})[row["window_start"]] = row
     findings = []
-    for coin in sorted({*coins, *(coin for coin, row in by_coin.items() if row["failed"])}):
-        row = by_coin.get(coin, {"windows": 0, "failed": 0})
-        unexplained = coin in coins and row["windows"] < len(windows)
-        if not unexplained and not row["failed"]:
-            continue
-        told = {
-            one["window_start"]: one
-            for one in session.execute(_sql("ledger_of_coin"), [*about, coin])
-        }
-        if unexplained:
+    for coin in sorted({*coins, *failed}):
+        if coin in coins and windows.get(coin, 0) < len(batch.windows):
             findings += [
                 Finding(
                     COINS,
-                    stream.partition_key(window),
+                    batch.key(window),
                     coin,
-                    # A run may ask for some coins only; raw_prices judges those it asked for.
+                    # A run may ask for some coins only; raw_prices evaluates those it asked for.
                     "it is tracked, and neither here nor explained: pending. Healing asks for "
-                    f"it; or materialize {stream.name}/raw_prices and what follows it",
+                    f"it; or materialize {batch.stream.name}/raw_prices and what follows it",
                     WARN,
                 )
-                for window in windows
-                if window.start not in told
+                for window in batch.windows
+                if window.start not in by_coin.get(coin, {})
             ]
         findings += [
-            Finding(COINS, _partition(stream, at), coin, f"failed: {one['reason']}", WARN)
-            for at, one in told.items()
-            if one["status"] == "failed"
+            Finding(COINS, batch.stream.key_at(start), coin, f"failed: {row['reason']}", WARN)
+            for start, row in by_coin.get(coin, {}).items()
+            if row["status"] == "failed"
         ]
     return findings
 
 
-def _jumps(session: Session, stream: Stream, start: datetime, end: datetime) -> list[Finding]:
-    rows = session.execute(
-        _sql("price_jumps", stream),
-        [
-            start - LOOK_BACK_IN_WINDOWS * stream.window_length,
-            end,
-            start,
-            MIN_RETURNS,
-            MIN_JUMP,
-            JUMP_IN_DEVIATIONS,
-        ],
-    )
+def _jumps(stream: Stream, rows: Sequence[Row]) -> list[Finding]:
     return [
         Finding(
             PRICE_JUMPS,
-            _partition(stream, row["price_at"]),
+            stream.key_at(row["price_at"]),
             row["coin_id"],
             f"from {row['price_before']!r} at {at_moment(row['before_at'])} to {row['price']!r} at "
             f"{at_moment(row['price_at'])}, {row['price'] / row['price_before'] - 1:+.1%}",
@@ -170,17 +164,13 @@ def _jumps(session: Session, stream: Stream, start: datetime, end: datetime) -> 
     ]
 
 
-def _disagreements(
-    session: Session, stream: Stream, start: datetime, end: datetime
-) -> list[Finding]:
-    rows = session.execute(
-        _sql("disagreements_at_midnight"), [start, end, start, end, STREAMS_TOLERANCE]
-    )
+def _disagreements(batch: WindowBatch, rows: Sequence[Row]) -> list[Finding]:
+    start, end = batch.span.start, batch.span.end
     return [
         Finding(
             STREAMS_AGREE,
             # Of the two moments, the one that this load is of.
-            _partition(stream, next(m for m in _moments(row) if start <= m < end)),
+            batch.stream.key_at(next(m for m in _moments(row) if start <= m < end)),
             row["coin_id"],
             f"{row['daily_price']!r} in historical_prices at {at_moment(row['midnight'])}, "
             f"{row['intra_day_price']!r} in intra_day_prices at {at_moment(row['seen_at'])}",
@@ -198,15 +188,6 @@ def _moments(row: Row) -> tuple[datetime, datetime]:
 def _difference(row: Row) -> float:
     daily: float = row["daily_price"]
     return abs(row["intra_day_price"] - daily) / daily if daily else math.inf
-
-
-def _sql(name: str, stream: Stream | None = None) -> str:
-    return statement(name, stream.table if stream else "", file="checks.sql")
-
-
-def _partition(stream: Stream, moment: datetime) -> str:
-    since = (moment - datetime(1970, 1, 1, tzinfo=UTC)) % stream.window_length
-    return stream.partition_key(Window(start=moment - since, end=moment))
 
 
 def _change(row: Row) -> str:

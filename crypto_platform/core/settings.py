@@ -136,6 +136,8 @@ class Settings(BaseModel):
             ) from None
 
     def first_window(self, stream: Stream) -> datetime:
-        """Start of a stream's first partition."""
+        """Start of a stream's first partition: of its first window that begins on the day set."""
         first: date = getattr(self, stream.start_setting)
-        return datetime(first.year, first.month, first.day, tzinfo=UTC)
+        day = datetime(first.year, first.month, first.day, tzinfo=UTC)
+        start = stream.window_at(day).start
+        return start if start == day else start + stream.window_length

@@ -1,5 +1,6 @@
 """The two streams of prices, as values: everything in which they differ stands here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
@@ -57,6 +58,8 @@ class Stream:
         description: What the stream is for, for people who read the asset graph.
         grain: What one row is, in words.
         window_length: Length of a partition's window.
+        window_anchor: Start of any one window, from which all others follow: for a week that begins
+            on Monday, a Monday.
         partition_cron: When a window ends and the next begins, in UTC.
         key_format: A partition key, as a format of its window's start.
         start_setting: The field of ``Settings`` that says where the partitions begin.
@@ -99,6 +102,7 @@ class Stream:
     may_come_within: timedelta
     ledger_cell: LedgerCell
     snapshot_within: timedelta | None = None
+    window_anchor: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
     @property
     def schedule_name(self) -> str:
@@ -123,8 +127,42 @@ class Stream:
         """The partition key of a window; the inverse of ``window``."""
         return window.start.strftime(self.key_format)
 
+    def index_at(self, moment: datetime) -> int:
+        """Number of the window that a moment lies in, counted from ``window_anchor``."""
+        return (moment - self.window_anchor) // self.window_length
+
+    def window_of_index(self, index: int) -> Window:
+        """The window with a number; the inverse of ``index_at``."""
+        start = self.window_anchor + index * self.window_length
+        return Window(start=start, end=start + self.window_length)
+
+    def window_at(self, moment: datetime) -> Window:
+        """The window that a moment lies in, whether or not it is closed."""
+        return self.window_of_index(self.index_at(moment))
+
+    def key_at(self, moment: datetime) -> str:
+        """The partition key of the window that a moment lies in."""
+        return self.partition_key(self.window_at(moment))
+
+    def windows(self, first: datetime, last: datetime) -> list[Window]:
+        """Neighbouring windows, in order.
+
+        Args:
+            first: A moment in the first of them.
+            last: A moment in the last of them.
+        """
+        return [
+            self.window_of_index(index)
+            for index in range(self.index_at(first), self.index_at(last) + 1)
+        ]
+
     def takes_snapshot(self, newest: Window, now: datetime) -> bool:
-        """Whether a run at a time takes a snapshot of the market for its newest window."""
+        """Whether a run takes a snapshot of the market for its newest window.
+
+        Args:
+            newest: That window.
+            now: When the run asks.
+        """
         return self.snapshot_within is not None and now - newest.end <= self.snapshot_within
 
     def dataset_folder(self, dataset: Dataset) -> str:
@@ -134,9 +172,52 @@ class Stream:
     def window_folder(self, window: Window, dataset: Dataset = "prices") -> str:
         """A window's folder, relative to the root of the raw or of the transformed lake.
 
-        The raw lake has all of a window in one folder, that of its prices.
+        Args:
+            window: The window.
+            dataset: Whose folder; the raw lake has all of a window in that of its prices.
         """
         return f"{self.dataset_folder(dataset)}/{window.start.strftime(self.folder_format)}"
+
+
+@dataclass(frozen=True)
+class WindowBatch:
+    """Windows of one stream that a run handles together.
+
+    Attributes:
+        stream: The stream.
+        windows: At least one window, in any order.
+    """
+
+    stream: Stream
+    windows: Sequence[Window]
+
+    def key(self, window: Window) -> str:
+        """The partition key of one of the windows."""
+        return self.stream.partition_key(window)
+
+    @property
+    def newest(self) -> Window:
+        """The window that ends last."""
+        return max(self.windows, key=lambda window: window.end)
+
+    @property
+    def span(self) -> Window:
+        """From the start of the oldest to the end of the newest, gaps included."""
+        return Window(start=min(window.start for window in self.windows), end=self.newest.end)
+
+    @property
+    def partition_range(self) -> str:
+        """The partitions as Dagster writes a range, ``first...last``, or the only one."""
+        keys = list(map(self.key, self.windows))
+        return keys[0] if len(keys) == 1 else f"{keys[0]}...{keys[-1]}"
+
+    def describe(self) -> str:
+        """The partitions in a few words, for messages: the keys of a few, or how many and which."""
+        keys = sorted(set(map(self.key, self.windows)))
+        few = 3
+        if len(keys) <= few:
+            return f"{self.stream.name} {', '.join(keys)}"
+        return f"{len(keys)} {self.stream.name} partitions from {keys[0]} to {keys[-1]}"
 
 
 HISTORICAL = Stream(
@@ -154,7 +235,7 @@ HISTORICAL = Stream(
     partition_columns=("date",),
     table="historical_prices",
     job="historical_data_transformation",
-    # The API has a finished day from 00:35 UTC and caches its answers until 00:40.
+    # The API has a finished day from 00:35 UTC and caches its responses until 00:40.
     schedule_cron="45 0 * * *",
     late_after=timedelta(hours=6),
     scheduled_by_default=False,

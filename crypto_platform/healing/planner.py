@@ -104,9 +104,7 @@ class HealRequest:
 
 def latest_due(stream: Stream, now: datetime) -> Window:
     """The newest window that the API has, and that the schedule has had its turn at."""
-    number = (now - stream.overdue_after - _EPOCH) // stream.window_length - 1
-    start = _EPOCH + number * stream.window_length
-    return Window(start=start, end=start + stream.window_length)
+    return stream.window_at(now - stream.overdue_after - stream.window_length)
 
 
 def find_gaps(

@@ -15,6 +15,7 @@ from crypto_platform.core.streams import SIMULATED, Stream, Window
 from crypto_platform.ingestion.resource import Ingestion
 from crypto_platform.ingestion.responses import MarketsResponse, PricesResponse
 from crypto_platform.lake.layers import Layer
+from lambda_function.plans import Plan
 
 _SOURCE = "source.txt"
 
@@ -49,7 +50,7 @@ class PriceApi:
         ingestion: The function that asks.
         layer: The raw lake, which the answers go to.
         vs_currency: The currency of all prices.
-        monthly_credits: The plan's budget for a calendar month; ``None`` where it has none.
+        plan: The API's plan; it says how many credits a calendar month has.
         asset: Key of the asset that asks.
         run_id: Its run.
     """
@@ -57,7 +58,7 @@ class PriceApi:
     ingestion: Ingestion
     layer: Layer
     vs_currency: str
-    monthly_credits: int | None
+    plan: Plan
     asset: str
     run_id: str
 
@@ -109,10 +110,10 @@ class PriceApi:
         return self.layer.uri(f"{stream.window_folder(window)}/run={self.run_id}")
 
     def _credits_left(self) -> int | None:
-        if self.monthly_credits is None:
+        if self.plan.monthly_credits is None:
             return None
         used = sum(usage.credits for usage in usage_of_month(self.layer, datetime.now(UTC)))
-        return max(0, self.monthly_credits - used)
+        return max(0, self.plan.monthly_credits - used)
 
     def _check_source(self, response: PricesResponse | MarketsResponse) -> None:
         if not response.credits:

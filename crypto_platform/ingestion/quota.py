@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import dagster as dg
 
+from crypto_platform.core.schedules import is_scheduled
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import STREAMS, Stream
 from crypto_platform.ingestion.metered_api import ApiUsage, usage_of_month
@@ -191,23 +192,6 @@ def scheduled_needs(
     return needs
 
 
-def scheduled_streams(
-    streams: Sequence[Stream], instance: dg.DagsterInstance | None
-) -> list[Stream]:
-    """The streams whose schedules run: switched on, or by default and not switched off."""
-    # An instance that lives in memory alone has no schedules.
-    states = instance.all_instigator_state() if instance and instance.schedule_storage else ()
-    switched = {state.instigator_name: state.status.name for state in states}
-    default = {True: "RUNNING", False: "STOPPED"}
-
-    def runs(stream: Stream) -> bool:
-        by_default = default[stream.scheduled_by_default]
-        status = switched.get(f"{stream.name}_schedule", by_default)
-        return (by_default if status == "DECLARED_IN_CODE" else status) == "RUNNING"
-
-    return [stream for stream in streams if runs(stream)]
-
-
 def present_budget(
     settings: Settings,
     environment: Mapping[str, str],
@@ -231,7 +215,12 @@ def present_budget(
         now,
         configured_plan(environment).monthly_credits,
         usage_of_month(lake.raw, now),
-        scheduled_needs(now, scheduled_streams(streams, instance), coins=coins, top=spec.top),
+        scheduled_needs(
+            now,
+            [stream for stream in streams if is_scheduled(stream, instance)],
+            coins=coins,
+            top=spec.top,
+        ),
     )
 
 

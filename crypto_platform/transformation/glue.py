@@ -3,12 +3,23 @@
 import time
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from crypto_platform.ingestion.estimate import PRICES
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.transformation.resource import Transform, TransformError, TransformResult
+
+if TYPE_CHECKING:
+    import boto3
+    import botocore.config as botocore_config
+    import botocore.exceptions as boto_errors
+    import tenacity
+else:
+    boto3 = lazy_import("boto3")
+    botocore_config = lazy_import("botocore.config")
+    boto_errors = lazy_import("botocore.exceptions")
+    tenacity = lazy_import("tenacity")
 
 LOG_LINES = 40
 
@@ -32,7 +43,8 @@ class GlueTransform(Transform):
         patience: Seconds that a job run may take, and seconds to wait for others to end first;
             above the jobs' own timeout.
         log_group: Where the jobs' own output goes, as the stack has it.
-        dpu_hour_price: What an hour of a data processing unit costs, in dollars.
+        dpu_hour_price: What an hour of a data processing unit costs, in dollars: the list price
+            in us-east-2 of July 2026 (aws.amazon.com/glue/pricing).
     """
 
     jobs: dict[str, str]
@@ -40,20 +52,18 @@ class GlueTransform(Transform):
     poll_seconds: float = 10
     patience: float = 3 * 3600
     log_group: str = "/crypto/glue/output"
-    dpu_hour_price: float = PRICES.dpu_hour
+    dpu_hour_price: float = 0.44
 
     def run(self, job: str, arguments: Mapping[str, str]) -> TransformResult:
         """See ``Transform.run``."""
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - half a second
-
         name = self.jobs[job]
         try:
             run_id = self._start(name, {f"--{key}": text for key, text in arguments.items()})
             ended = self._watch(name, run_id)
-        except (BotoCoreError, ClientError) as error:
+        except (boto_errors.BotoCoreError, boto_errors.ClientError) as error:
             raise TransformError(
                 f"The Glue job {name} in {self.region} could not be run: {error} Nothing was "
-                "committed; materialize again when this is mended."
+                "committed; materialize again when this is resolved."
             ) from error
         metadata = self._metadata(name, ended)
         if ended["JobRunState"] == _SUCCEEDED:
@@ -66,18 +76,10 @@ class GlueTransform(Transform):
         )
 
     def _start(self, name: str, arguments: Mapping[str, str]) -> str:
-        # Loading the definitions must not pay for it.
-        from tenacity import (  # noqa: PLC0415
-            Retrying,
-            retry_if_exception,
-            stop_after_delay,
-            wait_random_exponential,
-        )
-
-        patiently = Retrying(
-            retry=retry_if_exception(_is_busy),
-            wait=wait_random_exponential(max=60),
-            stop=stop_after_delay(self.patience),
+        patiently = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_busy),
+            wait=tenacity.wait_random_exponential(max=60),
+            stop=tenacity.stop_after_delay(self.patience),
             reraise=True,
         )
         started = patiently(
@@ -123,8 +125,6 @@ class GlueTransform(Transform):
 
     def _log_tail(self, run_id: str) -> str:
         """The last lines that the driver wrote, or why they cannot be had."""
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
         logs = self._boto3_client("logs", attempts=3)
         try:
             streams = logs.describe_log_streams(
@@ -139,7 +139,7 @@ class GlueTransform(Transform):
                     limit=LOG_LINES,
                 )["events"]
             ]
-        except (BotoCoreError, ClientError) as error:
+        except (boto_errors.BotoCoreError, boto_errors.ClientError) as error:
             return f"The log in {self.log_group} could not be read: {error}"
         return "\n".join(lines)
 
@@ -153,10 +153,9 @@ class GlueTransform(Transform):
         return self._boto3_client("glue", attempts=1)
 
     def _boto3_client(self, service: str, *, attempts: int) -> Any:
-        import boto3  # noqa: PLC0415 - half a second, which loading the definitions must not pay
-        from botocore.config import Config  # noqa: PLC0415
-
-        config = Config(retries={"mode": "standard", "total_max_attempts": attempts})
+        config = botocore_config.Config(
+            retries={"mode": "standard", "total_max_attempts": attempts}
+        )
         return boto3.client(service, region_name=self.region, config=config)
 
 

@@ -58,7 +58,12 @@ _starting = threading.Lock()
 
 
 def process(engine: Engine, cache_folder: str) -> SparkProcess:
-    """The one with an engine, which is started on first use and after it has ended."""
+    """The process with an engine, which is started on first use and after it has ended.
+
+    Args:
+        engine: See ``LocalTransform``.
+        cache_folder: See ``LocalTransform``.
+    """
     with _starting:
         if engine not in processes or not processes[engine].runs:
             processes[engine] = SparkProcess(engine, cache_folder)

@@ -20,8 +20,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from crypto_platform.core.lazy import lazy_import
+
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    import dagster as dg
+    import dagster_pyspark
+    import pysail
+    import pysail.spark as pysail_spark
+    import pyspark
+    import pyspark.sql as pyspark_sql
+else:
+    dg = lazy_import("dagster")
+    dagster_pyspark = lazy_import("dagster_pyspark")
+    pysail = lazy_import("pysail")
+    pysail_spark = lazy_import("pysail.spark")
+    pyspark = lazy_import("pyspark")
+    pyspark_sql = lazy_import("pyspark.sql")
 
 Engine = Literal["sail", "spark"]
 
@@ -47,7 +61,7 @@ class EngineSession:
     """
 
     engine: str
-    spark: "SparkSession"
+    spark: "pyspark_sql.SparkSession"
     path_syntax: str
 
 
@@ -69,24 +83,16 @@ def _start_sail(_cache_folder: Path) -> EngineSession:
     os.environ.setdefault("RUST_LOG", "error")
     # A file is a window's, and small: to share it among threads takes half as much memory again.
     os.environ.setdefault("SAIL_PARQUET__ALLOW_SINGLE_FILE_PARALLELISM", "false")
-    import pysail  # noqa: PLC0415 - the other engine needs none of it
-    from pysail.spark import SparkConnectServer  # noqa: PLC0415
-    from pyspark.sql import SparkSession  # noqa: PLC0415
-
-    server = SparkConnectServer("127.0.0.1", 0)
+    server = pysail_spark.SparkConnectServer("127.0.0.1", 0)
     server.start(background=True)
     atexit.register(server.stop)
     host, port = server.listening_address
-    spark = SparkSession.builder.remote(f"sc://{host}:{port}").getOrCreate()
+    spark = pyspark_sql.SparkSession.builder.remote(f"sc://{host}:{port}").getOrCreate()
     atexit.register(spark.stop)
     return EngineSession(f"Sail {pysail.__version__}", spark, path_syntax="uri")
 
 
 def _start_apache_spark(cache_folder: Path) -> EngineSession:
-    import dagster as dg  # noqa: PLC0415 - as above
-    import pyspark  # noqa: PLC0415
-    from dagster_pyspark import PySparkResource  # noqa: PLC0415
-
     java = find_java()
     archive = class_data_archive(cache_folder, java, Path(pyspark.__file__).parent)
     os.environ.update(
@@ -95,7 +101,7 @@ def _start_apache_spark(cache_folder: Path) -> EngineSession:
         SPARK_LOCAL_IP="127.0.0.1",
         PYSPARK_PYTHON=sys.executable,
     )
-    resource = PySparkResource(
+    resource = dagster_pyspark.PySparkResource(
         spark_config={
             "spark.master": "local[*]",
             "spark.app.name": "crypto_platform",
@@ -192,7 +198,13 @@ class Archive:
 
 
 def class_data_archive(folder: Path, java: Java, spark_home: Path) -> Archive:
-    """The archive in a folder for a Java and a Spark, made when the virtual machine first ends."""
+    """The archive for a Java and a Spark, which is made when the virtual machine first ends.
+
+    Args:
+        folder: Where archives are kept.
+        java: The Java that loads the classes.
+        spark_home: The folder of the Spark that they are from.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     # An archive fits one Java and one set of jars only.
     key = hashlib.sha256(f"{java} {spark_home} {spark_home.stat().st_mtime_ns}".encode())
@@ -224,7 +236,7 @@ def _base_archive(java: Java, path: Path) -> tuple[Path, ...]:
     return (base,)
 
 
-def _stop_apache_spark(spark: "SparkSession", archive: Archive) -> None:
+def _stop_apache_spark(spark: "pyspark_sql.SparkSession", archive: Archive) -> None:
     gateway: Any = spark.sparkContext._gateway  # noqa: SLF001
     spark.stop()
     # py4j logs an error for each Java object that it could not release in time.

@@ -1,4 +1,4 @@
-"""What a transformation is told to do, and what it turns out to have done."""
+"""What a job is asked to read, and what it turns out to have written."""
 
 import json
 import math
@@ -12,14 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from crypto_platform.checks.definitions import ROW_COUNTS, Finding
 from crypto_platform.checks.parquet import evaluate_prices
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.streams import DATASETS, Dataset, Stream, Window
 from crypto_platform.lake.layers import Lake, from_json_lines
 from crypto_platform.lake.manifests import Absence, LakeFile, Manifest
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
+else:
+    pa = lazy_import("pyarrow")
+    pq = lazy_import("pyarrow.parquet")
 
-# About how many prices are read back and judged at once. Window by window takes several times as
+# About how many prices are read back and evaluated at once. Window by window takes several times as
 # long; all of a long backfill would not fit into memory.
 _A_BLOCK = 100_000
 
@@ -55,7 +60,17 @@ class _Output:
 
 
 def write_job_spec(lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str) -> str:
-    """Tell a transformation which files to read, window by window; returns the order's path."""
+    """Write which files a job is to read: one line of JSON a window.
+
+    Args:
+        lake: Whose raw files are named, and whose transformed layer keeps the spec.
+        stream: The stream of the windows.
+        raw: What the raw lake holds, one manifest a window.
+        run_id: The run, which names the spec.
+
+    Returns:
+        The spec's path in the transformed lake.
+    """
     lines = []
     for manifest in raw:
         values = [
@@ -76,7 +91,14 @@ def write_job_spec(lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: 
 
 
 def job_arguments(lake: Lake, stream: Stream, job_spec: str, run_id: str) -> dict[str, str]:
-    """The arguments of a transformation, as its script takes them."""
+    """The arguments of a job, as its script in ``glue_jobs`` takes them.
+
+    Args:
+        lake: Whose transformed layer is written.
+        stream: The stream, which says which datasets there are.
+        job_spec: The spec's path in the transformed lake.
+        run_id: The run, under which the files are written.
+    """
     layer = lake.transformed
     datasets: list[Dataset] = ["prices", "rejected"]
     if stream.snapshot_within:
@@ -92,9 +114,18 @@ def job_arguments(lake: Lake, stream: Stream, job_spec: str, run_id: str) -> dic
 def read_outputs(
     lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str
 ) -> list[TransformedWindow]:
-    """Read back what a run of the transformation wrote, window by window, and judge it.
+    """Read back what a run of the transformation wrote, window by window, and evaluate it.
 
     Rows are counted in the files themselves, not taken from the job's word.
+
+    Args:
+        lake: The lake that the job read and wrote.
+        stream: The stream of the windows.
+        raw: What the job was to read, one manifest a window.
+        run_id: The run under which it wrote.
+
+    Returns:
+        The windows in the order of ``raw``, none of them committed.
     """
     before = accumulate((manifest.points for manifest in raw), initial=0)
     numbered = zip((points // _A_BLOCK for points in before), raw, strict=False)
@@ -117,7 +148,7 @@ def _read_block(
     for finding in evaluate_prices(prices, stream):
         findings[finding.partition].append(finding)
 
-    def told(one: tuple[Manifest, list[_Output]]) -> TransformedWindow:
+    def transformed(one: tuple[Manifest, list[_Output]]) -> TransformedWindow:
         manifest, written = one
         evaluated = findings[stream.partition_key(manifest.window)]
         return _transformed_window(
@@ -125,7 +156,7 @@ def _read_block(
         )
 
     # Side by side: where something was rejected, the raw files are read again.
-    return lake.raw.each(told, zip(raw, outputs, strict=True))
+    return lake.raw.each(transformed, zip(raw, outputs, strict=True))
 
 
 def _outputs(lake: Lake, stream: Stream, raw: Manifest, run_id: str) -> list[_Output]:
@@ -143,10 +174,6 @@ def _outputs(lake: Lake, stream: Stream, raw: Manifest, run_id: str) -> list[_Ou
 
 
 def _read_output(lake: Lake, dataset: Dataset, path: str) -> _Output:
-    # Loading the definitions must not pay for it.
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
     content = lake.transformed.read(path) or b""
     # A window's file is too small to be shared among threads.
     rows = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
@@ -261,7 +288,7 @@ def _count_findings(
         expected, found = given.get(coin, (0, 0)), (rows[coin], refused[coin])
         if expected != found:
             fault = (
-                f"its raw answer gives {expected[0]} prices and {expected[1]} rejected points, the "
+                f"its raw records give {expected[0]} prices and {expected[1]} rejected points, the "
                 f"transformation wrote {found[0]} and {found[1]}"
             )
             partition = stream.partition_key(raw.window)
@@ -273,6 +300,11 @@ def counts_of(record: Mapping[str, Any], stream: Stream, window: Window) -> tupl
     """How many prices and how many rejected points a raw record has to become.
 
     The rules of the transformation once more, to hold it to them: what it lost it cannot count.
+
+    Args:
+        record: A line of raw JSON: one coin in one window.
+        stream: The stream, whose grain folds prices together.
+        window: The window.
     """
     millisecond = timedelta(milliseconds=1)
     start, end = (

@@ -169,7 +169,7 @@ some_rows = st.lists(
 
 
 @given(windows=st.lists(st.lists(some_rows, max_size=2), max_size=4))
-def test_windows_that_are_judged_together_are_judged_as_each_alone(
+def test_windows_that_are_evaluated_together_are_evaluated_as_each_alone(
     windows: list[list[list[Mapping[str, Any]]]],
 ) -> None:
     files = {
@@ -284,7 +284,7 @@ def test_years_of_many_coins_at_fault_are_named_by_their_partitions_alone() -> N
     assert fault_names((day, f"coin-{n}") for day in days for n in range(250)) == days
 
 
-def test_a_result_that_passed_says_what_was_judged() -> None:
+def test_a_result_that_passed_says_what_was_evaluated() -> None:
     result = check_result(PRICES, [], "365 windows")
 
     assert result.passed

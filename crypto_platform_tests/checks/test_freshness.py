@@ -248,7 +248,7 @@ def test_a_coin_that_the_api_lost_is_named_while_the_others_are_fresh(
 
 
 @pytest.mark.integration
-def test_the_daily_history_is_judged_only_while_its_schedule_runs(platform: Platform) -> None:
+def test_the_daily_history_is_evaluated_only_while_its_schedule_runs(platform: Platform) -> None:
     platform.materialize(HISTORICAL, newest_keys(HISTORICAL, 20)[0])
     with dg.instance_for_test() as instance:
         off = watch(platform, instance)["historical"]

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from crypto_platform.checks.quota import budget_result
 from crypto_platform.cli.main import main
+from crypto_platform.core.schedules import is_scheduled
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, STREAMS
 from crypto_platform.ingestion.metered_api import ApiUsage
 from crypto_platform.ingestion.quota import (
@@ -31,7 +32,6 @@ from crypto_platform.ingestion.quota import (
     Need,
     month_budget,
     scheduled_needs,
-    scheduled_streams,
 )
 from crypto_platform.local.instance import instance_environment
 from crypto_platform.simulated_market import SimulatedMarket
@@ -165,7 +165,7 @@ def test_the_first_tick_that_cannot_be_paid_is_named_just_if_the_forecast_exceed
 
 def test_the_schedules_that_run_are_those_that_were_switched_on_or_never_off() -> None:
     with dg.instance_for_test() as instance:
-        by_default = scheduled_streams(STREAMS, instance)
+        by_default = [stream for stream in STREAMS if is_scheduled(stream, instance)]
         for stream, status in (
             (HISTORICAL, InstigatorStatus.RUNNING),
             (INTRA_DAY, InstigatorStatus.STOPPED),
@@ -178,10 +178,10 @@ def test_the_schedules_that_run_are_those_that_were_switched_on_or_never_off() -
                     ScheduleInstigatorData(stream.schedule_cron),
                 )
             )
-        switched = scheduled_streams(STREAMS, instance)
+        switched = [stream for stream in STREAMS if is_scheduled(stream, instance)]
 
     assert (by_default, switched) == ([INTRA_DAY], [HISTORICAL])
-    assert scheduled_streams(STREAMS, None) == [INTRA_DAY]
+    assert [stream for stream in STREAMS if is_scheduled(stream, None)] == [INTRA_DAY]
 
 
 @pytest.mark.integration

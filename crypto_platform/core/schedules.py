@@ -1,0 +1,24 @@
+"""Whether a stream's schedule runs, as the Dagster instance knows it."""
+
+import dagster as dg
+
+from crypto_platform.core.streams import Stream
+
+
+def is_scheduled(stream: Stream, instance: dg.DagsterInstance | None) -> bool:
+    """Whether a stream's schedule runs: switched on, or by default and not switched off.
+
+    Args:
+        stream: The stream.
+        instance: Knows what was switched in the UI; without one, or with one that lives in memory
+            alone and so keeps no schedules, the default counts.
+    """
+    states = instance.all_instigator_state() if instance and instance.schedule_storage else ()
+    for state in states:
+        if state.instigator_name == stream.schedule_name and state.status.name in _SWITCHED:
+            return _SWITCHED[state.status.name]
+    return stream.scheduled_by_default
+
+
+# Any other status, such as DECLARED_IN_CODE, leaves the decision to the code.
+_SWITCHED = {"RUNNING": True, "STOPPED": False}

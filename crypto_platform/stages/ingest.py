@@ -1,0 +1,111 @@
+"""Ingest: ask the price API for windows, and make what it said count in the raw lake."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import dagster as dg
+
+from crypto_platform.checks.definitions import Finding, evaluate_raw
+from crypto_platform.core.settings import TrackedCoinsSpec
+from crypto_platform.core.streams import WindowBatch
+from crypto_platform.ingestion.estimate import Estimate, estimate
+from crypto_platform.ingestion.metered_api import PriceApi
+from crypto_platform.ingestion.raw_windows import commit_response
+from crypto_platform.ingestion.responses import MarketsResponse
+from crypto_platform.ingestion.tracked_coins import chosen_coins, ensure_tracked_coins
+from crypto_platform.lake.manifests import Manifest
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What came of asking for a batch of windows.
+
+    Attributes:
+        manifests: What the raw lake now holds, one a window, in the order of the batch.
+        unchanged: How many windows the response left as they were.
+        calls: Requests made to the API.
+        credits: Requests that count against the month.
+        estimated: What the run was expected to take.
+        rejected: Addresses of responses that made no sense.
+        source: ``coingecko`` or ``simulated``.
+        snapshot_problem: Why no market snapshot was taken though one was due; empty otherwise.
+        findings: What is wrong with the windows.
+        evaluated: What was looked at, in words.
+    """
+
+    manifests: Sequence[Manifest]
+    unchanged: int
+    calls: int
+    credits: int
+    estimated: Estimate
+    rejected: Sequence[str]
+    source: str
+    snapshot_problem: str
+    findings: Sequence[Finding]
+    evaluated: str
+
+
+def ingest_windows(
+    batch: WindowBatch,
+    api: PriceApi,
+    tracked: TrackedCoinsSpec,
+    only: Sequence[str],
+    now: datetime,
+) -> Ingested:
+    """Ask for the prices of closed windows and commit what comes, with a snapshot where one is due.
+
+    Args:
+        batch: The windows.
+        api: The price API, on behalf of one run.
+        tracked: Which coins are tracked.
+        only: Ask for these tracked coins alone, and leave the others as they are; none is all.
+        now: The time.
+
+    Raises:
+        UntrackedCoinError: ``only`` names a coin that is not tracked.
+        PermanentFailure: The month's credits do not suffice, or asking again cannot help.
+        IngestionFailure: A later try may succeed.
+    """
+    coins = ensure_tracked_coins(api, tracked).ids
+    asked = chosen_coins(coins, only)
+    estimated = estimate(batch.stream, batch.windows, len(asked), api.plan, now)
+    response = api.prices(batch.stream, batch.windows, asked)
+    # A window has one snapshot, so it is of all coins.
+    snapshot, problem = _snapshot(api, batch, coins, now)
+    committed = commit_response(
+        api.layer,
+        batch.stream,
+        batch.windows,
+        response,
+        snapshots={batch.newest: snapshot.objects} if snapshot else {},
+        vs_currency=api.vs_currency,
+        run_id=api.run_id,
+    )
+    return Ingested(
+        manifests=committed.manifests,
+        unchanged=committed.unchanged,
+        calls=response.calls + (snapshot.calls if snapshot else 0),
+        credits=response.credits + (snapshot.credits if snapshot else 0),
+        estimated=estimated,
+        rejected=response.rejected,
+        source=response.source,
+        snapshot_problem=problem,
+        findings=evaluate_raw(batch.stream, committed.manifests, asked),
+        evaluated=f"{len(batch.windows):,} window(s), {len(asked)} coins",
+    )
+
+
+def _snapshot(
+    api: PriceApi, batch: WindowBatch, coins: Sequence[str], now: datetime
+) -> tuple[MarketsResponse | None, str]:
+    """A snapshot of the market for the newest window, while it is still the newest.
+
+    One that cannot be had costs no price: the run goes on without it, and says why.
+    """
+    if not batch.stream.takes_snapshot(batch.newest, now):
+        return None, ""
+    try:
+        return api.markets(ids=coins, snapshot=(batch.stream, batch.newest)), ""
+    except dg.Failure as failure:
+        return None, failure.description or "The API gave no reason."
