@@ -8,6 +8,11 @@
 -- roles, grants) name things that a file on a laptop does not have. Names are therefore qualified by
 -- their schema and never by their database, which in DuckDB is the name of the file.
 --
+-- It is also the one list of columns: a line of a table here (name, type, NOT NULL, COMMENT) is all
+-- that a new column takes. Statements, staging, COPY, landing and the UI follow it, and a warehouse
+-- that is there gains a column that may be null: DuckDB when it is opened, Snowflake by
+-- crypto-platform snowflake apply. Anything else is refused with the statement to run.
+--
 -- Time is TIMESTAMP_NTZ, and always UTC. With a zone in the type, what a query means would depend on
 -- who asks: both engines read a literal without an offset, and DuckDB also cuts days, in the zone of
 -- the session, which is Los Angeles on a new Snowflake account and the machine's zone in DuckDB. Without
@@ -141,7 +146,8 @@ AS
 WITH observations AS (
     SELECT 'historical' AS stream, *
     FROM transformed.historical_prices
-    UNION ALL
+    -- In a table that has gained a column since, it stands last.
+    UNION ALL BY NAME
     SELECT 'intra_day' AS stream, *
     FROM transformed.intra_day_prices
 ),

@@ -1,8 +1,9 @@
 -- How Snowflake reads the transformed lake, and the pipe that lands the daily history.
 --
 -- Run it after 1_creation_tables.sql, as ACCOUNTADMIN or a role that may create integrations. It is
--- safe to run again. What stands in &{…} is given to it: crypto-platform snowflake apply does so, and
--- so do SnowSQL (-o variable_substitution=true -D transformed_bucket=…) and snow sql (legacy templates).
+-- safe to run again: crypto-platform snowflake apply runs it, and with --dry-run prints it with all
+-- that is filled in. In single braces stand the columns of files, which follow the tables' own (see
+-- crypto_platform/warehouse/catalogue.py). What stands in &{…} is given to it:
 --
 --   transformed_bucket  the S3 bucket of the transformed lake
 --   storage_role_arn    the AWS role that Snowflake assumes to read it; the stack's output
@@ -37,17 +38,7 @@ CREATE STAGE IF NOT EXISTS transformed.transformed_lake
 -- its file; a load takes from here what its manifests name, and clears the windows. A pipe converts
 -- in the account's time zone and not in UTC, so moments keep their zone until the load.
 CREATE TABLE IF NOT EXISTS transformed.historical_prices_landing (
-    coin_id VARCHAR COMMENT 'As in historical_prices',
-    vs_currency VARCHAR COMMENT 'As in historical_prices',
-    window_start TIMESTAMP_LTZ(6) COMMENT 'Start of the window that the price belongs to',
-    price_at TIMESTAMP_LTZ(6) COMMENT 'As in historical_prices',
-    price DOUBLE COMMENT 'As in historical_prices',
-    market_cap DOUBLE COMMENT 'As in historical_prices',
-    total_volume DOUBLE COMMENT 'As in historical_prices',
-    granularity VARCHAR COMMENT 'As in historical_prices',
-    fetched_at TIMESTAMP_LTZ(6) COMMENT 'As in historical_prices',
-    source VARCHAR COMMENT 'As in historical_prices',
-    run_id VARCHAR COMMENT 'The run that wrote the file',
+    {landing_columns:historical_prices},
     file_name VARCHAR NOT NULL COMMENT 'The file, relative to the stage'
 ) COMMENT = 'Rows of files that no load has taken yet: one row a price a file';
 
@@ -56,22 +47,11 @@ CREATE PIPE IF NOT EXISTS transformed.historical_prices_pipe
     COMMENT = 'Lands new files of historical_data/'
 AS
 COPY INTO transformed.historical_prices_landing (
-    coin_id, vs_currency, window_start, price_at, price, market_cap, total_volume,
-    granularity, fetched_at, source, run_id, file_name
+    {file_columns:historical_prices}, file_name
 )
 FROM (
     SELECT
-        $1:coin_id::VARCHAR,
-        $1:vs_currency::VARCHAR,
-        $1:window_start::TIMESTAMP_LTZ,
-        $1:price_at::TIMESTAMP_LTZ,
-        $1:price::DOUBLE,
-        $1:market_cap::DOUBLE,
-        $1:total_volume::DOUBLE,
-        $1:granularity::VARCHAR,
-        $1:fetched_at::TIMESTAMP_LTZ,
-        $1:source::VARCHAR,
-        $1:run_id::VARCHAR,
+        {file_values:historical_prices},
         METADATA$FILENAME
     FROM @transformed.transformed_lake/historical_data/
 )

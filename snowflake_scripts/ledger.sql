@@ -14,7 +14,7 @@ ORDER BY coin_id;
 
 -- name: stage_streams
 CREATE OR REPLACE TEMPORARY TABLE staged_streams AS
-SELECT *
+SELECT {columns:streams}
 FROM streams
 WHERE FALSE;
 

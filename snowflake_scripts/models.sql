@@ -73,14 +73,18 @@ FROM staged_inputs;
 DELETE FROM {table}
 WHERE day >= CAST(? AS DATE);
 
+-- name: insert_model
+-- Of the query of a model, make_…, each column goes where it is called.
+INSERT INTO {table} ({columns:{table}})
+SELECT {columns:{table}}
+FROM (
+{query}
+) AS made;
+
 -- name: make_daily_prices
 -- The point that the API stamps with a midnight is the open of the day that begins, so it also is
 -- the close of the day that ends. Volume and market capitalization are of the moment of the close:
 -- a volume is that of the 24 hours before.
-INSERT INTO daily_prices (
-    coin_id, vs_currency, day, open, high, low, close, close_at,
-    volume, market_cap, observations, hours_observed, granularity
-)
 WITH midnights AS (
     SELECT coin_id, vs_currency, price_at::DATE AS day, price_at, price, market_cap, total_volume
     FROM historical_prices
@@ -223,10 +227,6 @@ FROM closed;
 -- name: make_price_moves
 -- Thirty returns need the thirty closes before them: what is read begins 31 days earlier. What came
 -- before that is only needed as a peak.
-INSERT INTO price_moves (
-    coin_id, vs_currency, day, close, return_1d, return_7d, return_30d, log_return_1d,
-    volatility_30d, drawdown, ath_distance, range_24h
-)
 WITH closes AS (
     SELECT
         coin_id,
@@ -390,9 +390,6 @@ FROM peaks;
 -- name: make_trading_volumes
 -- The day itself is not in its own median, so that a burst does not hide itself. Snowflake has no
 -- median over a moving window: it is taken from the thirty volumes in order of their size.
-INSERT INTO trading_volumes (
-    coin_id, vs_currency, day, volume, median_30d, ratio_to_median, turnover, market_share, unusual
-)
 WITH volumes AS (
     SELECT
         coin_id,
@@ -471,10 +468,6 @@ FROM medians;
 
 -- name: make_market_sentiment
 -- Stablecoins are listed by name: the API has the category only in responses that nobody keeps.
-INSERT INTO market_sentiment (
-    vs_currency, day, fear_and_greed, fear_and_greed_class, breadth_1d, breadth_7d, above_50d_mean,
-    bitcoin_dominance, stablecoin_share, total_market_cap, total_market_cap_change_1d, coins
-)
 WITH stablecoins (coin_id) AS (
     SELECT coin_id
     FROM (
@@ -574,7 +567,7 @@ FROM markets
 LEFT JOIN fear_and_greed ON fear_and_greed.day = markets.day;
 
 -- name: newest_rows
-SELECT *
+SELECT {columns:{table}}
 FROM {table}
 WHERE day = (SELECT MAX(day) FROM {table})
 ORDER BY {key}
@@ -742,7 +735,7 @@ LIMIT 5;
 
 -- name: stage_fear_and_greed
 CREATE OR REPLACE TEMPORARY TABLE staged_fear_and_greed AS
-SELECT *
+SELECT {columns:fear_and_greed}
 FROM fear_and_greed
 WHERE FALSE;
 

@@ -1,6 +1,8 @@
 -- The statements of the warehouse, in Snowflake's SQL, each under the name that the code calls it by.
 -- They run unchanged on Snowflake and transpiled on DuckDB, in a session whose schema is transformed.
--- Values are bound with ?. {table} is the stream's table of prices, filled in from the known ones only.
+-- Values are bound with ?. {table} is the stream's table of prices, filled in from the known ones only,
+-- and {columns:coins} the columns of a table, filled in from the script that creates it: what a person
+-- has added to a table is left alone, and the order of its columns does not matter.
 --
 -- A load stages first: temporary tables hold what the files and manifests say. CREATE ends a
 -- transaction in Snowflake, so staging comes before BEGIN. What follows BEGIN compares, replaces and
@@ -13,18 +15,16 @@ SELECT
     * EXCLUDE (loaded_at),
     price_at AS window_start,
     source AS run_id
-FROM {table}
-WHERE FALSE;
+FROM (SELECT {columns:{table}} FROM {table} WHERE FALSE) AS prices;
 
 -- name: stage_snapshots
 CREATE OR REPLACE TEMPORARY TABLE staged_snapshots AS
 SELECT * EXCLUDE (loaded_at)
-FROM market_snapshots
-WHERE FALSE;
+FROM (SELECT {columns:market_snapshots} FROM market_snapshots WHERE FALSE) AS snapshots;
 
 -- name: stage_ledger
 CREATE OR REPLACE TEMPORARY TABLE staged_ledger AS
-SELECT *
+SELECT {columns:ingestion_ledger}
 FROM ingestion_ledger
 WHERE FALSE;
 
@@ -48,13 +48,13 @@ CREATE OR REPLACE TEMPORARY TABLE staged_ranges (
 -- name: stage_standing
 -- What stands in the windows before they are replaced.
 CREATE OR REPLACE TEMPORARY TABLE staged_standing AS
-SELECT *
+SELECT {columns:{table}}
 FROM {table}
 WHERE FALSE;
 
 -- name: stage_coins
 CREATE OR REPLACE TEMPORARY TABLE staged_coins AS
-SELECT *
+SELECT {columns:coins}
 FROM coins
 WHERE FALSE;
 
@@ -182,8 +182,8 @@ ORDER BY window_start, counted
 LIMIT 3;
 
 -- name: keep_standing
-INSERT INTO staged_standing
-SELECT standing.*
+INSERT INTO staged_standing ({columns:{table}})
+SELECT {columns:{table}}
 FROM {table} AS standing
 INNER JOIN staged_ranges AS ranges
     ON standing.price_at >= ranges.range_start AND standing.price_at < ranges.range_end;
@@ -231,25 +231,24 @@ USING staged_ranges
 WHERE {table}.price_at >= staged_ranges.range_start AND {table}.price_at < staged_ranges.range_end;
 
 -- name: insert_prices
-INSERT INTO {table} (
-    coin_id, vs_currency, price_at, price, market_cap, total_volume,
-    granularity, fetched_at, loaded_at, source
-)
-SELECT
-    staged.coin_id, staged.vs_currency, staged.price_at,
-    staged.price, staged.market_cap, staged.total_volume, staged.granularity, staged.fetched_at,
-    -- A row that says what stood before keeps its loaded_at: since when its values stand.
-    COALESCE(standing.loaded_at, ?), staged.source
-FROM staged_prices AS staged
-LEFT JOIN staged_standing AS standing
-    ON
-        standing.coin_id = staged.coin_id
-        AND standing.vs_currency = staged.vs_currency
-        AND standing.price_at = staged.price_at
-        AND standing.price IS NOT DISTINCT FROM staged.price
-        AND standing.market_cap IS NOT DISTINCT FROM staged.market_cap
-        AND standing.total_volume IS NOT DISTINCT FROM staged.total_volume
-        AND standing.granularity IS NOT DISTINCT FROM staged.granularity;
+INSERT INTO {table} ({columns:{table}})
+SELECT {columns:{table}}
+FROM (
+    SELECT
+        staged.*,
+        -- A row that says what stood before keeps its loaded_at: since when its values stand.
+        COALESCE(standing.loaded_at, CAST(? AS TIMESTAMP_NTZ)) AS loaded_at
+    FROM staged_prices AS staged
+    LEFT JOIN staged_standing AS standing
+        ON
+            standing.coin_id = staged.coin_id
+            AND standing.vs_currency = staged.vs_currency
+            AND standing.price_at = staged.price_at
+            AND standing.price IS NOT DISTINCT FROM staged.price
+            AND standing.market_cap IS NOT DISTINCT FROM staged.market_cap
+            AND standing.total_volume IS NOT DISTINCT FROM staged.total_volume
+            AND standing.granularity IS NOT DISTINCT FROM staged.granularity
+) AS loaded;
 
 -- name: delete_snapshots
 DELETE FROM market_snapshots
@@ -259,20 +258,9 @@ WHERE
     AND market_snapshots.window_start < staged_ranges.range_end;
 
 -- name: insert_snapshots
-INSERT INTO market_snapshots (
-    coin_id, vs_currency, observed_at, window_start, rank,
-    current_price, market_cap, total_volume, high_24h, low_24h,
-    price_change_24h, price_change_percentage_24h,
-    circulating_supply, total_supply, max_supply, fully_diluted_valuation,
-    ath, ath_date, atl, atl_date, last_updated, loaded_at, source
-)
-SELECT
-    coin_id, vs_currency, observed_at, window_start, rank,
-    current_price, market_cap, total_volume, high_24h, low_24h,
-    price_change_24h, price_change_percentage_24h,
-    circulating_supply, total_supply, max_supply, fully_diluted_valuation,
-    ath, ath_date, atl, atl_date, last_updated, ?, source
-FROM staged_snapshots;
+INSERT INTO market_snapshots ({columns:market_snapshots})
+SELECT {columns:market_snapshots}
+FROM (SELECT staged.*, CAST(? AS TIMESTAMP_NTZ) AS loaded_at FROM staged_snapshots AS staged) AS loaded;
 
 -- name: delete_ledger
 DELETE FROM ingestion_ledger
@@ -283,10 +271,8 @@ WHERE
     AND ingestion_ledger.window_start < staged_ranges.range_end;
 
 -- name: insert_ledger
-INSERT INTO ingestion_ledger (
-    stream, coin_id, vs_currency, window_start, status, reason, points, run_id, updated_at
-)
-SELECT stream, coin_id, vs_currency, window_start, status, reason, points, run_id, updated_at
+INSERT INTO ingestion_ledger ({columns:ingestion_ledger})
+SELECT {columns:ingestion_ledger}
 FROM staged_ledger;
 
 -- name: standing_price_mismatches
@@ -453,13 +439,12 @@ WHERE stream = ?
 GROUP BY status
 ORDER BY status;
 
--- name: relations
-SELECT LOWER(table_name) AS relation
-FROM information_schema.tables
-WHERE LOWER(table_schema) = 'transformed';
-
 -- name: columns
-SELECT LOWER(table_name) AS relation, LOWER(column_name) AS name, data_type AS type
+SELECT
+    LOWER(table_name) AS relation,
+    LOWER(column_name) AS name,
+    data_type AS type,
+    is_nullable = 'YES' AS nullable
 FROM information_schema.columns
 WHERE LOWER(table_schema) = 'transformed';
 
@@ -467,3 +452,18 @@ WHERE LOWER(table_schema) = 'transformed';
 SELECT LOWER(table_name) AS relation, view_definition AS definition
 FROM information_schema.views
 WHERE LOWER(table_schema) = 'transformed';
+
+-- name: made_by
+-- Which scripts a DuckDB file was last brought up to date by.
+SELECT checksum
+FROM main.made_by;
+
+-- name: create_made_by
+CREATE OR REPLACE TABLE main.made_by (checksum VARCHAR);
+
+-- name: comment_made_by
+COMMENT ON TABLE main.made_by IS 'Checksum of the scripts that last brought this file up to date';
+
+-- name: insert_made_by
+INSERT INTO main.made_by (checksum)
+VALUES (?);

@@ -34,7 +34,7 @@ from crypto_platform.checks.definitions import (
 from crypto_platform.checks.freshness import freshness_policy
 from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.ownership import OWNERS
-from crypto_platform.core.schema import PRICE_COLUMNS, RAW_COLUMNS
+from crypto_platform.core.schema import RAW_COLUMNS
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream, WindowBatch
 from crypto_platform.ingestion.metered_api import PriceApi
@@ -45,6 +45,7 @@ from crypto_platform.stages.ingest import ingest_windows
 from crypto_platform.stages.load import load_windows
 from crypto_platform.stages.transform import transform_windows
 from crypto_platform.transformation.resource import Transform
+from crypto_platform.warehouse.catalogue import PRICE_COLUMNS
 from crypto_platform.warehouse.resource import LoadMismatchError, Warehouse
 from lambda_function.plans import configured_plan
 

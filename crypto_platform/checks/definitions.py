@@ -16,9 +16,9 @@ import dagster as dg
 
 from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.markdown import markdown_table
-from crypto_platform.core.schema import PRICE_COLUMNS
 from crypto_platform.core.streams import Stream
 from crypto_platform.lake.manifests import Manifest
+from crypto_platform.warehouse.catalogue import PRICE_COLUMNS
 
 ERROR = dg.AssetCheckSeverity.ERROR
 

@@ -22,8 +22,8 @@ from crypto_platform.checks.definitions import (
     schema_faults,
 )
 from crypto_platform.core.lazy import lazy_import
-from crypto_platform.core.schema import PRICE_COLUMNS
 from crypto_platform.core.streams import Stream, Window
+from crypto_platform.warehouse.catalogue import PRICE_COLUMNS
 from crypto_platform.warehouse.resource import Row
 
 if TYPE_CHECKING:

@@ -1,20 +1,6 @@
-"""The columns of prices at each stage, as Dagster shows them."""
+"""The columns of raw prices, as Dagster shows them; those of tables: ``warehouse.catalogue``."""
 
 import dagster as dg
-
-PRICE_COLUMNS = dg.TableSchema(
-    columns=[
-        dg.TableColumn("coin_id", "string", "The API's id of the coin; symbols are not unique."),
-        dg.TableColumn("vs_currency", "string", "The currency of price, cap and volume."),
-        dg.TableColumn("price_at", "timestamp", "When the price held, UTC."),
-        dg.TableColumn("price", "double", "Price of one coin, exactly the API's number."),
-        dg.TableColumn("market_cap", "double", "As the API has it; null and zero stay."),
-        dg.TableColumn("total_volume", "double", "Traded in the 24 hours before."),
-        dg.TableColumn("granularity", "string", "daily, hourly or 5-minute."),
-        dg.TableColumn("fetched_at", "timestamp", "When the API was asked, UTC."),
-        dg.TableColumn("source", "string", "coingecko or simulated."),
-    ]
-)
 
 RAW_COLUMNS = dg.TableSchema(
     columns=[

@@ -61,6 +61,7 @@ def _relations(warehouse: Warehouse) -> dict[str, str]:
 
 def _duckdb(preflight: Preflight) -> str:
     warehouse: DuckDBWarehouse = preflight.resource("warehouse")
+    older = [change.fault for change in warehouse.schema_changes()] if warehouse.exists() else []
     there = _relations(warehouse)
     with TemporaryDirectory() as folder:
         expected = _relations(DuckDBWarehouse(path=str(Path(folder) / "crypto_db.duckdb")))
@@ -72,7 +73,8 @@ def _duckdb(preflight: Preflight) -> str:
             f"{warehouse.path} is not what the scripts 1 and 5 of snowflake_scripts make: it has "
             f"{', '.join(sorted(faults))}."
         )
-    return f"{warehouse.path} is as the scripts define it"
+    gained = f"; until now {', '.join(older)}" if older else ""
+    return f"{warehouse.path} is as the scripts define it{gained}"
 
 
 def _dagster_instance(preflight: Preflight) -> str:

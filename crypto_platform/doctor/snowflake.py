@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
 from crypto_platform.core.lazy import lazy_import
 from crypto_platform.doctor.preflight import (
@@ -12,9 +12,11 @@ from crypto_platform.doctor.preflight import (
     Preflight,
     PreflightCheck,
 )
+from crypto_platform.warehouse.catalogue import tables
 from crypto_platform.warehouse.resource import Row
+from crypto_platform.warehouse.schema_changes import found_columns, schema_changes
 from crypto_platform.warehouse.snowflake import SnowflakeWarehouse
-from crypto_platform.warehouse.snowflake_apply import SCRIPTS
+from crypto_platform.warehouse.snowflake_apply import SCRIPTS, TYPES
 from crypto_platform.warehouse.sql import (
     identifier,
     script_statements,
@@ -33,55 +35,21 @@ _LOGIN = "Snowflake login"
 LOGIN_VARIABLES = ("SNOWFLAKE_ACCOUNT", "SNOWFLAKE_USER", "SNOWFLAKE_PRIVATE_KEY_PATH")
 _APPLY = "Run crypto-platform snowflake apply."
 
-# How INFORMATION_SCHEMA names the types of the scripts. Both kinds of timestamp with a zone keep
-# the moment.
-_SHOWN_AS = {
-    "BOOLEAN": {"BOOLEAN"},
-    "DATE": {"DATE"},
-    "DOUBLE": {"FLOAT"},
-    "INT": {"NUMBER"},
-    "TIMESTAMPLTZ": {"TIMESTAMP_LTZ", "TIMESTAMP_TZ"},
-    "TIMESTAMPNTZ": {"TIMESTAMP_NTZ"},
-    "VARCHAR": {"TEXT"},
-}
-
 _PIPE = re.compile(
     r"CREATE PIPE IF NOT EXISTS transformed\.(?P<name>\w+)\b.*?\bAS\s+(?P<copy>COPY INTO .*)",
     flags=re.DOTALL,
 )
 
 
-class Column(NamedTuple):
-    """A column as a script defines it.
-
-    Attributes:
-        name: Its name.
-        sql_type: Its type as the script writes it.
-        shown_as: What its type may be called in INFORMATION_SCHEMA; ``None`` where the type
-            follows from a query.
-    """
-
-    name: str
-    sql_type: str
-    shown_as: frozenset[str] | None
-
-
-def defined_columns() -> dict[str, list[Column]]:
+def defined_columns() -> dict[str, list[str]]:
     """The columns of every table and view that the scripts make, by its name."""
-    defined = {}
+    defined = {name: [column.name for column in columns] for name, columns in tables().items()}
     for text in (text for script in SCRIPTS for text in script_statements(script)):
-        if not re.match(r"CREATE\s+(OR\s+REPLACE\s+VIEW|TABLE)\b", text):
-            continue
-        create = sqlglot.parse_one(text, read="snowflake")
-        name = next(create.find_all(exp.Table)).name
-        columns = [
-            Column(column.name, kind.sql("snowflake"), frozenset(_SHOWN_AS[kind.this.value]))
-            for column in create.find_all(exp.ColumnDef)
-            if (kind := column.kind)
-        ]
-        query = create.expression
-        views = query.named_selects if isinstance(query, exp.Query) else []
-        defined[name] = columns or [Column(name, "", None) for name in views]
+        if text.startswith("CREATE OR REPLACE VIEW"):
+            create = sqlglot.parse_one(text, read="snowflake")
+            query = create.expression
+            name = next(create.find_all(exp.Table)).name
+            defined[name] = query.named_selects if isinstance(query, exp.Query) else []
     return defined
 
 
@@ -106,35 +74,29 @@ def _login(preflight: Preflight) -> str:
 
 
 def _tables(preflight: Preflight) -> str:
-    there: dict[str, dict[str, str]] = {}
-    for row in _warehouse(preflight).query(statement("columns")):
-        there.setdefault(row["relation"], {})[row["name"]] = row["type"]
+    there = found_columns(_warehouse(preflight).query(statement("columns")))
     defined = defined_columns()
     faults = [
         fault
         for relation, columns in defined.items()
         for fault in _faults(relation, columns, there.get(relation))
     ]
+    for change in schema_changes(there, TYPES):
+        remedy = "apply adds it" if change.is_safe else "; ".join(change.statements)
+        faults.append(f"{change.fault} ({remedy})")
     if faults:
         raise CheckFailedError("The schema differs from the scripts: " + "; ".join(faults) + ".")
     return f"{len(defined)} tables and views have the columns of the scripts"
 
 
-def _faults(
-    relation: str, columns: Iterable[Column], there: Mapping[str, str] | None
-) -> Iterable[str]:
+def _faults(relation: str, columns: Iterable[str], there: Collection[str] | None) -> Iterable[str]:
     if there is None:
         yield f"{relation} is not there, or not for this role"
-        return
-    for name, sql_type, shown_as in columns:
-        if name not in there:
-            yield f"{relation} has no column {name}" + (
-                f" (ALTER TABLE transformed.{relation} ADD COLUMN {name} {sql_type})"
-                if shown_as
-                else " (a view: apply makes it anew)"
-            )
-        elif shown_as and there[name] not in shown_as:
-            yield f"{relation}.{name} is {there[name]} and not {sql_type}"
+    elif relation not in tables():
+        missing = [name for name in columns if name not in there]
+        yield from (
+            f"{relation}.{name} is not there (a view: apply replaces it)" for name in missing
+        )
 
 
 def _stage(preflight: Preflight) -> str:
@@ -198,8 +160,8 @@ SNOWFLAKE_CHECKS = (
     PreflightCheck(
         "Snowflake tables",
         _tables,
-        f"{_APPLY} It makes what is not there and never changes a table that is: add a missing "
-        "column by hand, with the statement named.",
+        f"{_APPLY} It makes what is not there and adds missing columns that may be null; any other "
+        "statement named is for a person to run.",
         needs=_LOGIN,
     ),
     PreflightCheck(

@@ -13,8 +13,9 @@ from crypto_platform.core.streams import INTRA_DAY, STREAMS
 from crypto_platform.models.build import MODELS, MadeModels, Model, ModelCheck, make_models
 from crypto_platform.models.lineage import column_lineage
 from crypto_platform.profiles import PROFILES
+from crypto_platform.warehouse.catalogue import column_schema
 from crypto_platform.warehouse.resource import Row, Warehouse
-from crypto_platform.warehouse.sql import PRICE_TABLES, described_columns, model_statement
+from crypto_platform.warehouse.sql import PRICE_TABLES, model_statement
 
 GROUP = "models"
 
@@ -48,7 +49,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
                 automation_condition=follows_updates(
                     "prices were loaded and the models not made since"
                 )
-                if all(table in PRICE_TABLES for table in model.reads)
+                if model.reads == PRICE_TABLES
                 else None,
             )
             for model in MODELS
@@ -134,16 +135,6 @@ def asset_key(table: str) -> dg.AssetKey:
     """The asset that fills a table of the warehouse."""
     stream = _STREAMS_OF_TABLES.get(table)
     return dg.AssetKey([stream.name, "snowflake_prices"] if stream else table)
-
-
-def column_schema(table: str) -> dg.TableSchema:
-    """A table's columns as Dagster shows them, from the script that creates it."""
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(column.name, column.type.lower(), column.description)
-            for column in described_columns(table)
-        ]
-    )
 
 
 def _metadata(model: Model, made: MadeModels) -> dict[str, Any]:

@@ -9,9 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from crypto_platform.core.streams import STREAMS
 from crypto_platform.warehouse.resource import Row, Session, Warehouse, transaction
-from crypto_platform.warehouse.sql import model_definition, model_statement
+from crypto_platform.warehouse.sql import (
+    PRICE_TABLES,
+    insert_model,
+    model_definition,
+    model_statement,
+)
 
 _COIN_DAY = ("coin_id", "vs_currency", "day")
 
@@ -105,7 +109,7 @@ MODELS = (
             "else it is null. On the newest day the close is the latest price so far: close_at "
             "says of when. Days without any price have no row."
         ),
-        reads=tuple(stream.table for stream in STREAMS),
+        reads=PRICE_TABLES,
         completeness="incomplete_in_daily_prices",
     ),
     Model(
@@ -182,8 +186,7 @@ def rows_at_fault(
 
 
 def _make(session: Session, model: Model, first_day: date) -> None:
-    for name in ("clear_model", f"make_{model.name}"):
-        sql = model_statement(name, model.name)
+    for sql in (model_statement("clear_model", model.name), insert_model(model.name)):
         session.execute(sql, [first_day] * sql.count("?"))
 
 

@@ -18,9 +18,10 @@ from crypto_platform.core.settings import Settings
 from crypto_platform.ingestion.metered_api import refuse_other_source
 from crypto_platform.ingestion.resource import Ingestion
 from crypto_platform.lake.layers import Lake, from_json_lines
-from crypto_platform.models.assets import check_results, column_schema
+from crypto_platform.models.assets import check_results
 from crypto_platform.models.build import ModelCheck, rows_at_fault
 from crypto_platform.profiles import PROFILES
+from crypto_platform.warehouse.catalogue import column_schema
 from crypto_platform.warehouse.resource import Warehouse, refuse_mixed_sources
 from crypto_platform.warehouse.sql import model_statement, statement
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from crypto_platform.core.disk_cache import kept_on_disk
 from crypto_platform.core.lazy import lazy_import
-from crypto_platform.warehouse.sql import described_columns
+from crypto_platform.warehouse.catalogue import tables as catalogue_tables
 
 if TYPE_CHECKING:
     import sqlglot
@@ -31,7 +31,8 @@ def column_lineage(sql: str, tables: Sequence[str], kept_in: str | None = None) 
         kept_in: A folder that keeps results; reading the SQL anew takes half a second.
     """
     columns = {
-        table: {column.name: column.type for column in described_columns(table)} for table in tables
+        table: {column.name: column.base_type for column in catalogue_tables()[table]}
+        for table in tables
     }
     key = f"column lineage by sqlglot {version('sqlglot')}\n{columns}\n{sql}"
     return kept_on_disk(kept_in, key, Lineage, lambda: _read_lineage(sql, columns))

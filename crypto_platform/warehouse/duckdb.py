@@ -2,15 +2,17 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from glob import escape
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.streams import Stream
 from crypto_platform.lake.layers import Layer, at
 from crypto_platform.lake.manifests import Manifest
+from crypto_platform.warehouse.catalogue import relations
 from crypto_platform.warehouse.resource import (
     LoadResult,
     Row,
@@ -21,15 +23,27 @@ from crypto_platform.warehouse.resource import (
     to_engine,
     transaction,
 )
+from crypto_platform.warehouse.schema_changes import (
+    SchemaChange,
+    found_columns,
+    refuse_unsafe,
+    schema_changes,
+)
 from crypto_platform.warehouse.sql import (
     duckdb_creation,
-    duckdb_relations,
+    duckdb_definition,
     duckdb_sql,
     statement,
 )
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
+    import tenacity
+else:
+    duckdb = lazy_import("duckdb")
+    pa = lazy_import("pyarrow")
+    tenacity = lazy_import("tenacity")
 
 # A load is one of several things on a laptop; beyond this DuckDB spills to disk.
 _MEMORY = "1GB"
@@ -37,8 +51,21 @@ _MEMORY = "1GB"
 # Seconds that a sensor may wait, which has to answer within a minute.
 _SHORT_TIMEOUT = 5.0
 
+# Seconds that a reader waits to bring an older file up to date, which it can read as it is.
+_UPGRADE_TIMEOUT = 1.0
+
 # Rows that go through memory at once where they do not come from files.
 _ROWS_A_BATCH = 50_000
+
+# What DuckDB calls the types of the scripts.
+_TYPES = {
+    "BOOLEAN": ("BOOLEAN",),
+    "DATE": ("DATE",),
+    "DOUBLE": ("DOUBLE",),
+    "INTEGER": ("INTEGER",),
+    "TIMESTAMP_NTZ": ("TIMESTAMP",),
+    "VARCHAR": ("VARCHAR",),
+}
 
 
 class DuckDBWarehouse(Warehouse):
@@ -92,34 +119,52 @@ class DuckDBWarehouse(Warehouse):
         with closing(self._open(read_only=read_only)) as session:
             yield session
 
+    def schema_changes(self) -> list[SchemaChange]:
+        """What the file does not have as the scripts do; asking changes nothing.
+
+        Raises:
+            WarehouseBusyError: Another process holds the warehouse.
+        """
+        with closing(self._session(read_only=True)) as session:
+            return session.schema_changes()
+
     def _open(self, *, read_only: bool) -> "_DuckDBSession":
-        if read_only and Path(self.path).exists():
-            session = self._session(read_only=True)
-            if session.enter():
-                return session
+        if not read_only or not self.exists():
+            return self._up_to_date(self.patience)
+        session = self._session(read_only=True)
+        if session.is_up_to_date():
+            return session.enter()
+        is_readable = session.is_readable()
+        session.close()
+        if not is_readable:
+            return self._up_to_date(self.patience)
+        try:
+            return self._up_to_date(min(self.patience, _UPGRADE_TIMEOUT))
+        except (WarehouseBusyError, duckdb.IOException):
+            # Others read it, or it may only be read: all that was there before can be asked for.
+            return self._session(read_only=True).enter()
+
+    def _up_to_date(self, patience: float) -> "_DuckDBSession":
+        session = self._session(read_only=False, patience=patience)
+        try:
+            if not session.is_up_to_date():
+                session.upgrade(self.path)
+        except BaseException:
             session.close()
-        session = self._session(read_only=False)
-        if not session.enter():
-            session.create_tables()
-            session.enter()
-        return session
+            raise
+        return session.enter()
 
-    def _session(self, *, read_only: bool) -> "_DuckDBSession":
-        return _DuckDBSession(self._connect(read_only=read_only), self.cache_folder)
-
-    def _connect(self, *, read_only: bool) -> "duckdb.DuckDBPyConnection":
-        import duckdb  # noqa: PLC0415 - loading the definitions need not take the time.
-        from tenacity import (  # noqa: PLC0415
-            Retrying,
-            retry_if_exception,
-            stop_after_delay,
-            wait_random_exponential,
+    def _session(self, *, read_only: bool, patience: float | None = None) -> "_DuckDBSession":
+        patience = self.patience if patience is None else patience
+        return _DuckDBSession(
+            self._connect(read_only=read_only, patience=patience), self.cache_folder
         )
 
-        retrying = Retrying(
-            retry=retry_if_exception(_is_held_by_another),
-            wait=wait_random_exponential(multiplier=0.05, max=1),
-            stop=stop_after_delay(self.patience),
+    def _connect(self, *, read_only: bool, patience: float) -> "duckdb.DuckDBPyConnection":
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_held_by_another),
+            wait=tenacity.wait_random_exponential(multiplier=0.05, max=1),
+            stop=tenacity.stop_after_delay(patience),
             reraise=True,
         )
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +174,7 @@ class DuckDBWarehouse(Warehouse):
             if not _is_held_by_another(error):
                 raise
             raise WarehouseBusyError(
-                f"The warehouse {self.path} was held by someone else for {self.patience:.0f} "
+                f"The warehouse {self.path} was held by someone else for {patience:.0f} "
                 "seconds: a run that loads, or a shell or notebook that has the file open. "
                 f"Wait for it or close it, then try again. DuckDB says: {error}"
             ) from error
@@ -150,19 +195,44 @@ class _DuckDBSession:
         # Else all threads wait for the oldest file of a load. Whoever wants an order asks for it.
         connection.execute("SET preserve_insertion_order = false")
 
-    def enter(self) -> bool:
-        """Enter the schema, if all is there; a file of an older version may lack a table."""
-        there = {row["relation"] for row in self.execute(statement("relations"))}
-        if not there >= duckdb_relations():
+    def is_up_to_date(self) -> bool:
+        """Whether the file was last brought up to date by the scripts as they are now."""
+        try:
+            (made_by,) = self.execute(statement("made_by"))
+        except duckdb.CatalogException:
             return False
-        self._connection.execute("SET schema = 'transformed'")
-        return True
+        return bool(made_by["checksum"] == duckdb_definition())
 
-    def create_tables(self) -> None:
-        """Make all that is not there, or nothing."""
+    def enter(self) -> Self:
+        """Enter the schema."""
+        self._connection.execute("SET schema = 'transformed'")
+        return self
+
+    def is_readable(self) -> bool:
+        """Whether an older file has every table and view, and lacks at most columns."""
+        there = found_columns(self.execute(statement("columns")))
+        changes = schema_changes(there, _TYPES)
+        return there.keys() >= relations() and all(change.is_safe for change in changes)
+
+    def schema_changes(self) -> list[SchemaChange]:
+        """What the tables that are there do not have as the scripts do."""
+        return list(schema_changes(found_columns(self.execute(statement("columns"))), _TYPES))
+
+    def upgrade(self, path: str) -> None:
+        """Make all that is not there, or nothing.
+
+        Raises:
+            SchemaChangeRefusedError: A table differs in what a person has to decide on.
+        """
         with transaction(self):
-            for sql in duckdb_creation():
+            changes = self.schema_changes()
+            refuse_unsafe(path, changes)
+            altering = chain.from_iterable(change.statements for change in changes)
+            for sql in (*altering, *duckdb_creation()):
                 self._connection.execute(sql)
+            self.execute(statement("create_made_by"))
+            self.execute(statement("comment_made_by"))
+            self.execute(statement("insert_made_by"), [duckdb_definition()])
 
     def execute(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
         said = duckdb_sql(sql, self._cache_folder)
@@ -174,13 +244,22 @@ class _DuckDBSession:
         ]
 
     def stage_files(self, table: str, uris: Sequence[str]) -> None:
-        if uris:
-            read = self._connection.read_parquet(_local_files(uris), hive_partitioning=False)
-            self._add(table, read)
+        if not uris:
+            return
+        files = _local_files(uris)
+        read = self._connection.read_parquet(files, hive_partitioning=False)
+        if set(read.columns) >= set(self._connection.table(table).columns):
+            # Else a file of an older version is among them, which lacks a column.
+            with suppress(duckdb.InvalidInputException):
+                self._add(table, read)
+                return
+        # This opens each file twice, which takes twice as long.
+        self._add(
+            table,
+            self._connection.read_parquet(files, hive_partitioning=False, union_by_name=True),
+        )
 
     def stage_rows(self, table: str, rows: Iterable[Row]) -> None:
-        import pyarrow as pa  # noqa: PLC0415
-
         schema = self._connection.table(table).limit(0).to_arrow_table().schema
         remaining = iter(rows)
         batches = (
@@ -194,10 +273,15 @@ class _DuckDBSession:
         self._connection.close()
 
     def _add(self, table: str, rows: "duckdb.DuckDBPyRelation") -> None:
-        import duckdb  # noqa: PLC0415
-
-        columns = self._connection.table(table).columns
-        rows.select(*(duckdb.ColumnExpression(column) for column in columns)).insert_into(table)
+        # What an older file does not have is null, and refused where a table takes no null.
+        there = {name.lower() for name in rows.columns}
+        null = duckdb.ConstantExpression(None)
+        rows.select(
+            *(
+                duckdb.ColumnExpression(column) if column in there else null.alias(column)
+                for column in self._connection.table(table).columns
+            )
+        ).insert_into(table)
 
 
 def _is_held_by_another(error: BaseException) -> bool:

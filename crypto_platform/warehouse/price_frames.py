@@ -7,11 +7,14 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from crypto_platform.core.errors import InvalidInputError
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.warehouse.resource import Row, Warehouse
 from crypto_platform.warehouse.sql import statement
 
 if TYPE_CHECKING:
     import pandas as pd
+else:
+    pd = lazy_import("pandas")
 
 Moment = datetime | date | str
 
@@ -154,9 +157,6 @@ def _nearest(unknown: str, known: Sequence[Row]) -> str:
 
 
 def _frame(rows: Sequence[Row]) -> "pd.DataFrame":
-    # Takes half a second, which loading the definitions must not pay.
-    import pandas as pd  # noqa: PLC0415
-
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     # The types do not depend on what happens to be found, not even on whether anything is.
     times = {name: pd.to_datetime(frame[name], utc=True).dt.as_unit("us") for name in _TIMES}

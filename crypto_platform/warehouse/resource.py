@@ -17,10 +17,8 @@ import dagster as dg
 from crypto_platform.core.errors import MixedSourcesError, PermanentFailure
 from crypto_platform.core.streams import SIMULATED, STREAMS, Dataset, Stream, Window
 from crypto_platform.lake.manifests import Manifest
-from crypto_platform.warehouse.sql import (
-    only_reads,
-    statement,
-)
+from crypto_platform.warehouse.catalogue import tables
+from crypto_platform.warehouse.sql import only_reads, statement
 
 Row = dict[str, Any]
 
@@ -36,7 +34,7 @@ class WarehouseBusyError(Exception):
     """Another process holds the warehouse for longer than a load takes."""
 
 
-class Coin(Protocol):
+class CoinRow(Protocol):
     """What the warehouse keeps of a coin, by the names of the columns of the table ``coins``."""
 
     @property
@@ -215,18 +213,18 @@ class Warehouse(dg.ConfigurableResource[None]):
                     _refuse_mismatches(session, stream, check, "the table would hold")
             return _result(session, stream, loaded_at)
 
-    def upsert_coins(self, coins: Sequence[Coin]) -> None:
+    def upsert_coins(self, coins: Sequence[CoinRow]) -> None:
         """Add coins to the table ``coins``, and bring those that are there up to date.
 
         What is not known of a coin any longer (``None``) stays as it was, and so does the
         earliest ``first_tracked_at``.
         """
-        columns = ("coin_id", "symbol", "name", "image", "first_tracked_at", "tracked")
+        columns = [column.name for column in tables()["coins"]]
         with self.session(read_only=False) as session:
             session.execute(statement("stage_coins"))
             session.stage_rows(
                 "staged_coins",
-                ({column: getattr(coin, column) for column in columns} for coin in coins),
+                ({column: getattr(coin, column, None) for column in columns} for coin in coins),
             )
             session.execute(statement("merge_coins"))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.settings import Settings, SettingsError
 from crypto_platform.core.streams import Stream
 from crypto_platform.lake.manifests import Manifest
@@ -22,7 +23,11 @@ from crypto_platform.warehouse.snowflake_session import CopySession
 from crypto_platform.warehouse.snowpipe_session import LandedSession
 
 if TYPE_CHECKING:
-    from snowflake.connector import SnowflakeConnection
+    import dagster_snowflake
+    from snowflake.connector import SnowflakeConnection, errors
+else:
+    dagster_snowflake = lazy_import("dagster_snowflake")
+    errors = lazy_import("snowflake.connector.errors")
 
 # How long the connector goes on trying to be heard, and how long it lets one statement run.
 _NETWORK_TIMEOUT = 900
@@ -120,16 +125,13 @@ class SnowflakeWarehouse(Warehouse):
 
     @contextmanager
     def _connection(self, query_tag: str) -> Iterator["SnowflakeConnection"]:
-        # Takes seconds to import, which loading the definitions must not pay.
-        from dagster_snowflake import SnowflakeResource  # noqa: PLC0415
-
         parameters = {"QUERY_TAG": query_tag, "LOCK_TIMEOUT": LOCK_TIMEOUT}
         options = {
             "network_timeout": _NETWORK_TIMEOUT,
             "login_timeout": 60,
             **self.connection_options,
         }
-        resource = SnowflakeResource(
+        resource = dagster_snowflake.SnowflakeResource(
             account=self.account,
             user=self.user,
             private_key_path=self.private_key_path,
@@ -157,8 +159,6 @@ class SnowflakeWarehouse(Warehouse):
 
     @contextmanager
     def _failures_of_login(self) -> Iterator[None]:
-        from snowflake.connector.errors import Error  # noqa: PLC0415
-
         try:
             yield
         except (FileNotFoundError, PermissionError) as error:
@@ -171,7 +171,7 @@ class SnowflakeWarehouse(Warehouse):
                 f"The private key {self.private_key_path} is not PKCS#8 in PEM, or needs another "
                 f"SNOWFLAKE_PRIVATE_KEY_PASSPHRASE than is set: {error}"
             ) from error
-        except Error as error:
+        except errors.Error as error:
             raise failure(error) from error
 
 

@@ -7,7 +7,18 @@ from typing import Literal
 
 from crypto_platform.core.settings import Settings, SettingsError
 from crypto_platform.warehouse.resource import Session
-from crypto_platform.warehouse.sql import filled, script_statements, snowflake_statement
+from crypto_platform.warehouse.schema_changes import (
+    FoundColumns,
+    found_columns,
+    refuse_unsafe,
+    schema_changes,
+)
+from crypto_platform.warehouse.sql import (
+    filled,
+    script_statements,
+    snowflake_statement,
+    statement,
+)
 
 SCRIPTS = (
     "1_creation_tables.sql",
@@ -19,10 +30,23 @@ SCRIPTS = (
 # The names in the scripts, which qualify everything with them.
 _DATABASE = ("CRYPTO_DB", "TRANSFORMED")
 
+_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS transformed\.(\w+)")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", flags=re.ASCII)
 
-Change = Literal["created", "already there", "set"]
+TYPES = {
+    "BOOLEAN": ("BOOLEAN",),
+    "DATE": ("DATE",),
+    "DOUBLE": ("DOUBLE", "FLOAT"),
+    "INTEGER": ("INTEGER", "NUMBER"),
+    # Both kinds of timestamp with a zone keep the moment.
+    "TIMESTAMP_LTZ": ("TIMESTAMP_LTZ", "TIMESTAMP_TZ"),
+    "TIMESTAMP_NTZ": ("TIMESTAMP_NTZ",),
+    "VARCHAR": ("VARCHAR", "TEXT"),
+}
+"""What Snowflake's INFORMATION_SCHEMA calls the types of the scripts."""
+
+Change = Literal["created", "already there", "set", "changed"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +73,9 @@ class Outcome:
 
     Attributes:
         step: The step.
-        change: ``created`` where something is new, ``already there`` where nothing was done, and
-            ``set`` for what says the same every time, as a grant or a view does.
+        change: ``created`` where something is new, ``already there`` where nothing was done,
+            ``set`` for what says the same every time, as a grant or a view does, and ``changed``
+            where a table that is there was brought to what its script says.
     """
 
     step: Step
@@ -88,17 +113,34 @@ def steps(settings: Settings) -> list[Step]:
 
 
 def apply(session: Session, todo: Sequence[Step]) -> Iterator[Outcome]:
-    """Run steps, telling of each as it is done.
+    """Run steps, telling of each as it is done; tables that are there gain new columns.
+
+    Args:
+        session: As a role that may make all of it.
+        todo: The steps, in their order.
 
     Raises:
         SnowflakeRefusedError: Snowflake refuses a step; those before it stay done, and all can be
             run again.
+        SchemaChangeRefusedError: A table differs in what a person has to decide on; no table was
+            changed.
     """
+    before: FoundColumns | None = None
     for step in todo:
+        made = _TABLE.match(step.sql)
+        if made and before is None:
+            before = found_columns(session.execute(statement("columns")))
+            refuse_unsafe("The schema transformed", schema_changes(before, TYPES))
         responses = session.execute(step.sql)
         yield Outcome(
             step, _change(step, " ".join(str(row.get("status", "")) for row in responses))
         )
+        # Before what follows: a view may read the new column.
+        if made and before and made[1] in before:
+            for change in schema_changes({made[1]: before[made[1]]}, TYPES):
+                for sql in change.statements:
+                    session.execute(sql)
+                    yield Outcome(Step(step.script, sql), "changed")
 
 
 def handover(session: Session) -> Handover:

@@ -5,15 +5,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from crypto_platform.core.errors import PermanentFailure
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.warehouse.resource import WarehouseBusyError
 
 if TYPE_CHECKING:
-    from snowflake.connector.errors import Error
+    from snowflake.connector import errors
+else:
+    errors = lazy_import("snowflake.connector.errors")
 
 # Snowflake ends a transaction whose client vanished once others have waited five minutes for it.
 LOCK_TIMEOUT = 900
 
-# Errors that Snowflake gives the class of a wrong statement, though another try may succeed: a
+# Errors that Snowflake gives the class of a wrong statement, though another attempt may succeed: a
 # statement cancelled or out of time, a session that has expired, a service that is restarting.
 _MAY_PASS = frozenset({604, 630, 390104, 390110, 390111, 390112, 390114})
 _LOCK_WAITED_TOO_LONG = 625
@@ -25,7 +28,7 @@ class SnowflakeRefusedError(PermanentFailure):
 
 
 class SnowflakeUnavailableError(Exception):
-    """Snowflake could not be reached, or the connection was lost; another try may succeed."""
+    """Snowflake could not be reached, or the connection was lost; another attempt may succeed."""
 
 
 @contextmanager
@@ -33,22 +36,18 @@ def failures() -> Iterator[None]:
     """Raises an error of the connector as what it means.
 
     Raises:
-        SnowflakeRefusedError: Another try would be refused too.
-        SnowflakeUnavailableError: Another try may succeed.
+        SnowflakeRefusedError: Another attempt would be refused too.
+        SnowflakeUnavailableError: Another attempt may succeed.
         WarehouseBusyError: Another transaction holds a table.
     """
-    from snowflake.connector.errors import Error  # noqa: PLC0415
-
     try:
         yield
-    except Error as error:
+    except errors.Error as error:
         raise failure(error) from error
 
 
-def failure(error: "Error") -> Exception:
+def failure(error: "errors.Error") -> Exception:
     """What an error of the connector means for the run: whether trying again can heal it."""
-    from snowflake.connector import errors  # noqa: PLC0415
-
     said = f"Snowflake says: {error.msg or error}"
     if error.errno == _LOCK_WAITED_TOO_LONG:
         return WarehouseBusyError(

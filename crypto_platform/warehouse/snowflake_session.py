@@ -5,12 +5,16 @@ from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.warehouse.resource import Row, from_engine, to_engine
 from crypto_platform.warehouse.snowflake_errors import failures
 from crypto_platform.warehouse.sql import identifier, literal, snowflake_statement
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
+    from snowflake.connector import constants as snowflake_constants
+else:
+    snowflake_constants = lazy_import("snowflake.connector.constants")
 
 # Snowflake's own limit on FILES.
 _FILES_A_COPY = 1_000
@@ -64,7 +68,7 @@ class CopySession:
             self.execute(
                 snowflake_statement(
                     "copy_files",
-                    table=identifier(table),
+                    table,
                     columns=", ".join(casts),
                     values=", ".join(f"$1:{name}::{cast}" for name, cast in casts.items()),
                     files=", ".join(map(literal, batch)),
@@ -76,7 +80,7 @@ class CopySession:
         names = list(self.casts(table))
         sql = snowflake_statement(
             "insert_rows",
-            table=identifier(table),
+            table,
             columns=", ".join(names),
             places=", ".join("?" * len(names)),
         )
@@ -96,11 +100,10 @@ class CopySession:
 
     def casts(self, table: str) -> dict[str, str]:
         """The type of each column of a table, by its name."""
-        from snowflake.connector.constants import FIELD_ID_TO_NAME  # noqa: PLC0415
-
         with failures(), closing(self._connection.cursor()) as cursor:
-            cursor.execute(snowflake_statement("columns", table=identifier(table)))
+            cursor.execute(snowflake_statement("columns", table))
+            types = snowflake_constants.FIELD_ID_TO_NAME
             return {
-                identifier(column.name.lower()): _CASTS[FIELD_ID_TO_NAME[column.type_code]]
+                identifier(column.name.lower()): _CASTS[types[column.type_code]]
                 for column in cursor.description
             }

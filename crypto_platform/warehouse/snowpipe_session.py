@@ -9,7 +9,7 @@ from crypto_platform.core.streams import Dataset, Stream
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.warehouse.snowflake_errors import SnowflakeRefusedError
 from crypto_platform.warehouse.snowflake_session import CopySession
-from crypto_platform.warehouse.sql import identifier, snowflake_statement
+from crypto_platform.warehouse.sql import snowflake_statement
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
@@ -64,8 +64,7 @@ class LandedSession(CopySession):
         self.execute(snowflake_statement("stage_awaited"))
         self.stage_rows("staged_files", ({"file_name": path} for path in paths))
         columns = ", ".join(self.casts(table))
-        parts = {"table": identifier(table), "landing": landing, "columns": columns}
-        self.execute(snowflake_statement("take_landed", **parts))
+        self.execute(snowflake_statement("take_landed", table, landing=landing, columns=columns))
         missing = self.execute(snowflake_statement("not_landed", landing=landing))
         self.copy_files(table, [row["file_name"] for row in missing])
 

@@ -3,54 +3,62 @@
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib.metadata import version
-from importlib.resources import files
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from crypto_platform.core.disk_cache import kept_on_disk
+from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.streams import STREAMS
+from crypto_platform.warehouse.catalogue import TABLE_SCRIPTS, script_text, with_columns
 
 if TYPE_CHECKING:
-    from sqlglot import exp
+    import sqlglot
+    from sqlglot import errors as sqlglot_errors
+    from sqlglot import expressions as exp
+else:
+    exp = lazy_import("sqlglot.expressions")
+    sqlglot = lazy_import("sqlglot")
+    sqlglot_errors = lazy_import("sqlglot.errors")
 
-# What makes a warehouse of an empty DuckDB file, in this order.
-_CREATION_SCRIPTS = ("1_creation_tables.sql", "5_creation_models.sql")
+PRICE_TABLES = tuple(stream.table for stream in STREAMS)
 
-PRICE_TABLES = frozenset(stream.table for stream in STREAMS)
+# Files whose {table} is a stream's table of prices.
+_ABOUT_PRICES = frozenset({"statements.sql", "checks.sql"})
 
 # What a DuckDB file has of all that the script creates; see the script's head.
 _DUCKDB_HAS = frozenset({"SCHEMA", "TABLE", "VIEW"})
 
 
-class Column(NamedTuple):
-    """A column as the script that creates its table describes it."""
-
-    name: str
-    type: str
-    description: str
-
-
-def statement(name: str, table: str = "", *, file: str = "statements.sql") -> str:
+def statement(name: str, table: str = "", *, file: str = "statements.sql", **parts: str) -> str:
     """One of the named statements of a file, in Snowflake's dialect.
 
     Args:
         name: The name it has there.
-        table: The table of prices it is about, for those that are about one.
+        table: The table it is about, for those that are about one.
         file: The file in ``snowflake_scripts``.
+        parts: What stands for other names in braces: made by ``identifier`` and ``literal``, since
+            none of these can be bound as a value.
 
     Raises:
-        ValueError: If ``table`` is not a stream's table: an identifier cannot be bound as a value
-            can, so only known ones reach the text.
+        ValueError: If ``table`` is not a stream's table, in a file whose statements are about
+            those, or is no name: an identifier cannot be bound as a value can.
     """
     text = _statements(file)[name]
-    if "{table}" not in text:
-        return text
-    if table not in PRICE_TABLES:
-        known = ", ".join(sorted(PRICE_TABLES))
-        raise ValueError(f"{table!r} is not a table of prices; those are {known}.")
-    return text.replace("{table}", table)
+    if "{table}" in text:
+        if file in _ABOUT_PRICES and table not in PRICE_TABLES:
+            known = ", ".join(sorted(PRICE_TABLES))
+            raise ValueError(f"{table!r} is not a table of prices; those are {known}.")
+        text = with_columns(text.replace("{table}", identifier(table)))
+    for part, said in parts.items():
+        text = text.replace(f"{{{part}}}", said)
+    return text
+
+
+ledger_statement = partial(statement, file="ledger.sql")
+snowflake_statement = partial(statement, file="snowflake_statements.sql")
+"""A statement that only Snowflake has."""
 
 
 def model_statement(name: str, table: str = "", key: Sequence[str] = ()) -> str:
@@ -61,10 +69,13 @@ def model_statement(name: str, table: str = "", key: Sequence[str] = ()) -> str:
         table: The model it is about, for those that are about any; see ``identifier``.
         key: The columns of the model's key, for those that need them.
     """
-    text = _statements("models.sql")[name]
-    if "{table}" in text:
-        text = text.replace("{table}", identifier(table))
-    return text.replace("{key}", ", ".join(map(identifier, key)))
+    return statement(name, table, file="models.sql", key=", ".join(map(identifier, key)))
+
+
+def insert_model(table: str) -> str:
+    """What makes the rows of a model, of its query ``make_…`` in ``models.sql``."""
+    query = model_statement(f"make_{table}", table)
+    return statement("insert_model", table, file="models.sql", query=query)
 
 
 @cache
@@ -72,38 +83,6 @@ def model_definition() -> str:
     """A checksum of how the models are made, which changes when any of them does."""
     makers = [text for name, text in _statements("models.sql").items() if name.startswith("make_")]
     return hashlib.sha256("\n".join(makers).encode()).hexdigest()[:16]
-
-
-@cache
-def described_columns(table: str) -> tuple[Column, ...]:
-    """The columns of a table, as the script that creates it describes them.
-
-    Read with no SQL parser, which loading the definitions need not take the time for.
-    """
-    scripts = "".join(map(_text, _CREATION_SCRIPTS))
-    _, _, creation = scripts.partition(f" transformed.{table} (\n")
-    columns = re.findall(
-        r"^    (\w+) (\w+)(?:\(\d+\))?(?: NOT NULL)? COMMENT '((?:[^']|'')*)',$",
-        creation.partition("PRIMARY KEY")[0],
-        flags=re.MULTILINE,
-    )
-    return tuple(Column(name, kind, text.replace("''", "'")) for name, kind, text in columns)
-
-
-def snowflake_statement(name: str, **parts: str) -> str:
-    """One of the named statements in ``snowflake_statements.sql``, which only Snowflake has.
-
-    Args:
-        name: The name it has there.
-        parts: What stands for each name in braces: made by ``identifier`` and ``literal``, since
-            none of these can be bound as a value.
-    """
-    return _statements("snowflake_statements.sql")[name].format_map(parts)
-
-
-def ledger_statement(name: str) -> str:
-    """One of the named statements in ``ledger.sql``, in Snowflake's dialect."""
-    return _statements("ledger.sql")[name]
 
 
 def identifier(name: str) -> str:
@@ -126,9 +105,7 @@ def literal(text: str) -> str:
 @cache
 def script_statements(script: str) -> tuple[str, ...]:
     """The statements of a script in ``snowflake_scripts``, each as it stands there."""
-    import sqlglot  # noqa: PLC0415 - loading the definitions need not take the time.
-
-    text = _text(script)
+    text = script_text(script)
     statements: list[str] = []
     begin: int | None = None
     for token in sqlglot.tokenize(text, read="snowflake"):
@@ -175,38 +152,27 @@ def _parser_version() -> str:
 
 
 def _made_duckdbs(sql: str) -> str:
-    import sqlglot  # noqa: PLC0415
-    from sqlglot.errors import ErrorLevel, SqlglotError  # noqa: PLC0415
-
     try:
         expression = sqlglot.parse_one(sql, read="snowflake")
-        return expression.sql("duckdb", unsupported_level=ErrorLevel.RAISE)
-    except SqlglotError as error:
+        return expression.sql("duckdb", unsupported_level=sqlglot_errors.ErrorLevel.RAISE)
+    except sqlglot_errors.SqlglotError as error:
         raise ValueError(f"This SQL does not run on DuckDB: {error}\n{sql}") from error
 
 
 @lru_cache(maxsize=256)
 def only_reads(sql: str) -> bool:
     """Whether a text in Snowflake's dialect is one query, which changes nothing."""
-    import sqlglot  # noqa: PLC0415
-    from sqlglot import exp  # noqa: PLC0415
-    from sqlglot.errors import SqlglotError  # noqa: PLC0415
-
     try:
         return isinstance(sqlglot.parse_one(sql, read="snowflake"), exp.Query)
-    except SqlglotError:
+    except sqlglot_errors.SqlglotError:
         return False
 
 
 @cache
-def duckdb_relations() -> frozenset[str]:
-    """The names of the tables and views that a DuckDB file has once it is a warehouse.
-
-    Read with no SQL parser: every process wants to know, and hardly any has to create them.
-    """
-    head = r"^CREATE (?:OR REPLACE )?(?:TABLE|VIEW) (?:IF NOT EXISTS )?\w+\.(\w+)"
-    texts = (_text(script) for script in _CREATION_SCRIPTS)
-    return frozenset(name for text in texts for name in re.findall(head, text, re.MULTILINE))
+def duckdb_definition() -> str:
+    """A checksum of what makes a DuckDB file, which changes when any of it does."""
+    texts = "\n".join(map(script_text, TABLE_SCRIPTS))
+    return hashlib.sha256(texts.encode()).hexdigest()[:16]
 
 
 @cache
@@ -215,11 +181,8 @@ def duckdb_creation() -> tuple[str, ...]:
 
     In DuckDB's dialect, in the order to run it in.
     """
-    import sqlglot  # noqa: PLC0415
-    from sqlglot import exp  # noqa: PLC0415
-
     statements: list[str] = []
-    for text in chain.from_iterable(map(script_statements, _CREATION_SCRIPTS)):
+    for text in chain.from_iterable(map(script_statements, TABLE_SCRIPTS)):
         if _created_kind(text) not in _DUCKDB_HAS:
             continue
         create = sqlglot.parse_one(text, read="snowflake")
@@ -240,8 +203,6 @@ def _created_kind(text: str) -> str | None:
 
 def _duckdb_parts(create: "exp.Expr", named: "exp.Table") -> Iterator["exp.Expr"]:
     """What DuckDB has of a CREATE, and then its comments, which DuckDB takes one by one."""
-    from sqlglot import exp  # noqa: PLC0415
-
     comments: list[exp.Expr] = []
     # DuckDB has no comments on a schema.
     if create.args["kind"] != "SCHEMA":
@@ -265,12 +226,8 @@ def _duckdb_parts(create: "exp.Expr", named: "exp.Table") -> Iterator["exp.Expr"
 @cache
 def _statements(file: str) -> dict[str, str]:
     """The text of each named statement in a file."""
-    parts = re.split(r"^-- name: (\w+)\n", _text(file), flags=re.MULTILINE)
+    parts = re.split(r"^-- name: (\w+)\n", script_text(file), flags=re.MULTILINE)
     return {
         name: text.strip().removesuffix(";")
         for name, text in zip(parts[1::2], parts[2::2], strict=True)
     }
-
-
-def _text(script: str) -> str:
-    return files("snowflake_scripts").joinpath(script).read_text(encoding="utf-8")

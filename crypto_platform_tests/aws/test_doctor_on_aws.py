@@ -319,16 +319,16 @@ def test_snowflake_that_cannot_be_reached(
     [
         (
             "ALTER TABLE transformed.coins DROP COLUMN image",
-            "coins has no column image (ALTER TABLE transformed.coins ADD COLUMN image VARCHAR)",
+            "coins.image is not there (apply adds it)",
         ),
         (
             "ALTER TABLE transformed.ingestion_ledger ALTER COLUMN points TYPE VARCHAR",
-            "ingestion_ledger.points is TEXT and not INT",
+            "ingestion_ledger.points is TEXT and not INTEGER (ALTER TABLE",
         ),
         ("DROP TABLE transformed.market_snapshots_landing", "market_snapshots_landing is not"),
         (
             "CREATE OR REPLACE VIEW transformed.prices AS SELECT coin_id FROM transformed.coins",
-            "prices has no column price_at (a view: apply makes it anew)",
+            "prices.price_at is not there (a view: apply replaces it)",
         ),
         ("ALTER TABLE transformed.coins ADD COLUMN note VARCHAR", None),
     ],

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_platform.models import build as models
-from crypto_platform.models.assets import column_schema
 from crypto_platform.models.build import MODELS, make_models
 from crypto_platform.models.fear_and_greed import FearAndGreedDay, keep_fear_and_greed
+from crypto_platform.warehouse.catalogue import column_schema, relations
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.resource import Session, Warehouse
-from crypto_platform.warehouse.sql import duckdb_relations, model_statement
+from crypto_platform.warehouse.sql import model_statement
 from crypto_platform_tests.replay import (
     RecordedDay,
     needs_recorded,
@@ -693,4 +693,4 @@ def test_every_column_of_a_model_is_described(warehouse: DuckDBWarehouse) -> Non
         schema = column_schema(model.name)
         assert {one.name for one in schema.columns} == set(row["names"].split())
         assert all(one.description for one in schema.columns)
-        assert duckdb_relations().issuperset(model.reads)
+        assert relations().issuperset(model.reads)

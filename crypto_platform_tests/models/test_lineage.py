@@ -11,7 +11,8 @@ from sqlglot import exp
 
 from crypto_platform.models.build import MODELS, Model
 from crypto_platform.models.lineage import Lineage, column_lineage
-from crypto_platform.warehouse.sql import described_columns, model_statement
+from crypto_platform.warehouse.catalogue import tables
+from crypto_platform.warehouse.sql import model_statement
 
 DAILY = "daily_prices"
 PRICES = ("historical_prices", "intra_day_prices")
@@ -31,12 +32,12 @@ def columns_of(*tables: str, columns: str) -> list[tuple[str, str]]:
 def test_every_column_of_a_model_has_sources_that_the_model_reads(model: Model) -> None:
     lineage = lineage_of(model)
 
-    assert list(lineage) == [column.name for column in described_columns(model.name)]
+    assert list(lineage) == [column.name for column in tables()[model.name]]
     for sources in lineage.values():
         assert sources
         for table, column in sources:
             assert table in model.reads
-            assert column in {one.name for one in described_columns(table)}
+            assert column in {one.name for one in tables()[table]}
 
 
 @each_model

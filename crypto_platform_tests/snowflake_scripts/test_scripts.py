@@ -13,10 +13,10 @@ import sqlglot
 from sqlglot import exp
 
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
+from crypto_platform.warehouse.catalogue import relations
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.sql import (
     duckdb_creation,
-    duckdb_relations,
     duckdb_sql,
     filled,
     only_reads,
@@ -65,7 +65,7 @@ def inspect(warehouse: DuckDBWarehouse, question: str) -> list[dict[str, object]
 
 
 def test_duckdb_gets_every_table_and_view(warehouse: DuckDBWarehouse) -> None:
-    rows = warehouse.query(statement("relations"))
+    rows = warehouse.query(statement("columns"))
 
     assert {row["relation"] for row in rows} == {
         "historical_prices",
@@ -85,7 +85,7 @@ def test_duckdb_gets_every_table_and_view(warehouse: DuckDBWarehouse) -> None:
         "market_sentiment",
         "model_inputs",
     }
-    assert {row["relation"] for row in rows} == duckdb_relations()
+    assert {row["relation"] for row in rows} == relations()
 
 
 def test_every_table_the_view_and_every_column_say_in_duckdb_what_they_mean(

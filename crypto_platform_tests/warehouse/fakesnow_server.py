@@ -33,6 +33,7 @@ _NOT_IN_FAKESNOW = [
     "^CREATE PIPE",
     "^ALTER PIPE",
     "^GRANT",
+    "^COMMENT ON COLUMN",
 ]
 _SCRIPTS = [
     "1_creation_tables.sql",
