@@ -45,7 +45,8 @@ lint: $(VENV)/.tests-installed docs ## Check style, the direction of imports, an
 	$(BIN)/lint-imports
 
 docs: $(VENV)/.tests-installed ## Build the pages under docs/ into site/; a dead link fails.
-	$(BIN)/mkdocs build --strict --quiet
+	@# Not --quiet: it silences --strict as well. The notice is about a successor of mkdocs.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: $(VENV)/.tests-installed ## Correct style.
 	$(BIN)/ruff check --fix .

@@ -12,6 +12,9 @@ from typing import get_args
 import click
 import pytest
 import yaml
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+from mkdocs.exceptions import Abort
 
 from crypto_platform.alerts.problems import Kind
 from crypto_platform.cli.main import main
@@ -47,7 +50,7 @@ BEHIND = {
     "make test": "pytest -n auto --dist loadfile",
     "make test-fast": 'pytest -n auto --dist loadfile -m "not spark and not soak"',
     "make lint": "lint-imports",
-    "make docs": "mkdocs build --strict",
+    "make docs": "mkdocs build --strict\n",
     "make types": "mypy",
     "make soak": "pytest -m soak",
     "make format": "ruff format .",
@@ -149,6 +152,33 @@ def test_every_page_is_in_the_menu_and_linked_from_the_readme_and_the_first_page
     assert set(links(page("index"))) >= pages - {"index.md"}
 
 
+@pytest.mark.parametrize(
+    ("broken", "named"),
+    [
+        ("[a page](nowhere.md)", "nowhere.md"),
+        ("[an anchor](alerts.md#nowhere)", "#nowhere"),
+        ("![a picture](nowhere.svg)", "nowhere.svg"),
+        ("[a page of the site](/checks.html)", "/checks.html"),
+        (None, "orphan.md"),
+    ],
+)
+def test_the_pages_are_not_built_where_one_is_broken(
+    broken: str | None, named: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(DOCS, tmp_path / "docs")
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    if broken:
+        with (tmp_path / "docs" / "checks.md").open("a") as checks:
+            checks.write(f"\n{broken}\n")
+    else:
+        (tmp_path / "docs" / named).write_text("# An orphan\n")
+
+    with pytest.raises(Abort):
+        build(load_config(str(tmp_path / "mkdocs.yml")))
+
+    assert named in caplog.text
+
+
 def test_the_docs_list_every_setting() -> None:
     assert {str(field.alias) for field in Settings.model_fields.values()} <= first_cells(
         page("configuration")
@@ -175,6 +205,16 @@ def test_every_file_that_the_docs_name_is_there() -> None:
 
     assert named
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_each_change_touches_at_most_three_places() -> None:
+    _, *changes = page("changing").split("\n## ")
+
+    assert len(changes) == 10
+    for change in changes:
+        rows = re.findall(r"^\| `.+ \|$", change, flags=re.MULTILINE)
+        assert len(rows) <= 3, change
+        assert re.search(r"`[\w]+/[\w/.]+`", change), change
 
 
 def test_the_docs_list_every_status_of_the_ledger() -> None:
