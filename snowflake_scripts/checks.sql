@@ -55,14 +55,17 @@ FROM ingestion_ledger
 WHERE stream = ? AND vs_currency = ? AND window_start >= ? AND window_start < ?
 GROUP BY coin_id;
 
--- name: ledger_of_coin
+-- name: ledger_to_explain
+-- What failed, and all that the ledger has of coins which lack some of the windows.
 SELECT
+    coin_id,
     window_start,
     status,
     reason
 FROM ingestion_ledger
-WHERE stream = ? AND vs_currency = ? AND window_start >= ? AND window_start < ? AND coin_id = ?
-ORDER BY window_start;
+WHERE stream = ? AND vs_currency = ? AND window_start >= ? AND window_start < ?
+QUALIFY COUNT(*) OVER (PARTITION BY coin_id) < ? OR status = 'failed'
+ORDER BY coin_id, window_start;
 
 -- name: price_jumps
 -- How far a price moved from one observation to the next, against what is usual for this coin at this

@@ -135,8 +135,8 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         TRANSFORMED_CHECKS,
         deps=[raw_prices],
         description=(
-            f"The raw answers as Parquet, {stream.grain}: arrays joined by their timestamps, what "
-            "cannot be a price set aside with its reason."
+            f"The raw responses as Parquet, {stream.grain}: arrays joined by their timestamps, "
+            "what cannot be a price set aside with its reason."
         ),
         kinds=set(profile.transform_kinds),
         metadata={"dagster/column_schema": PRICE_COLUMNS},

@@ -46,7 +46,7 @@ MIN_SHARE_OF_POINTS = 0.8
 """Of the points that the granularity promises, how many a coin's window must have.
 
 Hourly points wander 58 to 64 minutes apart, and five-minute ones 2 to 9, so a whole window may lack
-one; recorded answers have 5 of 6 and 71 of 72.
+one; recorded responses have 5 of 6 and 71 of 72.
 """
 
 JUMP_IN_DEVIATIONS = 12
@@ -75,7 +75,7 @@ STREAMS_CONTRADICTION = 0.25
 """Ten times what was seen in ten minutes (``STREAMS_TOLERANCE``): one of the streams is wrong."""
 
 SHOWN = 20
-"""How many faults are told in full, of a result or of a window."""
+"""How many faults are shown in full, of a result or of a window."""
 
 _NAMED = 5
 
@@ -187,7 +187,7 @@ COINS = Check(
     "Completeness over coins: each tracked coin has prices in the window, or the reason why not "
     "stands in the ledger. A coin that was asked for and has neither is an error; one that failed, "
     "or that a run did not ask for, is a warning, as healing asks for it again.",
-    "Materialize the partitions named again, from raw_prices on; take a coin that is dead out of "
+    "Materialize the partitions named again, from raw_prices on; take a delisted coin out of "
     "TRACKED_COINS.",
 )
 

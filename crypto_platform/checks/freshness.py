@@ -50,10 +50,10 @@ def freshness_rule(stream: Stream) -> Check:
         f"Each tracked coin has a price of the newest window that closed at least {hours} ago, by "
         "price_at in the warehouse and not by when something ran. An error where no coin has one "
         "(the stream is stale), or one coin lacks it and asking again may bring it. A warning for "
-        "a dead coin, of which the ledger says that the source has nothing: take it out of "
+        "a delisted coin, of which the ledger says that the source has nothing: take it out of "
         f"TRACKED_COINS.{evaluated}",
         f"Look under Runs and Automation why {stream.name} does not keep up, then materialize the "
-        "partition named; take a coin that is dead out of TRACKED_COINS.",
+        "partition named; take a delisted coin out of TRACKED_COINS.",
         time_based=True,
     )
 
@@ -152,7 +152,7 @@ def evaluate_freshness(
             rule,
             partition,
             coin,
-            f"{_newest(newest.get(coin))}; {_told(ledger.get(coin))}",
+            f"{_newest(newest.get(coin))}; {_explained(ledger.get(coin))}",
             WARN if ledger.get(coin, {}).get("status") in _EXPLAINED else ERROR,
         )
         for coin in stale
@@ -168,7 +168,7 @@ def _newest(moment: datetime | None) -> str:
     return f"the newest price is of {moment:%Y-%m-%d %H:%M} UTC" if moment else "it has no price"
 
 
-def _told(row: Row | None) -> str:
+def _explained(row: Row | None) -> str:
     if row is None:
         return "the window was not loaded for it"
     return f"the ledger says {row['status']}" + (f": {row['reason']}" if row["reason"] else "")

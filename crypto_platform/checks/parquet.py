@@ -97,16 +97,16 @@ class _EvaluatedPrices:
         self,
         check: Check,
         broken: "pa.Table",
-        told: Callable[[Row], str],
-        most: int | None = None,
+        described: Callable[[Row], str],
+        limit: int | None = None,
     ) -> list[Finding]:
         """What is wrong in each of the rows ``broken``, in words.
 
         Args:
             check: The check that found them.
             broken: Rows, with their ``window`` and ``coin_id``.
-            told: Says what is wrong with a row.
-            most: How many rows of a window are told; None for all.
+            described: Says what is wrong with a row.
+            limit: How many rows of a window are described; None for all.
         """
         if not broken.num_rows:
             return []
@@ -114,18 +114,18 @@ class _EvaluatedPrices:
         of_windows = groupby(rows["window"].to_pylist())
         counts = [len(list(of_window)) for _, of_window in of_windows]
         starts = accumulate(counts, initial=0)
-        # All rows of a run may be broken: only what is told is made into objects.
+        # All rows of a run may be broken: only what is described is made into objects.
         shown = [
             row
             for start, count in zip(starts, counts, strict=False)
-            for row in rows.slice(start, count if most is None else min(count, most)).to_pylist()
+            for row in rows.slice(start, count if limit is None else min(count, limit)).to_pylist()
         ]
         return [
             Finding(
                 check,
                 self.stream.partition_key(self.windows[row["window"]]),
                 row["coin_id"],
-                told(row),
+                described(row),
             )
             for row in shown
         ]
@@ -135,16 +135,16 @@ def _row_findings(evaluated: _EvaluatedPrices) -> list[Finding]:
     table = evaluated.prices
     no = False
 
-    def broken(check: Check, which: Any, told: Callable[[Row], str]) -> list[Finding]:
+    def broken(check: Check, which: Any, described: Callable[[Row], str]) -> list[Finding]:
         rows = table.filter(which)
-        return evaluated.findings(check, rows, lambda row: f"{told(row)} at {_at(row)}", SHOWN)
+        return evaluated.findings(check, rows, lambda row: f"{described(row)} at {_at(row)}", SHOWN)
 
     def not_from_zero(column: str) -> Any:
         values = table[column]
         return pc.fill_null(pc.or_(pc.less(values, 0.0), pc.invert(pc.is_finite(values))), no)
 
-    def of_window(edges: Iterable[datetime]) -> Any:
-        return pa.array(edges, pa.timestamp("us", tz="UTC")).take(table["window"])
+    def of_window(bounds: Iterable[datetime]) -> Any:
+        return pa.array(bounds, pa.timestamp("us", tz="UTC")).take(table["window"])
 
     prices, stamps = table["price"], table["price_at"]
     inside = pc.and_(
@@ -193,13 +193,13 @@ def _point_findings(evaluated: _EvaluatedPrices) -> list[Finding]:
     # A granularity that nobody knows promises nothing that can be compared.
     few = pc.less(counted["count_all"], pc.fill_null(least.take(kind), math.inf))
 
-    def told(row: Row) -> str:
+    def described(row: Row) -> str:
         granularity = row["granularity"]
         if granularity not in promised:
             return f"the granularity {granularity!r} is not one of {', '.join(promised)}"
         return f"{row['count_all']} of about {promised[granularity]} {granularity} points"
 
-    return evaluated.findings(POINTS, counted.filter(few), told)
+    return evaluated.findings(POINTS, counted.filter(few), described)
 
 
 def _at(row: Row) -> str:

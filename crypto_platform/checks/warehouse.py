@@ -1,7 +1,7 @@
 """What is wrong with the windows of a load, as they stand in the warehouse; asked by SQL."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from crypto_platform.checks.definitions import (
@@ -49,15 +49,16 @@ def evaluate_load(
         vs_currency: The currency of their prices.
     """
     table = batch.stream.table
-    columns = session.execute(_sql("columns_of_table"), [table])
+    (columns,) = _ask(session, table, {"columns_of_table": [table]}).values()
     wrong = schema_faults({row["name"]: row["type"] for row in columns}, _TYPES)
     if wrong:
         return [Finding(SCHEMA, "", None, f"{table}: {fault}") for fault in wrong]
+    found = _ask(session, table, _queries(batch, vs_currency))
     return [
-        *_faulty_rows(session, batch),
-        *_coins_in_ledger(session, batch, coins, vs_currency),
-        *_jumps(session, batch),
-        *_disagreements(session, batch),
+        *_faulty_rows(batch.stream, found["faulty_rows"]),
+        *_coins_in_ledger(batch, coins, found["ledger_by_coin"], found["ledger_to_explain"]),
+        *_jumps(batch.stream, found["price_jumps"]),
+        *_disagreements(batch, found["disagreements_at_midnight"]),
     ]
 
 
@@ -79,42 +80,60 @@ def evaluate_revisions(stream: Stream, revisions: Revisions) -> list[Finding]:
     return findings
 
 
-def _faulty_rows(session: Session, batch: WindowBatch) -> list[Finding]:
+def _queries(batch: WindowBatch, vs_currency: str) -> Mapping[str, Sequence[object]]:
+    """The statements that find what may be wrong, with the values that each is given."""
+    stream, span = batch.stream, batch.span
+    ledger = (stream.name, vs_currency, span.start, span.end)
+    looked_back = span.start - LOOK_BACK_IN_WINDOWS * stream.window_length
+    return {
+        "faulty_rows": (span.start, span.end) * 3,
+        "ledger_by_coin": ledger,
+        "ledger_to_explain": (*ledger, len(batch.windows)),
+        "price_jumps": (
+            *(looked_back, span.end, span.start),
+            *(MIN_RETURNS, MIN_JUMP, JUMP_IN_DEVIATIONS),
+        ),
+        "disagreements_at_midnight": (*(span.start, span.end) * 2, STREAMS_TOLERANCE),
+    }
+
+
+def _ask(
+    session: Session, table: str, queries: Mapping[str, Sequence[object]]
+) -> dict[str, list[Row]]:
+    return {
+        name: session.execute(statement(name, table, file="checks.sql"), values)
+        for name, values in queries.items()
+    }
+
+
+def _faulty_rows(stream: Stream, rows: Sequence[Row]) -> list[Finding]:
     checks = {check.name: check for check in WAREHOUSE_CHECKS}
-    span = batch.span
     return [
         Finding(
             checks[row["broken"]],
-            batch.stream.key_at(row["price_at"]),
+            stream.key_at(row["price_at"]),
             row["coin_id"],
             f"{row['fault']} at {at_moment(row['price_at'])}",
         )
-        for row in session.execute(
-            _sql("faulty_rows", batch.stream.table), [span.start, span.end] * 3
-        )
+        for row in rows
     ]
 
 
 def _coins_in_ledger(
-    session: Session, batch: WindowBatch, coins: Sequence[str], vs_currency: str
+    batch: WindowBatch, coins: Sequence[str], counts: Sequence[Row], explained: Sequence[Row]
 ) -> list[Finding]:
-    about = [batch.stream.name, vs_currency, batch.span.start, batch.span.end]
-    by_coin = {row["coin_id"]: row for row in session.execute(_sql("ledger_by_coin"), about)}
+    windows = {row["coin_id"]: row["windows"] for row in counts}
+    failed = {row["coin_id"] for row in counts if row["failed"]}
+    by_coin: dict[str, dict[datetime, Row]] = {}
+    for row in explained:
+        by_coin.setdefault(row["coin_id"], {})[row["window_start"]] = row
     findings = []
-    for coin in sorted({*coins, *(coin for coin, row in by_coin.items() if row["failed"])}):
-        row = by_coin.get(coin, {"windows": 0, "failed": 0})
-        unexplained = coin in coins and row["windows"] < len(batch.windows)
-        if not unexplained and not row["failed"]:
-            continue
-        told = {
-            one["window_start"]: one
-            for one in session.execute(_sql("ledger_of_coin"), [*about, coin])
-        }
-        if unexplained:
+    for coin in sorted({*coins, *failed}):
+        if coin in coins and windows.get(coin, 0) < len(batch.windows):
             findings += [
                 Finding(
                     COINS,
-                    batch.stream.partition_key(window),
+                    batch.key(window),
                     coin,
                     # A run may ask for some coins only; raw_prices evaluates those it asked for.
                     "it is tracked, and neither here nor explained: pending. Healing asks for "
@@ -122,33 +141,21 @@ def _coins_in_ledger(
                     WARN,
                 )
                 for window in batch.windows
-                if window.start not in told
+                if window.start not in by_coin.get(coin, {})
             ]
         findings += [
-            Finding(COINS, batch.stream.key_at(at), coin, f"failed: {one['reason']}", WARN)
-            for at, one in told.items()
-            if one["status"] == "failed"
+            Finding(COINS, batch.stream.key_at(start), coin, f"failed: {row['reason']}", WARN)
+            for start, row in by_coin.get(coin, {}).items()
+            if row["status"] == "failed"
         ]
     return findings
 
 
-def _jumps(session: Session, batch: WindowBatch) -> list[Finding]:
-    span = batch.span
-    rows = session.execute(
-        _sql("price_jumps", batch.stream.table),
-        [
-            span.start - LOOK_BACK_IN_WINDOWS * batch.stream.window_length,
-            span.end,
-            span.start,
-            MIN_RETURNS,
-            MIN_JUMP,
-            JUMP_IN_DEVIATIONS,
-        ],
-    )
+def _jumps(stream: Stream, rows: Sequence[Row]) -> list[Finding]:
     return [
         Finding(
             PRICE_JUMPS,
-            batch.stream.key_at(row["price_at"]),
+            stream.key_at(row["price_at"]),
             row["coin_id"],
             f"from {row['price_before']!r} at {at_moment(row['before_at'])} to {row['price']!r} at "
             f"{at_moment(row['price_at'])}, {row['price'] / row['price_before'] - 1:+.1%}",
@@ -157,11 +164,8 @@ def _jumps(session: Session, batch: WindowBatch) -> list[Finding]:
     ]
 
 
-def _disagreements(session: Session, batch: WindowBatch) -> list[Finding]:
+def _disagreements(batch: WindowBatch, rows: Sequence[Row]) -> list[Finding]:
     start, end = batch.span.start, batch.span.end
-    rows = session.execute(
-        _sql("disagreements_at_midnight"), [start, end, start, end, STREAMS_TOLERANCE]
-    )
     return [
         Finding(
             STREAMS_AGREE,
@@ -184,10 +188,6 @@ def _moments(row: Row) -> tuple[datetime, datetime]:
 def _difference(row: Row) -> float:
     daily: float = row["daily_price"]
     return abs(row["intra_day_price"] - daily) / daily if daily else math.inf
-
-
-def _sql(name: str, table: str = "") -> str:
-    return statement(name, table, file="checks.sql")
 
 
 def _change(row: Row) -> str:

@@ -235,7 +235,7 @@ HISTORICAL = Stream(
     partition_columns=("date",),
     table="historical_prices",
     job="historical_data_transformation",
-    # The API has a finished day from 00:35 UTC and caches its answers until 00:40.
+    # The API has a finished day from 00:35 UTC and caches its responses until 00:40.
     schedule_cron="45 0 * * *",
     late_after=timedelta(hours=6),
     scheduled_by_default=False,

@@ -54,7 +54,7 @@ class SparkProcess:
 
     def __init__(self, engine: Engine, cache_folder: str) -> None:
         """See the class."""
-        # No pipe: nobody would read it until there is an answer.
+        # No pipe: nobody would read it until there is a response.
         self._messages = TemporaryFile()  # noqa: SIM115 - closed by ``close``
         self._passed_on = 0
         self._process = subprocess.Popen(  # noqa: S603 - this Python, this module
@@ -72,9 +72,9 @@ class SparkProcess:
             # Control-C is for the process that asks, which then ends this one.
             process_group=0,
         )
-        # Popen has made both, being told to.
+        # Popen makes both where it is given PIPE.
         self._requests = cast("IO[str]", self._process.stdin)
-        self._answers = cast("IO[str]", self._process.stdout)
+        self._responses = cast("IO[str]", self._process.stdout)
         self._one_at_a_time = threading.Lock()
         self._engine: str | None = None
         atexit.register(self.close)
@@ -113,7 +113,7 @@ class SparkProcess:
         """
         with self._one_at_a_time:
             self._started()
-            return self._answer({"job": job, "argv": list(argv)})
+            return self._response({"job": job, "argv": list(argv)})
 
     def close(self) -> None:
         """End it, and a job that it is at."""
@@ -122,25 +122,25 @@ class SparkProcess:
         with suppress(BrokenPipeError):
             self._requests.close()
         self._wait()
-        self._answers.close()
+        self._responses.close()
         self._messages.close()
 
     def _started(self) -> str:
         if self._engine is None:
             try:
-                self._engine = self._answer()
+                self._engine = self._response()
             except SparkProcessError:
                 self.close()
                 raise
         return self._engine
 
-    def _answer(self, request: object = None) -> str:
+    def _response(self, request: object = None) -> str:
         try:
             if request is not None:
                 with suppress(BrokenPipeError):
                     self._requests.write(json.dumps(request) + "\n")
                     self._requests.flush()
-            line = self._answers.readline()
+            line = self._responses.readline()
         except BaseException:
             # Not only errors: Dagster terminates a run by raising an interruption in here.
             self._end()
@@ -153,7 +153,7 @@ class SparkProcess:
         except ValueError:
             self._end()
             raise SparkProcessError(
-                f"The process that runs Spark said what is no answer: {line.strip()}", said
+                f"The process that runs Spark said what is no response: {line.strip()}", said
             ) from None
         if "error" in response:
             raise SparkProcessError(response["error"], said + response["log"])
@@ -199,7 +199,7 @@ def main(engine: Engine, cache_folder: str) -> None:
         cache_folder: See ``LocalTransform``.
     """
     responses = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    # What an engine prints is no answer.
+    # What an engine prints is no response.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     # pyspark 3.5 compares versions with distutils, and leaves sockets to the collector.
     warnings.filterwarnings("ignore", ".*distutils", DeprecationWarning)
@@ -208,7 +208,7 @@ def main(engine: Engine, cache_folder: str) -> None:
     def response(of: Callable[[], str]) -> bool:
         try:
             said = {"engine": of()}
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is reported
             said = {"error": str(error), "log": traceback.format_exc()}
         requests.done()
         sys.stdout.flush()
@@ -245,7 +245,7 @@ class _Requests:
         return self._lines.get()
 
     def done(self) -> None:
-        """There is an answer to the last one."""
+        """The last one has its response."""
         self._asked_for.clear()
 
     def _read(self) -> None:

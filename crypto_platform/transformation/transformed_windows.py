@@ -1,4 +1,4 @@
-"""What a transformation is told to do, and what it turns out to have done."""
+"""What a job is asked to read, and what it turns out to have written."""
 
 import json
 import math
@@ -148,7 +148,7 @@ def _read_block(
     for finding in evaluate_prices(prices, stream):
         findings[finding.partition].append(finding)
 
-    def told(one: tuple[Manifest, list[_Output]]) -> TransformedWindow:
+    def transformed(one: tuple[Manifest, list[_Output]]) -> TransformedWindow:
         manifest, written = one
         evaluated = findings[stream.partition_key(manifest.window)]
         return _transformed_window(
@@ -156,7 +156,7 @@ def _read_block(
         )
 
     # Side by side: where something was rejected, the raw files are read again.
-    return lake.raw.each(told, zip(raw, outputs, strict=True))
+    return lake.raw.each(transformed, zip(raw, outputs, strict=True))
 
 
 def _outputs(lake: Lake, stream: Stream, raw: Manifest, run_id: str) -> list[_Output]:
@@ -288,7 +288,7 @@ def _count_findings(
         expected, found = given.get(coin, (0, 0)), (rows[coin], refused[coin])
         if expected != found:
             fault = (
-                f"its raw answer gives {expected[0]} prices and {expected[1]} rejected points, the "
+                f"its raw records give {expected[0]} prices and {expected[1]} rejected points, the "
                 f"transformation wrote {found[0]} and {found[1]}"
             )
             partition = stream.partition_key(raw.window)

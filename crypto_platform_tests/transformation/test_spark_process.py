@@ -119,7 +119,7 @@ def test_what_is_no_answer_is_an_error_that_shows_it(
     (tmp_path / "sitecustomize.py").write_text("print('Welcome!', flush=True)")
     monkeypatch.syspath_prepend(tmp_path)
     process = SparkProcess("sail", str(tmp_path))
-    with pytest.raises(SparkProcessError, match="no answer: Welcome!"):
+    with pytest.raises(SparkProcessError, match="no response: Welcome!"):
         process.engine()
     assert not process.runs
 
