@@ -81,6 +81,19 @@ def first_cells(text: str) -> set[str]:
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
+def texts_of_code(source: str) -> list[str]:
+    """The texts that a module has, but for its docstrings."""
+    nodes = list(ast.walk(ast.parse(source)))
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    return [
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in docstrings
+    ]
+
+
 def test_every_line_of_a_console_block_is_a_command() -> None:
     assert [line for line in CONSOLE_LINES if not line.startswith("$ ")] == []
     # Elsewhere a command that begins so would look as if it were tested.
@@ -208,9 +221,10 @@ def test_every_file_that_the_docs_name_is_there() -> None:
 
 
 def test_each_change_touches_at_most_three_places() -> None:
-    _, *changes = page("changing").split("\n## ")
+    _, *changes, smaller = page("changing").split("\n## ")
 
     assert len(changes) == 10
+    assert smaller.startswith("Smaller changes")
     for change in changes:
         rows = re.findall(r"^\| `.+ \|$", change, flags=re.MULTILINE)
         assert len(rows) <= 3, change
@@ -250,6 +264,22 @@ def test_the_docs_list_every_check_group_schedule_and_sensor() -> None:
     assert automations <= first_cells(page("daily-use"))
     for group in {node.group_name for node in graph.asset_nodes}:
         assert f"| `{group}` |" in page("daily-use")
+
+
+def test_every_message_that_operations_explains_is_one_that_the_code_has() -> None:
+    _, _, section = page("operations").partition("\n## What you may see\n")
+    table, _, _ = section.partition("\n## ")
+    files = [
+        file
+        for folder in ("crypto_platform", "lambda_function")
+        for file in (ROOT / folder).rglob("*.py")
+    ]
+    texts = "\n".join(text for file in files for text in texts_of_code(file.read_text()))
+    messages = re.findall(r"^\| .*?\*([^*]+)\*", table, flags=re.MULTILINE)
+
+    assert len(messages) > 5
+    parts = [part.strip() for message in messages for part in message.split("…") if part.strip()]
+    assert [part for part in parts if part not in texts] == []
 
 
 def test_the_runbook_has_a_section_for_each_kind_of_alert() -> None:
