@@ -134,10 +134,10 @@ def test_a_command_of_the_docs_runs(
 
 def test_every_command_that_the_docs_mention_is_there() -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    assert isinstance(main, click.Group)
+    commands = main.list_commands(click.Context(main))
 
     assert set(re.findall(r"`make ([\w-]+)", ALL)) <= targets
-    assert set(re.findall(r"`crypto-platform ([\w-]+)", ALL)) <= set(main.commands)
+    assert set(re.findall(r"`crypto-platform ([\w-]+)", ALL)) <= set(commands)
 
 
 def test_the_readme_is_read_in_five_minutes() -> None:
