@@ -9,7 +9,7 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui dev simulate test test-fast soak lint format types bench lock clean
+.PHONY: help demo demo-ui dev simulate doctor test test-fast soak lint docs format types bench lock clean
 
 help: ## Show these commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -39,12 +39,16 @@ test-fast: $(VENV)/.tests-installed ## Run the tests that start no JVM.
 soak: $(VENV)/.tests-installed ## Run 200 windows through the daemon with faults, for minutes.
 	$(BIN)/pytest -m soak -s crypto_platform_tests/test_soak.py
 
-lint: $(VENV)/.tests-installed ## Check style and the direction of imports.
+lint: $(VENV)/.tests-installed docs ## Check style, the direction of imports, and the pages.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-format: $(VENV)/.tests-installed ## Mend style.
+docs: $(VENV)/.tests-installed ## Build the pages under docs/ into site/; a dead link fails.
+	@# Not --quiet: it silences --strict as well. The notice is about a successor of mkdocs.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+format: $(VENV)/.tests-installed ## Correct style.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -399,14 +399,6 @@ def test_everything_in_the_ui_is_described() -> None:
     assert [name for name, text in described.items() if not text or len(text) < 20] == []
 
 
-def test_the_readme_says_what_each_group_of_assets_is_for() -> None:
-    graph = build_definitions(Settings.from_environment({})).resolve_asset_graph()
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-
-    for group in {node.group_name for node in graph.asset_nodes}:
-        assert f"| `{group}` |" in readme
-
-
 numbers = st.one_of(st.none(), st.floats(-1, 1).map(lambda value: round(value, 3)))
 
 
