@@ -6,10 +6,9 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import dotenv, lazy_import
 
 if TYPE_CHECKING:
-    import dotenv
     import pandas as pd
 
     from crypto_platform import profiles as _profiles
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from crypto_platform.warehouse import price_frames as _frames
 else:
     # A notebook that only imports the package must not wait for Dagster and pandas.
-    dotenv = lazy_import("dotenv")
     _frames = lazy_import("crypto_platform.warehouse.price_frames")
     _profiles = lazy_import("crypto_platform.profiles")
     _settings = lazy_import("crypto_platform.core.settings")

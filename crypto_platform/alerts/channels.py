@@ -13,19 +13,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import ValidationError
 
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import boto3, botocore_config, botocore_exceptions, lazy_import
 from crypto_platform.lake.layers import Layer
 
 if TYPE_CHECKING:
-    import boto3
-    from botocore import config as botocore_config
-    from botocore import exceptions as botocore_exceptions
-
     from crypto_platform.alerts import messages
 else:
-    boto3 = lazy_import("boto3")
-    botocore_config = lazy_import("botocore.config")
-    botocore_exceptions = lazy_import("botocore.exceptions")
     messages = lazy_import("crypto_platform.alerts.messages")
 
 _INCIDENTS = "incidents"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate, groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crypto_platform.checks.definitions import (
     CAPS_AND_VOLUMES,
@@ -21,17 +21,10 @@ from crypto_platform.checks.definitions import (
     at_moment,
     schema_faults,
 )
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import pa, pc
 from crypto_platform.core.streams import Stream, Window
 from crypto_platform.warehouse.catalogue import PRICE_COLUMNS
 from crypto_platform.warehouse.resource import Row
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-else:
-    pa = lazy_import("pyarrow")
-    pc = lazy_import("pyarrow.compute")
 
 _SPACINGS = {
     "daily": timedelta(days=1),

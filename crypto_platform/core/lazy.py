@@ -1,66 +1,16 @@
-"""Modules that are imported when they are first used: the one place that says which, and why.
+"""Modules that are imported when something of them is first used: which ones, and why.
 
 Every run, every tick of a sensor and every command loads the definitions, and none of them needs
-all of these. Write them at the top of a module, so that a reader and a type checker see an import::
+all of these. A module takes them from here as it would import them::
 
-    if TYPE_CHECKING:
-        import pyarrow as pa
-    else:
-        pa = lazy_import("pyarrow")
+    from crypto_platform.core.lazy import pa
 
-An annotation that names such a module stands in quotes: it would be imported to evaluate it.
+An annotation that names one stands in quotes: it would be imported to evaluate it. Seconds are
+those of an import on two cores, with a bytecode cache.
 """
 
-from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
-
-REASONS: Mapping[str, str] = {
-    "boto3": "0.3 s, and only the aws profile calls AWS",
-    "botocore.config": "as boto3",
-    "botocore.exceptions": "as boto3",
-    "cloudpathlib": "0.25 s, and a lake on this disk needs none of it",
-    "crypto_platform.alerts.delivery": "as crypto_platform.alerts.messages",
-    "crypto_platform.alerts.event_reader": "imports SQLAlchemy and Dagster's storages; as messages",
-    "crypto_platform.alerts.messages": "0.03 s; only a tick of the sensor makes messages",
-    "crypto_platform.cli.expected": "imports Dagster, 1 s; only a command that failed needs it",
-    "crypto_platform.core.settings": "imports Dagster, 1 s; whoever imports the package, and dev",
-    "crypto_platform.profiles": "as crypto_platform.core.settings",
-    "crypto_platform.warehouse.price_frames": "as crypto_platform.core.settings",
-    "dagster": "1.2 s, which the process of the jobs does without on Sail",
-    "dagster._core.execution.backfill": "imports SQLAlchemy; only sensors look at backfills",
-    "dagster_pyspark": "imports Dagster; only Apache Spark is started through it",
-    "dagster_snowflake": "imports the connector, 0.6 s; only the aws profile asks Snowflake",
-    "dotenv": "only what a person calls reads .env; a run has its environment",
-    "duckdb": "0.05 s, and only who opens the local warehouse needs it",
-    "infrastructure.package": "only a checkout has it",
-    "jinja2": "0.05 s, and only the report renders a page",
-    "lambda_function.handler": "imports requests, 0.15 s; only ingestion in this process needs it",
-    "matplotlib": "0.4 s, and only the report and the ledger draw",
-    "matplotlib.colors": "as matplotlib",
-    "matplotlib.figure": "as matplotlib",
-    "matplotlib.patches": "as matplotlib",
-    "matplotlib.ticker": "as matplotlib",
-    "numpy": "as matplotlib",
-    "pandas": "0.5 s, and only who asks for a data frame needs it",
-    "PIL.Image": "as matplotlib",
-    "pyarrow": "0.1 s, and only what reads Parquet needs it",
-    "pyarrow.compute": "as pyarrow",
-    "pyarrow.parquet": "as pyarrow",
-    "pysail": "only one of the two engines is started",
-    "pysail.spark": "as pysail",
-    "pyspark": "as pysail",
-    "pyspark.sql": "as pysail",
-    "snowflake.connector": "0.6 s, and only the aws profile asks Snowflake",
-    "snowflake.connector.constants": "as snowflake.connector",
-    "snowflake.connector.errors": "as snowflake.connector",
-    "sqlglot": "0.2 s; what was translated once is kept on disk",
-    "sqlglot.errors": "as sqlglot",
-    "sqlglot.expressions": "as sqlglot",
-    "sqlglot.lineage": "as sqlglot",
-    "tenacity": "only who waits for something busy needs it",
-}
-"""Why each module waits: seconds to import it on two cores, with a bytecode cache."""
+from typing import TYPE_CHECKING, Any
 
 
 class _LazyModule:
@@ -75,14 +25,130 @@ class _LazyModule:
 
 
 def lazy_import(name: str) -> Any:
-    """A module that is imported when something of it is first asked for.
+    """A module of the platform that is imported when something of it is first asked for.
+
+    For the few that most of those who import their user never need; libraries stand below.
 
     Args:
-        name: The module's full name, one of ``REASONS``.
-
-    Raises:
-        KeyError: Nobody said why it should wait; import it as any other, or add the reason.
+        name: The module's full name.
     """
-    if name not in REASONS:
-        raise KeyError(f"{name} has no reason to be lazy; import it, or add one to REASONS.")
     return _LazyModule(name)
+
+
+if TYPE_CHECKING:
+    import boto3
+    import botocore.config as botocore_config
+    import botocore.exceptions as botocore_exceptions
+    import cloudpathlib
+    import dagster as dg
+    import dagster._core.execution.backfill as dagster_backfill
+    import dagster_pyspark
+    import dagster_snowflake
+    import dotenv
+    import duckdb
+    import jinja2
+    import matplotlib as mpl
+    import matplotlib.colors as mpl_colors
+    import matplotlib.figure as mpl_figure
+    import matplotlib.patches as mpl_patches
+    import matplotlib.ticker as mpl_ticker
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+    import pysail
+    import pysail.spark as pysail_spark
+    import pyspark
+    import pyspark.sql as pyspark_sql
+    import snowflake.connector.constants as snowflake_constants
+    import snowflake.connector.errors as snowflake_errors
+    import sqlglot
+    import sqlglot.errors as sqlglot_errors
+    import sqlglot.expressions as exp
+    import sqlglot.lineage as sqlglot_lineage
+    import tenacity
+    from PIL import Image
+else:
+    # The aws profile alone calls AWS: 0.3 s.
+    boto3 = _LazyModule("boto3")
+    botocore_config = _LazyModule("botocore.config")
+    botocore_exceptions = _LazyModule("botocore.exceptions")
+    # A lake on this disk needs none of it: 0.25 s.
+    cloudpathlib = _LazyModule("cloudpathlib")
+    # Only sensors look at backfills: it imports SQLAlchemy.
+    dagster_backfill = _LazyModule("dagster._core.execution.backfill")
+    # The process of the jobs does without Dagster on Sail: 1.2 s. One of the engines is started.
+    dg = _LazyModule("dagster")
+    dagster_pyspark = _LazyModule("dagster_pyspark")
+    pysail = _LazyModule("pysail")
+    pysail_spark = _LazyModule("pysail.spark")
+    pyspark = _LazyModule("pyspark")
+    pyspark_sql = _LazyModule("pyspark.sql")
+    # The aws profile alone asks Snowflake: 0.6 s.
+    dagster_snowflake = _LazyModule("dagster_snowflake")
+    snowflake_constants = _LazyModule("snowflake.connector.constants")
+    snowflake_errors = _LazyModule("snowflake.connector.errors")
+    # What a person calls reads .env; a run has its environment.
+    dotenv = _LazyModule("dotenv")
+    # Whoever opens the local warehouse needs it: 0.05 s.
+    duckdb = _LazyModule("duckdb")
+    # The report and the ledger draw: 0.4 s.
+    jinja2 = _LazyModule("jinja2")
+    mpl = _LazyModule("matplotlib")
+    mpl_colors = _LazyModule("matplotlib.colors")
+    mpl_figure = _LazyModule("matplotlib.figure")
+    mpl_patches = _LazyModule("matplotlib.patches")
+    mpl_ticker = _LazyModule("matplotlib.ticker")
+    np = _LazyModule("numpy")
+    Image = _LazyModule("PIL.Image")
+    # A data frame is asked for: 0.5 s.
+    pd = _LazyModule("pandas")
+    # Parquet is read: 0.1 s.
+    pa = _LazyModule("pyarrow")
+    pc = _LazyModule("pyarrow.compute")
+    pq = _LazyModule("pyarrow.parquet")
+    # What was translated once is kept on disk: 0.2 s.
+    sqlglot = _LazyModule("sqlglot")
+    sqlglot_errors = _LazyModule("sqlglot.errors")
+    exp = _LazyModule("sqlglot.expressions")
+    sqlglot_lineage = _LazyModule("sqlglot.lineage")
+    # Only who waits for something busy needs it.
+    tenacity = _LazyModule("tenacity")
+
+__all__ = [
+    "Image",
+    "boto3",
+    "botocore_config",
+    "botocore_exceptions",
+    "cloudpathlib",
+    "dagster_backfill",
+    "dagster_pyspark",
+    "dagster_snowflake",
+    "dg",
+    "dotenv",
+    "duckdb",
+    "exp",
+    "jinja2",
+    "lazy_import",
+    "mpl",
+    "mpl_colors",
+    "mpl_figure",
+    "mpl_patches",
+    "mpl_ticker",
+    "np",
+    "pa",
+    "pc",
+    "pd",
+    "pq",
+    "pysail",
+    "pysail_spark",
+    "pyspark",
+    "pyspark_sql",
+    "snowflake_constants",
+    "snowflake_errors",
+    "sqlglot",
+    "sqlglot_errors",
+    "sqlglot_lineage",
+    "tenacity",
+]

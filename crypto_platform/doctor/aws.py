@@ -3,10 +3,10 @@
 import base64
 import hashlib
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import boto3, botocore_config, botocore_exceptions
 from crypto_platform.core.streams import STREAMS, Stream
 from crypto_platform.doctor.preflight import (
     CheckFailedError,
@@ -18,15 +18,6 @@ from crypto_platform.ingestion.aws_lambda import LambdaIngestion
 from crypto_platform.ingestion.resource import FunctionBusy
 from crypto_platform.lake.layers import Layer
 from lambda_function.plans import configured_plan
-
-if TYPE_CHECKING:
-    import boto3
-    from botocore import config as botocore_config
-    from botocore import exceptions as botocore_exceptions
-else:
-    boto3 = lazy_import("boto3")
-    botocore_config = lazy_import("botocore.config")
-    botocore_exceptions = lazy_import("botocore.exceptions")
 
 # Seconds to wait for a function that is busy: a run may have it for a quarter of an hour.
 _PATIENCE = 15.0

@@ -3,9 +3,8 @@
 import json
 import re
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
 
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import exp, sqlglot
 from crypto_platform.doctor.preflight import (
     CheckFailedError,
     CheckSkippedError,
@@ -23,13 +22,6 @@ from crypto_platform.warehouse.sql import (
     snowflake_statement,
     statement,
 )
-
-if TYPE_CHECKING:
-    import sqlglot
-    from sqlglot import expressions as exp
-else:
-    sqlglot = lazy_import("sqlglot")
-    exp = lazy_import("sqlglot.expressions")
 
 _LOGIN = "Snowflake login"
 LOGIN_VARIABLES = ("SNOWFLAKE_ACCOUNT", "SNOWFLAKE_USER", "SNOWFLAKE_PRIVATE_KEY_PATH")

@@ -7,7 +7,7 @@ a stream has ended, a window became overdue, or the next attempt is due.
 import os
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_STATUSES
@@ -17,7 +17,7 @@ from dagster._core.storage.tags import (
 )
 from pydantic import AwareDatetime, BaseModel
 
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import dagster_backfill as backfill
 from crypto_platform.core.run_tags import HEAL_TAG
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream, Window
@@ -35,11 +35,6 @@ from crypto_platform.ingestion.tracked_coins import TrackedCoins, load_tracked_c
 from crypto_platform.lake.layers import Lake
 from crypto_platform.warehouse.resource import Warehouse, WarehouseBusyError
 from lambda_function.plans import Plan, configured_plan
-
-if TYPE_CHECKING:
-    from dagster._core.execution import backfill
-else:
-    backfill = lazy_import("dagster._core.execution.backfill")
 
 STAGES = ("raw_prices", "transformed_prices", "snowflake_prices")
 

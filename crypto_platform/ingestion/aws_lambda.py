@@ -4,25 +4,14 @@ import base64
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
 from crypto_platform.core.errors import PermanentFailure
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import boto3, botocore_config, botocore_exceptions, tenacity
 from crypto_platform.ingestion.resource import FunctionBusy, Ingestion, IngestionFailure
 from lambda_function import errors
-
-if TYPE_CHECKING:
-    import boto3
-    import botocore.config as botocore_config
-    import botocore.exceptions as botocore_exceptions
-    import tenacity
-else:
-    boto3 = lazy_import("boto3")
-    botocore_config = lazy_import("botocore.config")
-    botocore_exceptions = lazy_import("botocore.exceptions")
-    tenacity = lazy_import("tenacity")
 
 
 class LambdaIngestion(Ingestion):

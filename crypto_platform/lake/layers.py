@@ -16,20 +16,15 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import dagster as dg
 
 from crypto_platform.core.errors import PermanentFailure
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import cloudpathlib
 from crypto_platform.core.streams import DATASETS, Dataset, Stream, Window, WindowBatch
 from crypto_platform.lake.manifests import LakeFile, Manifest
 from lambda_function.lake import packed, put
-
-if TYPE_CHECKING:
-    import cloudpathlib
-else:
-    cloudpathlib = lazy_import("cloudpathlib")
 
 MANIFEST_NAME = "_manifest.json"
 

@@ -2,19 +2,12 @@
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 from crypto_platform.core.disk_cache import kept_on_disk
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import exp as expressions
+from crypto_platform.core.lazy import sqlglot
+from crypto_platform.core.lazy import sqlglot_lineage as lineage
 from crypto_platform.warehouse.catalogue import tables as catalogue_tables
-
-if TYPE_CHECKING:
-    import sqlglot
-    from sqlglot import expressions, lineage
-else:
-    sqlglot = lazy_import("sqlglot")
-    expressions = lazy_import("sqlglot.expressions")
-    lineage = lazy_import("sqlglot.lineage")
 
 Lineage = dict[str, list[tuple[str, str]]]
 """For each column, the tables and columns that its values are computed from."""

@@ -7,12 +7,12 @@ nothing of the one after it.
 
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
 from crypto_platform.core.errors import RETRIES
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import jinja2
 from crypto_platform.core.markdown import markdown_table
 from crypto_platform.core.ownership import OWNERS
 from crypto_platform.core.settings import Settings
@@ -26,11 +26,6 @@ from crypto_platform.report.facts import DAYS, Facts, read_facts
 from crypto_platform.report.panels import panels, sparkline_rows
 from crypto_platform.report.tiles import tiles
 from crypto_platform.warehouse.resource import Warehouse
-
-if TYPE_CHECKING:
-    import jinja2
-else:
-    jinja2 = lazy_import("jinja2")
 
 GROUP = "report"
 LATEST = "market_report/latest.html"

@@ -13,19 +13,13 @@ from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import mpl, mpl_figure
+from crypto_platform.core.lazy import mpl_patches as patches
+from crypto_platform.core.lazy import mpl_ticker as ticker
 
 if TYPE_CHECKING:
-    import matplotlib as mpl
-    from matplotlib import figure as mpl_figure
-    from matplotlib import patches, ticker
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-else:
-    mpl = lazy_import("matplotlib")
-    mpl_figure = lazy_import("matplotlib.figure")
-    patches = lazy_import("matplotlib.patches")
-    ticker = lazy_import("matplotlib.ticker")
 
 Value = float | int | None
 

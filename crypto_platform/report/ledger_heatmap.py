@@ -5,23 +5,15 @@ import io
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import Image, np
+from crypto_platform.core.lazy import mpl_colors as colors
+from crypto_platform.core.lazy import mpl_figure as figure
+from crypto_platform.core.lazy import mpl_patches as patches
 from crypto_platform.core.streams import LedgerCell, Stream
-
-if TYPE_CHECKING:
-    import numpy as np
-    from matplotlib import colors, figure, patches
-    from PIL import Image
-else:
-    np = lazy_import("numpy")
-    colors = lazy_import("matplotlib.colors")
-    figure = lazy_import("matplotlib.figure")
-    patches = lazy_import("matplotlib.patches")
-    Image = lazy_import("PIL.Image")
 
 # A cell takes the first kind that any of its windows is of. The colours are told apart without
 # seeing red or green, and are of different lightness: what needs a person is warm, what is complete

@@ -3,23 +3,13 @@
 import time
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import boto3, botocore_config, tenacity
+from crypto_platform.core.lazy import botocore_exceptions as boto_errors
 from crypto_platform.transformation.resource import Transform, TransformError, TransformResult
-
-if TYPE_CHECKING:
-    import boto3
-    import botocore.config as botocore_config
-    import botocore.exceptions as boto_errors
-    import tenacity
-else:
-    boto3 = lazy_import("boto3")
-    botocore_config = lazy_import("botocore.config")
-    boto_errors = lazy_import("botocore.exceptions")
-    tenacity = lazy_import("tenacity")
 
 LOG_LINES = 40
 

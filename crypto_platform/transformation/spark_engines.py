@@ -18,24 +18,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from crypto_platform.core.lazy import lazy_import
-
-if TYPE_CHECKING:
-    import dagster as dg
-    import dagster_pyspark
-    import pysail
-    import pysail.spark as pysail_spark
-    import pyspark
-    import pyspark.sql as pyspark_sql
-else:
-    dg = lazy_import("dagster")
-    dagster_pyspark = lazy_import("dagster_pyspark")
-    pysail = lazy_import("pysail")
-    pysail_spark = lazy_import("pysail.spark")
-    pyspark = lazy_import("pyspark")
-    pyspark_sql = lazy_import("pyspark.sql")
+from crypto_platform.core.lazy import (
+    dagster_pyspark,
+    dg,
+    pysail,
+    pysail_spark,
+    pyspark,
+    pyspark_sql,
+)
 
 Engine = Literal["sail", "spark"]
 

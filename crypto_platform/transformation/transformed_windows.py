@@ -8,21 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crypto_platform.checks.definitions import ROW_COUNTS, Finding
 from crypto_platform.checks.parquet import evaluate_prices
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import pa, pq
 from crypto_platform.core.streams import DATASETS, Dataset, Stream, Window
 from crypto_platform.lake.layers import Lake, from_json_lines
 from crypto_platform.lake.manifests import Absence, LakeFile, Manifest
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-else:
-    pa = lazy_import("pyarrow")
-    pq = lazy_import("pyarrow.parquet")
 
 # About how many prices are read back and evaluated at once. Window by window takes several times as
 # long; all of a long backfill would not fit into memory.

@@ -6,9 +6,9 @@ from contextlib import closing, contextmanager, suppress
 from glob import escape
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import duckdb, pa, tenacity
 from crypto_platform.core.streams import Stream
 from crypto_platform.lake.layers import Layer, at
 from crypto_platform.lake.manifests import Manifest
@@ -35,15 +35,6 @@ from crypto_platform.warehouse.sql import (
     duckdb_sql,
     statement,
 )
-
-if TYPE_CHECKING:
-    import duckdb
-    import pyarrow as pa
-    import tenacity
-else:
-    duckdb = lazy_import("duckdb")
-    pa = lazy_import("pyarrow")
-    tenacity = lazy_import("tenacity")
 
 # A load is one of several things on a laptop; beyond this DuckDB spills to disk.
 _MEMORY = "1GB"

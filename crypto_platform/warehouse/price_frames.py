@@ -4,17 +4,11 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 from crypto_platform.core.errors import InvalidInputError
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import pd
 from crypto_platform.warehouse.resource import Row, Warehouse
 from crypto_platform.warehouse.sql import statement
-
-if TYPE_CHECKING:
-    import pandas as pd
-else:
-    pd = lazy_import("pandas")
 
 Moment = datetime | date | str
 

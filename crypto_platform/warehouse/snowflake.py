@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import dagster_snowflake
+from crypto_platform.core.lazy import snowflake_errors as errors
 from crypto_platform.core.settings import Settings, SettingsError
 from crypto_platform.core.streams import Stream
 from crypto_platform.lake.manifests import Manifest
@@ -23,11 +24,7 @@ from crypto_platform.warehouse.snowflake_session import CopySession
 from crypto_platform.warehouse.snowpipe_session import LandedSession
 
 if TYPE_CHECKING:
-    import dagster_snowflake
-    from snowflake.connector import SnowflakeConnection, errors
-else:
-    dagster_snowflake = lazy_import("dagster_snowflake")
-    errors = lazy_import("snowflake.connector.errors")
+    from snowflake.connector import SnowflakeConnection
 
 # How long the connector goes on trying to be heard, and how long it lets one statement run.
 _NETWORK_TIMEOUT = 900

@@ -2,16 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from crypto_platform.core.errors import PermanentFailure
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import snowflake_errors as errors
 from crypto_platform.warehouse.resource import WarehouseBusyError
-
-if TYPE_CHECKING:
-    from snowflake.connector import errors
-else:
-    errors = lazy_import("snowflake.connector.errors")
 
 # Snowflake ends a transaction whose client vanished once others have waited five minutes for it.
 LOCK_TIMEOUT = 900

@@ -5,16 +5,13 @@ from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import snowflake_constants
 from crypto_platform.warehouse.resource import Row, from_engine, to_engine
 from crypto_platform.warehouse.snowflake_errors import failures
 from crypto_platform.warehouse.sql import identifier, literal, snowflake_statement
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
-    from snowflake.connector import constants as snowflake_constants
-else:
-    snowflake_constants = lazy_import("snowflake.connector.constants")
 
 # Snowflake's own limit on FILES.
 _FILES_A_COPY = 1_000

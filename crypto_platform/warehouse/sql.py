@@ -6,21 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from importlib.metadata import version
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from crypto_platform.core.disk_cache import kept_on_disk
-from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.lazy import exp, sqlglot, sqlglot_errors
 from crypto_platform.core.streams import STREAMS
 from crypto_platform.warehouse.catalogue import TABLE_SCRIPTS, script_text, with_columns
-
-if TYPE_CHECKING:
-    import sqlglot
-    from sqlglot import errors as sqlglot_errors
-    from sqlglot import expressions as exp
-else:
-    exp = lazy_import("sqlglot.expressions")
-    sqlglot = lazy_import("sqlglot")
-    sqlglot_errors = lazy_import("sqlglot.errors")
 
 PRICE_TABLES = tuple(stream.table for stream in STREAMS)
 
