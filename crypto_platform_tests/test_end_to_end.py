@@ -182,7 +182,7 @@ def test_a_coin_that_fails_leaves_the_others_and_says_why(
     simulated: Platform, market: SimulatedMarket
 ) -> None:
     (key,) = newest_keys(HISTORICAL, 1)
-    market.inject("dead_coin", coin="ethereum")
+    market.inject("delisted_coin", coin="ethereum")
 
     simulated.materialize(HISTORICAL, key)
 
@@ -201,7 +201,7 @@ def test_a_coin_that_fails_later_keeps_the_prices_it_has(
     (key,) = newest_keys(HISTORICAL, 1)
     simulated.materialize(HISTORICAL, key)
     before = fingerprint(simulated, HISTORICAL)
-    market.inject("dead_coin", coin="ethereum")
+    market.inject("delisted_coin", coin="ethereum")
 
     simulated.materialize(HISTORICAL, key)
 
@@ -334,7 +334,7 @@ def test_a_snapshot_that_cannot_be_had_costs_no_price(
 ) -> None:
     platform = with_snapshots_within(timedelta(hours=7), market, build_platform)
     (key,) = newest_keys(INTRA_DAY, 1)
-    market.inject("dead_coin", path="/coins/markets")
+    market.inject("delisted_coin", path="/coins/markets")
 
     platform.materialize(INTRA_DAY, key)
 

@@ -154,7 +154,7 @@ API_FAULTS: Mapping[str, tuple[str | Fault, Mapping[str, Any]]] = {
     "null prices": ("null_prices", {}),
     "null caps": ("null_caps", {}),
     "duplicated points": ("duplicated_points", {}),
-    "a dead coin": ("dead_coin", {"coin": "ethereum"}),
+    "a delisted coin": ("delisted_coin", {"coin": "ethereum"}),
 }
 
 
@@ -179,7 +179,7 @@ def test_a_coin_that_dies_keeps_its_history_and_stops_no_other(
 ) -> None:
     lived = Truth(HISTORICAL, DAYS[:2], COINS)
     run(platform, lived)
-    market.inject("dead_coin", coin="ethereum")
+    market.inject("delisted_coin", coin="ethereum")
 
     run(platform, HISTORY)
 
@@ -198,7 +198,7 @@ def test_a_renamed_coin_goes_on_under_its_new_id_and_keeps_its_history_under_the
 ) -> None:
     before = Truth(HISTORICAL, DAYS[:2], COINS)
     run(platform, before)
-    market.inject("dead_coin", coin="tether")
+    market.inject("delisted_coin", coin="tether")
     renamed = build_platform(
         market.base_url, {"TRACKED_COINS": "bitcoin,ethereum,usd-coin,-tether"}
     )

@@ -43,7 +43,7 @@ def test_an_answer_that_is_refused_is_kept_under_no_name_of_its_coin(
     (key,) = newest_keys(HISTORICAL, 1)
     with oddly_named_market() as market:
         market.inject(Fault(status=200, body='["no chart"]'), coin="../../escape")
-        market.inject("dead_coin", coin="'; DROP TABLE coins; --")
+        market.inject("delisted_coin", coin="'; DROP TABLE coins; --")
         platform = build_platform(market.base_url, {"TRACKED_COINS": f"top:{len(ODD_IDS)}"})
         platform.materialize(HISTORICAL, key, stages=("tracked_coins", *STAGES))
 

@@ -39,7 +39,7 @@ ROUNDS = 8
 # Those that say that something is wrong: what a lie looks like, no run can tell.
 FAULTS = (
     *("rate_limited", "throttled", "server_error", "cut_body", "connection_reset"),
-    *("dead_coin", "error_in_a_200"),
+    *("delisted_coin", "error_in_a_200"),
 )
 ONE_CALL_IN_TEN = 0.1
 FLAT = 1.15

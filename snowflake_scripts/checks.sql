@@ -1,7 +1,7 @@
 -- What the asset checks ask of the warehouse, in Snowflake's SQL, each under the name that the code calls it by.
 -- They run unchanged on Snowflake and transpiled on DuckDB, in a session whose schema is transformed.
 -- Values are bound with ?, cast where their type decides what is meant. {table} is the stream's table of prices, filled in from the known ones only.
--- A run's windows are one range: what judges a load looks at that range, and at a short time before it.
+-- A run's windows are one range: what evaluates a load looks at that range, and at a short time before it.
 
 -- name: columns_of_table
 SELECT

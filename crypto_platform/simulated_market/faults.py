@@ -63,7 +63,7 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
             status=401,
             body='{"status":{"error_code":10002,"error_message":"(simulated) API Key Missing."}}',
         ),
-        "dead_coin": Fault(status=404, body='{"error":"coin not found"}'),
+        "delisted_coin": Fault(status=404, body='{"error":"coin not found"}'),
         "cut_body": Fault(cut=True),
         "hang": Fault(delay_seconds=600.0),
         "connection_reset": Fault(reset=True),

@@ -92,7 +92,7 @@ def test_a_stream_without_the_window_that_is_due_is_stale_with_its_newest_stamp(
     assert "2026-11-19 11:57 UTC" in findings[2].fault
 
 
-def test_one_dead_coin_does_not_hide_behind_24_living_ones() -> None:
+def test_one_delisted_coin_does_not_hide_behind_24_living_ones() -> None:
     names = [f"coin-{number}" for number in range(25)]
     newest = {**dict.fromkeys(names, FRESH), "coin-7": STALE}
 
@@ -238,7 +238,7 @@ def test_a_stream_whose_newest_windows_are_loaded_is_fresh(platform: Platform) -
 def test_a_coin_that_the_api_lost_is_named_while_the_others_are_fresh(
     platform: Platform, market: SimulatedMarket
 ) -> None:
-    market.inject("dead_coin", coin="ethereum")
+    market.inject("delisted_coin", coin="ethereum")
     keys = newest_keys(INTRA_DAY, 2)
     platform.materialize(INTRA_DAY, keys[0], keys[-1])
 

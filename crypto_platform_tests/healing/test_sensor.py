@@ -184,7 +184,7 @@ def test_only_the_coin_that_lacks_a_price_is_asked_for_and_the_others_keep_their
     daemon: Daemon, market: SimulatedMarket
 ) -> None:
     keys = overdue(HISTORICAL, 3)
-    market.inject("dead_coin", coin="ethereum", times=1)
+    market.inject("delisted_coin", coin="ethereum", times=1)
     daemon.platform.materialize(HISTORICAL, keys[0], keys[-1], instance=daemon.instance)
     query = "SELECT * EXCLUDE (loaded_at) FROM historical_prices WHERE coin_id <> 'ethereum'"
     others = sorted(map(repr, daemon.platform.query(query)))
@@ -199,7 +199,7 @@ def test_a_run_for_one_coin_keeps_why_another_is_absent(
     daemon: Daemon, market: SimulatedMarket
 ) -> None:
     (key,) = overdue(HISTORICAL, 1)
-    market.inject("dead_coin", coin="ethereum")
+    market.inject("delisted_coin", coin="ethereum")
     daemon.platform.materialize(HISTORICAL, key, instance=daemon.instance)
     job = daemon.platform.definitions.resolve_job_def("historical")
 
@@ -239,7 +239,7 @@ def test_a_delisted_coin_is_given_up_once_and_the_others_heal(
 ) -> None:
     keys = overdue(HISTORICAL, 4)
     daemon.platform.materialize(HISTORICAL, keys[0], instance=daemon.instance)
-    market.inject("dead_coin", coin="ethereum")
+    market.inject("delisted_coin", coin="ethereum")
 
     attempts = [daemon.tick() for _ in range(MAX_ATTEMPTS + 2)]
 
@@ -263,7 +263,7 @@ def test_a_coin_that_is_back_has_its_gap_filled_and_the_check_passes_again(
     daemon: Daemon, market: SimulatedMarket
 ) -> None:
     keys = overdue(HISTORICAL, 3)
-    market.inject("dead_coin", coin="ethereum")
+    market.inject("delisted_coin", coin="ethereum")
     daemon.platform.materialize(HISTORICAL, keys[0], keys[1], instance=daemon.instance)
     while daemon.tick():
         pass
@@ -293,7 +293,7 @@ def test_giving_up_is_one_alert_however_often_it_is_evaluated_and_its_end_anothe
 
     (key,) = overdue(HISTORICAL, 1)
     alerts()
-    market.inject("dead_coin", coin="ethereum")
+    market.inject("delisted_coin", coin="ethereum")
     daemon.platform.materialize(HISTORICAL, key, instance=daemon.instance)
     daemon.tick()
     daemon.check()
@@ -360,7 +360,7 @@ def test_an_attempt_that_is_due_is_a_reason_to_read_the_ledger(
 ) -> None:
     monkeypatch.setattr("crypto_platform.healing.planner._FIRST_PAUSE", timedelta(hours=1))
     (key,) = overdue(HISTORICAL, 1)
-    market.inject("dead_coin", coin="ethereum")
+    market.inject("delisted_coin", coin="ethereum")
     daemon.platform.materialize(HISTORICAL, key, instance=daemon.instance)
     assert daemon.tick() == [("historical", key, key, ["ethereum"])]
 

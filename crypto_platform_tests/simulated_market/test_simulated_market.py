@@ -612,7 +612,7 @@ def test_another_process_can_read_the_counts(start: Callable[..., Client]) -> No
         ("unavailable", 503, "<html>", None),
         ("error_in_a_200", 200, "error_code", None),
         ("wrong_key", 401, "10002", None),
-        ("dead_coin", 404, "coin not found", None),
+        ("delisted_coin", 404, "coin not found", None),
     ],
 )
 def test_a_fault_responds_in_the_apis_place(
@@ -628,7 +628,7 @@ def test_a_fault_responds_in_the_apis_place(
 
 def test_a_fault_befalls_only_the_coin_it_is_for(start: Callable[..., Client]) -> None:
     client = start()
-    client.market.inject("dead_coin", coin="bitcoin")
+    client.market.inject("delisted_coin", coin="bitcoin")
     statuses = [
         client.get(f"/coins/{coin}/market_chart", vs_currency="usd", days=1).status_code
         for coin in ("bitcoin", "ethereum", "bitcoin")
