@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from crypto_platform.simulated_market import MarketServer, Oddities
-from crypto_platform.simulated_market.api import Chart, Span, UnknownCoinError
+from crypto_platform.simulated_market.api import Chart, ChartSpan, NoSuchCoinError
 from crypto_platform.simulated_market.market import SyntheticMarket
 
 ODD_IDS = (
@@ -53,9 +53,9 @@ class OddlyNamedMarket:
             for odd, row in zip(coin_ids, rows, strict=True)
         ]
 
-    def chart(self, coin_id: str, currency: str, span: Span, now: int) -> Chart:
+    def chart(self, coin_id: str, currency: str, span: ChartSpan, now: int) -> Chart:
         if coin_id not in self._known:
-            raise UnknownCoinError(coin_id)
+            raise NoSuchCoinError(coin_id)
         return self._market.chart(self._known[coin_id], currency, span, now)
 
     def fear_and_greed(self, now: int) -> Sequence[tuple[int, int]]:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pytest
 
 from crypto_platform.simulated_market import MarketServer
-from crypto_platform.simulated_market.api import Chart, Span, UnknownCoinError
+from crypto_platform.simulated_market.api import Chart, ChartSpan, NoSuchCoinError
 
 RECORDED = Path(
     os.environ.get("RECORDED_DATA") or Path(__file__).parents[2] / "shared" / "recorded"
@@ -75,10 +75,10 @@ class RecordedMarket:
         del currency, now
         return [self._rows[coin_id] for coin_id in coin_ids]
 
-    def chart(self, coin_id: str, currency: str, span: Span, now: int) -> Chart:
+    def chart(self, coin_id: str, currency: str, span: ChartSpan, now: int) -> Chart:
         del currency, now
         if coin_id not in self._charts:
-            raise UnknownCoinError(coin_id)
+            raise NoSuchCoinError(coin_id)
         last = span.last if span.now is None else span.now
         return {
             name: [point for point in series if span.first <= point[0] <= last]

@@ -12,7 +12,7 @@ from typing import Any
 
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.simulated_market import Oddities, SimulatedMarket
-from crypto_platform.simulated_market.api import DAY_MS, FIVE_MINUTES_MS, HOUR_MS, Span
+from crypto_platform.simulated_market.api import DAY_MS, FIVE_MINUTES_MS, HOUR_MS, ChartSpan
 from crypto_platform.simulated_market.market import SyntheticMarket
 from crypto_platform_tests.conftest import Platform
 
@@ -70,7 +70,7 @@ class Truth:
         window = self.stream.window(key)
         first, end = (int(moment.timestamp() * 1000) for moment in (window.start, window.end))
         step = DAY_MS if self.stream is HISTORICAL else self.step
-        chart = _MARKET.chart(coin, "usd", Span(first, end - 1, step), now=end)
+        chart = _MARKET.chart(coin, "usd", ChartSpan(first, end - 1, step), now=end)
         points = list(zip(*(chart[name] for name in _SERIES), strict=True))
         for (stamp, price), (_, cap), (_, volume) in points[:1] if step == DAY_MS else points:
             at = first if step == DAY_MS else stamp

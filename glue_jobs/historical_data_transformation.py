@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
-from glue_jobs.job import PRICES, REJECTED, run
+from glue_jobs.job import PRICE_OUTPUT, REJECTED, run
 
 
 def main(argv: Sequence[str], spark: SparkSession | None = None) -> None:
     """Do what the job spec in ``argv`` says; see ``glue_jobs.job.run``."""
-    run("historical_data_transformation", (PRICES, REJECTED), argv, spark)
+    run("historical_data_transformation", (PRICE_OUTPUT, REJECTED), argv, spark)
 
 
 if __name__ == "__main__":

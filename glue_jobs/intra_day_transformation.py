@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
-from glue_jobs.job import PRICES, REJECTED, SNAPSHOTS, run
+from glue_jobs.job import PRICE_OUTPUT, REJECTED, SNAPSHOTS, run
 
 
 def main(argv: Sequence[str], spark: SparkSession | None = None) -> None:
     """Do what the job spec in ``argv`` says; see ``glue_jobs.job.run``."""
-    run("intra_day_transformation", (PRICES, REJECTED, SNAPSHOTS), argv, spark)
+    run("intra_day_transformation", (PRICE_OUTPUT, REJECTED, SNAPSHOTS), argv, spark)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class Output:
     argument: str
 
 
-PRICES = Output("prices", prices.RAW_SCHEMA, prices.observations, "prices_output")
+PRICE_OUTPUT = Output("prices", prices.RAW_SCHEMA, prices.observations, "prices_output")
 REJECTED = Output("prices", prices.RAW_SCHEMA, prices.rejections, "rejected_output")
 SNAPSHOTS = Output(
     "snapshots",

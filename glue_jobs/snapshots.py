@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as sf
 
 
-class Column(NamedTuple):
+class SnapshotColumn(NamedTuple):
     """A column of the rows.
 
     Attributes:
@@ -21,29 +21,29 @@ class Column(NamedTuple):
 
 
 COLUMNS = (
-    Column("coin_id", "string", "coin_id"),
-    Column("vs_currency", "string", "vs_currency"),
-    Column("observed_at", "timestamp", "observed_at"),
-    Column("window_start", "timestamp", "window_start"),
-    Column("rank", "int", "market.market_cap_rank"),
-    Column("current_price", "double", "market.current_price"),
-    Column("market_cap", "double", "market.market_cap"),
-    Column("total_volume", "double", "market.total_volume"),
-    Column("high_24h", "double", "market.high_24h"),
-    Column("low_24h", "double", "market.low_24h"),
-    Column("price_change_24h", "double", "market.price_change_24h"),
-    Column("price_change_percentage_24h", "double", "market.price_change_percentage_24h"),
-    Column("circulating_supply", "double", "market.circulating_supply"),
-    Column("total_supply", "double", "market.total_supply"),
-    Column("max_supply", "double", "market.max_supply"),
-    Column("fully_diluted_valuation", "double", "market.fully_diluted_valuation"),
-    Column("ath", "double", "market.ath"),
-    Column("ath_date", "timestamp", "market.ath_date"),
-    Column("atl", "double", "market.atl"),
-    Column("atl_date", "timestamp", "market.atl_date"),
-    Column("last_updated", "timestamp", "market.last_updated"),
-    Column("source", "string", "source"),
-    Column("run_id", "string", "run_id"),
+    SnapshotColumn("coin_id", "string", "coin_id"),
+    SnapshotColumn("vs_currency", "string", "vs_currency"),
+    SnapshotColumn("observed_at", "timestamp", "observed_at"),
+    SnapshotColumn("window_start", "timestamp", "window_start"),
+    SnapshotColumn("rank", "int", "market.market_cap_rank"),
+    SnapshotColumn("current_price", "double", "market.current_price"),
+    SnapshotColumn("market_cap", "double", "market.market_cap"),
+    SnapshotColumn("total_volume", "double", "market.total_volume"),
+    SnapshotColumn("high_24h", "double", "market.high_24h"),
+    SnapshotColumn("low_24h", "double", "market.low_24h"),
+    SnapshotColumn("price_change_24h", "double", "market.price_change_24h"),
+    SnapshotColumn("price_change_percentage_24h", "double", "market.price_change_percentage_24h"),
+    SnapshotColumn("circulating_supply", "double", "market.circulating_supply"),
+    SnapshotColumn("total_supply", "double", "market.total_supply"),
+    SnapshotColumn("max_supply", "double", "market.max_supply"),
+    SnapshotColumn("fully_diluted_valuation", "double", "market.fully_diluted_valuation"),
+    SnapshotColumn("ath", "double", "market.ath"),
+    SnapshotColumn("ath_date", "timestamp", "market.ath_date"),
+    SnapshotColumn("atl", "double", "market.atl"),
+    SnapshotColumn("atl_date", "timestamp", "market.atl_date"),
+    SnapshotColumn("last_updated", "timestamp", "market.last_updated"),
+    SnapshotColumn("source", "string", "source"),
+    SnapshotColumn("run_id", "string", "run_id"),
 )
 """All columns of the rows, in their order: a field that is added here is read and written."""
 

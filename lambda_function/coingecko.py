@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 # Calls under way at once: a paid plan's 500 a minute are eight a second.
 THREADS = 8
-MAX_ATTEMPTS = 4
+MAX_CALLS_A_REQUEST = 4
 # Seconds to connect, and to wait for the next bytes of a response.
 TIMEOUTS = (5.0, 30.0)
 # The longest ``Retry-After`` that the API is documented to send.
@@ -46,7 +46,7 @@ Point = list[Any]
 T = TypeVar("T")
 
 
-class Chart(NamedTuple):
+class MarketChart(NamedTuple):
     """Three series of ``[unix milliseconds, value]``, as the API gave them."""
 
     prices: list[Point]
@@ -120,7 +120,7 @@ class CoinGecko:
 
     def market_chart(
         self, coin_id: str, vs_currency: str, start: datetime, end: datetime | None
-    ) -> ApiResponse[Chart]:
+    ) -> ApiResponse[MarketChart]:
         """A coin's prices, market caps and volumes over a span.
 
         Args:
@@ -192,7 +192,7 @@ class CoinGecko:
                 if isinstance(problem, RateLimited):
                     # Every thread's calls are limited, whether this one is made again or not.
                     self._rate_limiter.pause(wait)
-                if not problem.transient or attempt == MAX_ATTEMPTS:
+                if not problem.transient or attempt == MAX_CALLS_A_REQUEST:
                     self._give_up(problem)
                 logger.warning("%s: %s Asking again in %.1f s.", path, problem, wait)
                 sleep(wait, self.deadline, self._halt, self.clock)
@@ -277,8 +277,8 @@ def _object(body: Any) -> dict[str, Any]:
     raise ValueError("it is not an object")
 
 
-def _chart(body: Any) -> Chart:
-    return Chart(*(_series(_object(body).get(name), name) for name in Chart._fields))
+def _chart(body: Any) -> MarketChart:
+    return MarketChart(*(_series(_object(body).get(name), name) for name in MarketChart._fields))
 
 
 def _series(points: Any, name: str) -> list[Point]:

@@ -8,7 +8,7 @@ from operator import itemgetter
 from statistics import median
 from typing import NamedTuple
 
-from lambda_function.coingecko import ApiResponse, Chart, Point
+from lambda_function.coingecko import ApiResponse, MarketChart, Point
 from lambda_function.request_planner import Granularity, Span
 from lambda_function.windows import RequestedWindow, iso
 
@@ -32,7 +32,7 @@ class Record(NamedTuple):
 
 
 def slice_windows(
-    response: ApiResponse[Chart], span: Span, coin_id: str, vs_currency: str, run_id: str
+    response: ApiResponse[MarketChart], span: Span, coin_id: str, vs_currency: str, run_id: str
 ) -> list[Record]:
     """Slices a response into one record for each window of its span.
 

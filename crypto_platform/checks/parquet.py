@@ -12,7 +12,7 @@ from crypto_platform.checks.definitions import (
     KEYS,
     MIN_SHARE_OF_POINTS,
     POINTS,
-    PRICES,
+    POSITIVE_PRICES,
     SCHEMA,
     SHOWN,
     STAMPS,
@@ -167,7 +167,11 @@ def _row_findings(evaluated: _EvaluatedPrices) -> list[Finding]:
             pc.invert(pc.fill_null(inside, no)),
             lambda _: "a price stands outside its window",
         ),
-        *broken(PRICES, pc.invert(pc.fill_null(positive, no)), lambda row: f"price {row['price']}"),
+        *broken(
+            POSITIVE_PRICES,
+            pc.invert(pc.fill_null(positive, no)),
+            lambda row: f"price {row['price']}",
+        ),
         *broken(
             CAPS_AND_VOLUMES,
             pc.or_(not_from_zero("market_cap"), not_from_zero("total_volume")),

@@ -8,7 +8,7 @@ from statistics import correlation as pearson
 from crypto_platform.report.charts import Value
 from crypto_platform.warehouse.resource import Row
 
-MIN_RETURNS = 20
+MIN_DAYS_IN_COMMON = 20
 """A correlation of fewer days says nothing."""
 
 
@@ -23,7 +23,7 @@ def correlation(one: Sequence[Value], other: Sequence[Value]) -> float | None:
         ``None`` where these are too few, or where one of the series never changes.
     """
     pairs = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
-    if len(pairs) < MIN_RETURNS:
+    if len(pairs) < MIN_DAYS_IN_COMMON:
         return None
     try:
         return pearson(*zip(*pairs, strict=True))

@@ -21,7 +21,7 @@ from crypto_platform.report.components import (
     table_of_days,
 )
 from crypto_platform.report.day_series import (
-    MIN_RETURNS,
+    MIN_DAYS_IN_COMMON,
     column_by_day,
     correlation,
     count_known,
@@ -232,7 +232,7 @@ def _correlation(facts: Facts) -> Panel:
         return Panel(
             "correlation",
             "Correlation",
-            f"No two coins have {MIN_RETURNS} days of returns in common yet.",
+            f"No two coins have {MIN_DAYS_IN_COMMON} days of returns in common yet.",
         )
     closest, loosest = max(pairs, key=itemgetter(0)), min(pairs, key=itemgetter(0))
     symbols = [symbol_of(coin) for coin in coins]

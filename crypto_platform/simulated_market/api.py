@@ -40,7 +40,7 @@ _STEPS = {"daily": DAY_MS, "hourly": HOUR_MS, "5m": FIVE_MINUTES_MS}
 
 
 @dataclass(frozen=True)
-class Span:
+class ChartSpan:
     """Which points of a price chart to give.
 
     Attributes:
@@ -56,7 +56,7 @@ class Span:
     now: int | None = None
 
 
-class UnknownCoinError(LookupError):
+class NoSuchCoinError(LookupError):
     """The market has no such coin."""
 
 
@@ -84,7 +84,7 @@ class Market(Protocol):
             now: The time, in UNIX milliseconds.
         """
 
-    def chart(self, coin_id: str, currency: str, span: Span, now: int) -> Chart:
+    def chart(self, coin_id: str, currency: str, span: ChartSpan, now: int) -> Chart:
         """The points of a coin in a span.
 
         Args:
@@ -94,7 +94,7 @@ class Market(Protocol):
             now: The time, in UNIX milliseconds.
 
         Raises:
-            UnknownCoinError: There is no such coin by now.
+            NoSuchCoinError: There is no such coin by now.
         """
 
     def fear_and_greed(self, now: int) -> Sequence[tuple[int, int]]:
@@ -157,7 +157,7 @@ _DAYS = re.compile(r"\d{1,5}(\.\d+)?")
 _COIN_IN_PATH = re.compile(r"/coins/([^/]+)/(market_chart|market_chart/range|history)")
 
 
-class PriceApi:
+class SimulatedApi:
     """The API over a market.
 
     Args:
@@ -192,7 +192,7 @@ class PriceApi:
             raise ApiError(HTTPStatus.NOT_FOUND, "Incorrect path")
         try:
             return endpoint(request)
-        except UnknownCoinError as unknown:
+        except NoSuchCoinError as unknown:
             raise ApiError(HTTPStatus.NOT_FOUND, "coin not found") from unknown
 
     def _ping(self, _request: Request) -> object:
@@ -224,7 +224,7 @@ class PriceApi:
         if step is None:
             raise ApiError(HTTPStatus.BAD_REQUEST, "invalid interval")
         last = now if step < DAY_MS else now - _CHART_DELAY_MS
-        return self._chart(request, currency, Span(first, last, step, now=now))
+        return self._chart(request, currency, ChartSpan(first, last, step, now=now))
 
     def _range(self, request: Request) -> object:
         now = request.now
@@ -237,7 +237,9 @@ class PriceApi:
         first = min(first, last + 1)
         step = _STEPS[_granularity(first, last, now)]
         grid_last = last if step < DAY_MS else min(last, now - _RANGE_DELAY_MS)
-        span = Span(first, grid_last, step, now=last if reaches_now and first <= last else None)
+        span = ChartSpan(
+            first, grid_last, step, now=last if reaches_now and first <= last else None
+        )
         return self._chart(request, currency, span)
 
     def _history(self, request: Request) -> object:
@@ -248,7 +250,7 @@ class PriceApi:
             raise ApiError(HTTPStatus.BAD_REQUEST, "invalid date") from error
         first = int(date.timestamp() * 1000)
         self._check_depth(first, now)
-        span = Span(first, min(first + DAY_MS - 1, now - _RANGE_DELAY_MS), DAY_MS)
+        span = ChartSpan(first, min(first + DAY_MS - 1, now - _RANGE_DELAY_MS), DAY_MS)
         charts = {
             currency: self._market.chart(str(request.coin), currency, span, now)
             for currency in self._market.currencies
@@ -284,7 +286,7 @@ class PriceApi:
             data[0]["time_until_update"] = str(86_400 - request.now // 1000 % 86_400)
         return {"name": "Fear and Greed Index", "data": data, "metadata": {"error": None}}
 
-    def _chart(self, request: Request, currency: str, span: Span) -> Chart:
+    def _chart(self, request: Request, currency: str, span: ChartSpan) -> Chart:
         self._check_depth(span.first, request.now)
         chart = self._market.chart(str(request.coin), currency, span, request.now)
         precision = request.parameters.get("precision", "full")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from crypto_platform.simulated_market.api import DAY_MS, Chart, Series, Span, UnknownCoinError
+from crypto_platform.simulated_market.api import DAY_MS, Chart, ChartSpan, NoSuchCoinError, Series
 from crypto_platform.simulated_market.coins import Oddities, SimulatedCoin, coins_of
 from crypto_platform.simulated_market.prices import PriceModel
 
@@ -102,11 +102,11 @@ class SyntheticMarket:
             for place, coin in enumerate(coins)
         ]
 
-    def chart(self, coin_id: str, currency: str, span: Span, now: int) -> Chart:
+    def chart(self, coin_id: str, currency: str, span: ChartSpan, now: int) -> Chart:
         """See ``Market``."""
         coin = self._coins.get(coin_id)
         if coin is None or self._model.first_stamp(coin) > now:
-            raise UnknownCoinError(coin_id)
+            raise NoSuchCoinError(coin_id)
         stamps = self._model.stamps(coin, span.step, span.first, span.last)
         if span.now is not None:
             stamps = np.append(stamps[stamps < span.now], span.now)

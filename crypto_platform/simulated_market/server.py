@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import ValidationError
 
-from crypto_platform.simulated_market.api import ApiError, Market, PriceApi, Request
+from crypto_platform.simulated_market.api import ApiError, Market, Request, SimulatedApi
 from crypto_platform.simulated_market.faults import (
     RATE_LIMIT_BODY,
     Fault,
@@ -111,7 +111,7 @@ class MarketServer:
         port: int = 0,
     ) -> None:
         self.faults = Faults(seed)
-        self._api = PriceApi(market, greeting, limits.history_days)
+        self._api = SimulatedApi(market, greeting, limits.history_days)
         self._now = now
         self._limits = limits
         self._headers = dict(headers or {})

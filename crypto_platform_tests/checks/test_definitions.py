@@ -18,7 +18,7 @@ from crypto_platform.checks.definitions import (
     ERROR,
     KEYS,
     POINTS,
-    PRICES,
+    POSITIVE_PRICES,
     RAW_CHECKS,
     ROW_COUNTS,
     SCHEMA,
@@ -101,11 +101,11 @@ def points(spacing: timedelta, count: int, granularity: str) -> pa.Table:
         (KEYS, parquet({"vs_currency": None}), "lacks a part"),
         (STAMPS, parquet({"price_at": WINDOW.end}), "outside its window at 2026-11-23 00:00:00"),
         (STAMPS, parquet({"price_at": MIDNIGHT - timedelta(microseconds=1)}), "outside its window"),
-        (PRICES, parquet({"price": 0.0}), "price 0.0 at"),
-        (PRICES, parquet({"price": -2.0}), "price -2.0 at"),
-        (PRICES, parquet({"price": math.nan}), "price nan at"),
-        (PRICES, parquet({"price": math.inf}), "price inf at"),
-        (PRICES, parquet({"price": None}), "price None at"),
+        (POSITIVE_PRICES, parquet({"price": 0.0}), "price 0.0 at"),
+        (POSITIVE_PRICES, parquet({"price": -2.0}), "price -2.0 at"),
+        (POSITIVE_PRICES, parquet({"price": math.nan}), "price nan at"),
+        (POSITIVE_PRICES, parquet({"price": math.inf}), "price inf at"),
+        (POSITIVE_PRICES, parquet({"price": None}), "price None at"),
         (CAPS_AND_VOLUMES, parquet({"market_cap": -1.0}), "market cap -1.0, volume 3.5 at"),
         (CAPS_AND_VOLUMES, parquet({"total_volume": math.nan}), "volume nan at"),
         (POINTS, parquet({"granularity": "weekly"}), "'weekly' is not one of"),
@@ -234,15 +234,15 @@ def test_a_coin_that_failed_is_a_warning_with_its_reason() -> None:
 
 def test_a_result_names_every_partition_and_coin_at_fault_and_shows_the_first_few() -> None:
     days = [f"2026-11-{day:02}" for day in range(1, 31)]
-    findings = [Finding(PRICES, day, "bitcoin", "price -1.0") for day in days]
+    findings = [Finding(POSITIVE_PRICES, day, "bitcoin", "price -1.0") for day in days]
 
-    result = check_result(PRICES, findings, "30 windows")
+    result = check_result(POSITIVE_PRICES, findings, "30 windows")
 
     assert not result.passed
     assert result.metadata["partitions"] == dg.JsonMetadataValue(days)
     assert result.metadata["coins"] == dg.JsonMetadataValue(["bitcoin"])
     assert result.metadata["faults"] == dg.IntMetadataValue(30)
-    assert result.metadata["what_to_do"] == dg.TextMetadataValue(PRICES.remediation)
+    assert result.metadata["what_to_do"] == dg.TextMetadataValue(POSITIVE_PRICES.remediation)
     assert result.description is not None
     assert result.description.startswith(
         "30 faults in 30 partitions, 2026-11-01 to 2026-11-30: bitcoin 2026-11-01: price -1.0;"
@@ -265,13 +265,13 @@ def test_an_error_names_no_partition_and_coin_that_only_warns() -> None:
 
 
 def test_a_result_names_its_faults_exactly_and_shows_an_error_before_warnings() -> None:
-    warned = [Finding(PRICES, "2026-11-01", f"coin-{n}", "odd", WARN) for n in range(30)]
+    warned = [Finding(POSITIVE_PRICES, "2026-11-01", f"coin-{n}", "odd", WARN) for n in range(30)]
     errors = [
-        Finding(PRICES, "2026-11-02", "bitcoin", "price -1.0"),
-        Finding(PRICES, "2026-11-03", None, "all of it"),
+        Finding(POSITIVE_PRICES, "2026-11-02", "bitcoin", "price -1.0"),
+        Finding(POSITIVE_PRICES, "2026-11-03", None, "all of it"),
     ]
 
-    result = check_result(PRICES, [*warned, *errors], "30 windows")
+    result = check_result(POSITIVE_PRICES, [*warned, *errors], "30 windows")
 
     assert result.metadata["at_fault"] == dg.JsonMetadataValue(["2026-11-02/bitcoin", "2026-11-03"])
     assert "bitcoin 2026-11-02: price -1.0" in (result.description or "")
@@ -285,7 +285,7 @@ def test_years_of_many_coins_at_fault_are_named_by_their_partitions_alone() -> N
 
 
 def test_a_result_that_passed_says_what_was_evaluated() -> None:
-    result = check_result(PRICES, [], "365 windows")
+    result = check_result(POSITIVE_PRICES, [], "365 windows")
 
     assert result.passed
     assert result.description == "Holds for 365 windows."
@@ -416,7 +416,7 @@ def existing(platform: Platform) -> list[dict[str, Any]]:
         pytest.param(SCHEMA, lambda table: table.drop_columns(["coin_id"]), id="schema"),
         pytest.param(KEYS, lambda table: pa.concat_tables([table, table.slice(1, 1)]), id="keys"),
         pytest.param(STAMPS, with_value("price_at", datetime(2020, 1, 1, tzinfo=UTC)), id="stamps"),
-        pytest.param(PRICES, with_value("price", -1.0), id="prices"),
+        pytest.param(POSITIVE_PRICES, with_value("price", -1.0), id="prices"),
         pytest.param(ROW_COUNTS, lambda table: table.slice(1), id="row_counts"),
     ],
 )

@@ -13,7 +13,7 @@ from crypto_platform_tests.lambda_function.conftest import (
     ScriptedApi,
     VirtualClock,
 )
-from lambda_function.coingecko import MAX_ATTEMPTS, MAX_WAIT, CoinGecko
+from lambda_function.coingecko import MAX_CALLS_A_REQUEST, MAX_WAIT, CoinGecko
 from lambda_function.errors import (
     IngestionError,
     InvalidRequest,
@@ -129,7 +129,7 @@ def test_what_does_not_pass_after_all_is_a_problem_of_the_request(
     with pytest.raises(RequestProblem) as caught:
         ask(client)
     assert caught.value.transient
-    assert client.calls == 1 + MAX_ATTEMPTS
+    assert client.calls == 1 + MAX_CALLS_A_REQUEST
 
 
 lasting: list[tuple[Reply, type[Exception], str]] = [
@@ -251,7 +251,7 @@ def test_a_refused_connection_is_unreachable_and_names_the_address(clock: Virtua
         pytest.raises(Unreachable, match=rf"{url} cannot be reached.*ConnectionRefusedError"),
     ):
         ask(client)
-    assert len(clock.slept) == MAX_ATTEMPTS - 1
+    assert len(clock.slept) == MAX_CALLS_A_REQUEST - 1
 
 
 def test_a_name_that_does_not_resolve_is_unreachable(clock: VirtualClock) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambda_function.coingecko import ApiResponse, Chart, Point
+from lambda_function.coingecko import ApiResponse, MarketChart, Point
 from lambda_function.request_planner import Span
 from lambda_function.slicing import Record, measure_granularity, slice_windows
 from lambda_function.windows import RequestedWindow
@@ -23,7 +23,7 @@ def hours(*numbers: int) -> tuple[RequestedWindow, ...]:
     )
 
 
-def cut_chart(chart: Chart, windows: tuple[RequestedWindow, ...]) -> list[Record]:
+def cut_chart(chart: MarketChart, windows: tuple[RequestedWindow, ...]) -> list[Record]:
     asked = {"from": "1772323200", "to": "1772409600"}
     response = ApiResponse(chart, asked, START + timedelta(days=1, milliseconds=123), "coingecko")
     return slice_windows(response, Span(START, None, "hourly", windows), "bitcoin", "usd", "run-1")
@@ -40,16 +40,16 @@ series = st.lists(st.tuples(st.integers(MS - HOUR, MS + 8 * HOUR), values).map(l
 
 @settings(deadline=None)
 @given(
-    chart=st.builds(Chart, series, series, series),
+    chart=st.builds(MarketChart, series, series, series),
     numbers=st.lists(st.integers(-1, 7), min_size=1, max_size=9, unique=True),
 )
 def test_a_window_has_just_the_points_stamped_in_it_each_as_it_came(
-    chart: Chart, numbers: list[int]
+    chart: MarketChart, numbers: list[int]
 ) -> None:
     windows = hours(*numbers)
     for window, record in zip(windows, cut_chart(chart, windows), strict=True):
         start, end = window.milliseconds
-        expected = Chart(
+        expected = MarketChart(
             *(
                 sorted((p for p in points if start <= p[0] < end), key=lambda p: p[0])
                 for points in chart
@@ -60,7 +60,7 @@ def test_a_window_has_just_the_points_stamped_in_it_each_as_it_came(
             assert record.line == b""
             continue
         got = decoded(record)
-        for name in Chart._fields:
+        for name in MarketChart._fields:
             assert repr(got[name]) == repr(getattr(expected, name))
 
 
@@ -70,18 +70,18 @@ def test_a_window_has_just_the_points_stamped_in_it_each_as_it_came(
 )
 def test_a_float_keeps_its_last_bit(text: str) -> None:
     points: list[Point] = json.loads(f"[[{MS},{text}]]")
-    (record,) = cut_chart(Chart(points, [], []), hours(0))
+    (record,) = cut_chart(MarketChart(points, [], []), hours(0))
     assert decoded(record)["prices"][0][1].hex() == float(text).hex()
 
 
 def test_an_int_stays_an_int_and_a_null_stays_null() -> None:
-    (record,) = cut_chart(Chart([[MS, 7]], [[MS, None]], [[MS, 0]]), hours(0))
+    (record,) = cut_chart(MarketChart([[MS, 7]], [[MS, None]], [[MS, 0]]), hours(0))
     assert b'"prices":[[1772323200000,7]],"market_caps":[[1772323200000,null]],' in record.line
     assert b'"total_volumes":[[1772323200000,0]]}' in record.line
 
 
 def test_series_of_different_lengths_are_cut_each_by_its_own_stamps() -> None:
-    chart = Chart([[MS, 1], [MS + HOUR, 2]], [[MS + HOUR, 3]], [])
+    chart = MarketChart([[MS, 1], [MS + HOUR, 2]], [[MS + HOUR, 3]], [])
     first, second = map(decoded, cut_chart(chart, hours(0, 1)))
     assert (first["prices"], first["market_caps"]) == ([[MS, 1]], [])
     assert (second["prices"], second["market_caps"]) == ([[MS + HOUR, 2]], [[MS + HOUR, 3]])
@@ -89,18 +89,18 @@ def test_series_of_different_lengths_are_cut_each_by_its_own_stamps() -> None:
 
 def test_a_window_includes_its_start_and_excludes_its_end() -> None:
     prices = [[MS - 1, 1], [MS, 2], [MS + HOUR - 1, 3], [MS + HOUR, 4]]
-    (record,) = cut_chart(Chart(prices, [], []), hours(0))
+    (record,) = cut_chart(MarketChart(prices, [], []), hours(0))
     assert [value for _, value in decoded(record)["prices"]] == [2, 3]
 
 
 def test_the_first_of_two_points_of_one_stamp_stays_first() -> None:
     prices: list[Point] = [[MS + 2, 0], [MS + 1, "first"], [MS + 1, "second"]]
-    (record,) = cut_chart(Chart(prices, [], []), hours(0))
+    (record,) = cut_chart(MarketChart(prices, [], []), hours(0))
     assert [value for _, value in decoded(record)["prices"]] == ["first", "second", 0]
 
 
 def test_a_record_says_what_was_asked_when_and_for_what() -> None:
-    (record,) = cut_chart(Chart([[MS, 1]], [], []), hours(0))
+    (record,) = cut_chart(MarketChart([[MS, 1]], [], []), hours(0))
     assert decoded(record) == {
         "coin_id": "bitcoin",
         "vs_currency": "usd",

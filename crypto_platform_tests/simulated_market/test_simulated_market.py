@@ -27,7 +27,7 @@ from crypto_platform.simulated_market import (
     Oddities,
     SimulatedMarket,
 )
-from crypto_platform.simulated_market.api import DAY_MS, HOUR_MS, Span
+from crypto_platform.simulated_market.api import DAY_MS, HOUR_MS, ChartSpan
 from crypto_platform.simulated_market.market import SyntheticMarket
 
 NOW = datetime(2026, 11, 22, 18, 7, 3, tzinfo=UTC)
@@ -114,8 +114,8 @@ def test_a_points_value_never_depends_on_what_else_is_asked_for(
 ) -> None:
     market = SyntheticMarket(3, 30, Oddities(missing_days=0.1, null_caps=0.1, off_midnight=0.1))
     first, begin, end, last = (middle + int(end * step) for end in ends)
-    outer = market.chart(coin, "usd", Span(first, last, step), NOW_MS)
-    assert market.chart(coin, "usd", Span(begin, end, step), NOW_MS) == {
+    outer = market.chart(coin, "usd", ChartSpan(first, last, step), NOW_MS)
+    assert market.chart(coin, "usd", ChartSpan(begin, end, step), NOW_MS) == {
         name: [point for point in series if begin <= point[0] <= end]
         for name, series in outer.items()
     }
@@ -126,7 +126,7 @@ def test_a_points_value_never_depends_on_what_else_is_asked_for(
 def test_a_moments_value_is_the_same_at_every_granularity(coin: str, stamp: int) -> None:
     market = SyntheticMarket(3, 30, Oddities(late_listing=False))
     points = [
-        market.chart(coin, "usd", Span(stamp, stamp - 1, step, now=stamp), NOW_MS)
+        market.chart(coin, "usd", ChartSpan(stamp, stamp - 1, step, now=stamp), NOW_MS)
         for step in (FIVE_MINUTES_MS, HOUR_MS, DAY_MS)
     ]
     assert len(points[0]["prices"]) == 1
@@ -137,14 +137,14 @@ def test_a_moments_value_is_the_same_at_every_granularity(coin: str, stamp: int)
 @given(seed=st.integers(0, 2**32), first=stamps_of_time)
 def test_the_same_seed_is_the_same_market(seed: int, first: int) -> None:
     one, other = (SyntheticMarket(seed, 40, Oddities()) for _ in range(2))
-    span = Span(first, NOW_MS, DAY_MS)
+    span = ChartSpan(first, NOW_MS, DAY_MS)
     assert one.ranking(NOW_MS) == other.ranking(NOW_MS)
     for coin in ("bitcoin", one.coins(NOW_MS)[-1]["id"]):
         assert one.chart(coin, "usd", span, NOW_MS) == other.chart(coin, "usd", span, NOW_MS)
 
 
 def test_another_seed_is_another_market() -> None:
-    span = Span(MIDNIGHT_MS, MIDNIGHT_MS, DAY_MS)
+    span = ChartSpan(MIDNIGHT_MS, MIDNIGHT_MS, DAY_MS)
     prices = {
         str(SyntheticMarket(seed, 25, Oddities()).chart("bitcoin", "usd", span, NOW_MS)["prices"])
         for seed in range(5)
@@ -154,13 +154,13 @@ def test_another_seed_is_another_market() -> None:
 
 def test_a_smaller_market_is_a_part_of_a_larger_one() -> None:
     small, large = (SyntheticMarket(1, coins, Oddities()) for coins in (40, 300))
-    span = Span(MIDNIGHT_MS - 30 * DAY_MS, MIDNIGHT_MS, DAY_MS)
+    span = ChartSpan(MIDNIGHT_MS - 30 * DAY_MS, MIDNIGHT_MS, DAY_MS)
     coin = small.coins(NOW_MS)[-1]["id"]
     assert small.chart(coin, "usd", span, NOW_MS) == large.chart(coin, "usd", span, NOW_MS)
 
 
 def daily_returns(market: SyntheticMarket, coin: str) -> list[float]:
-    span = Span(MIDNIGHT_MS - 3_650 * DAY_MS, MIDNIGHT_MS, DAY_MS)
+    span = ChartSpan(MIDNIGHT_MS - 3_650 * DAY_MS, MIDNIGHT_MS, DAY_MS)
     prices = [float(point[1] or 0) for point in market.chart(coin, "usd", span, NOW_MS)["prices"]]
     return [math.log(later / old) for old, later in pairwise(prices)]
 
@@ -189,7 +189,7 @@ def test_no_price_blows_up_in_ten_years(seed: int) -> None:
     market = SyntheticMarket(seed, 300, Oddities(late_listing=False))
     later = NOW_MS + 3_650 * DAY_MS
     for coin in market.coins(NOW_MS)[::15]:
-        span = Span(NOW_MS - 3_650 * DAY_MS, later, DAY_MS)
+        span = ChartSpan(NOW_MS - 3_650 * DAY_MS, later, DAY_MS)
         chart = market.chart(coin["id"], "usd", span, later)
         prices = [price for _, price in chart["prices"] if price is not None]
         assert max(prices) / min(prices) < 1e5, coin
