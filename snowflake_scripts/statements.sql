@@ -448,6 +448,11 @@ SELECT
 FROM information_schema.columns
 WHERE LOWER(table_schema) = 'transformed';
 
+-- name: relations
+SELECT LOWER(table_name) AS relation
+FROM information_schema.tables
+WHERE LOWER(table_schema) = 'transformed';
+
 -- name: views
 SELECT LOWER(table_name) AS relation, view_definition AS definition
 FROM information_schema.views

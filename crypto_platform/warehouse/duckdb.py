@@ -187,12 +187,14 @@ class _DuckDBSession:
         connection.execute("SET preserve_insertion_order = false")
 
     def is_up_to_date(self) -> bool:
-        """Whether the file was last brought up to date by the scripts as they are now."""
+        """Whether the scripts as they are now made the file, and nobody took a table out since."""
         try:
             (made_by,) = self.execute(statement("made_by"))
         except duckdb.CatalogException:
             return False
-        return bool(made_by["checksum"] == duckdb_definition())
+        if made_by["checksum"] != duckdb_definition():
+            return False
+        return {row["relation"] for row in self.execute(statement("relations"))} >= relations()
 
     def enter(self) -> Self:
         """Enter the schema."""

@@ -642,7 +642,6 @@ def test_a_file_of_an_earlier_version_gets_the_models_on_first_use(
     with duckdb.connect(warehouse.path) as connection:
         for model in (*(model.name for model in MODELS), "fear_and_greed", "model_inputs"):
             connection.execute(f"DROP TABLE transformed.{model}")
-        connection.execute("DROP TABLE main.made_by")
 
     assert warehouse.query("SELECT * FROM price_moves") == []
     assert column(made(warehouse), "close", "price_moves") == {0: 2.0, 1: None}
