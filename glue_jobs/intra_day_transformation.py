@@ -9,7 +9,12 @@ from glue_jobs.job import PRICE_OUTPUT, REJECTED, SNAPSHOTS, run
 
 
 def main(argv: Sequence[str], spark: SparkSession | None = None) -> None:
-    """Do what the job spec in ``argv`` says; see ``glue_jobs.job.run``."""
+    """Do what the job spec in ``argv`` says; see ``glue_jobs.job.run``.
+
+    Args:
+        argv: The job's arguments.
+        spark: A session; one is started where there is none.
+    """
     run("intra_day_transformation", (PRICE_OUTPUT, REJECTED, SNAPSHOTS), argv, spark)
 
 

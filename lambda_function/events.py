@@ -46,6 +46,10 @@ class PricesRequest:
     def parse(cls, event: Event, now: datetime) -> Self:
         """Reads the event.
 
+        Args:
+            event: The event, as JSON gives it.
+            now: The time, by which windows must be closed.
+
         Raises:
             InvalidRequest: Something is missing or malformed, a window is not closed yet, or there
                 are too many.
@@ -102,6 +106,10 @@ class MarketsRequest:
     def parse(cls, event: Event, now: datetime) -> Self:
         """Reads the event.
 
+        Args:
+            event: The event, as JSON gives it.
+            now: The time, by which windows must be closed.
+
         Raises:
             InvalidRequest: Something is missing or malformed, or the window is not closed yet.
         """
@@ -135,6 +143,10 @@ class FearAndGreedRequest:
     @classmethod
     def parse(cls, event: Event) -> Self:
         """Reads the event.
+
+        Args:
+            event: The event, as JSON gives it.
+            now: The time, by which windows must be closed.
 
         Raises:
             InvalidRequest: Something is missing or malformed.

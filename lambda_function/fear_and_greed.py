@@ -29,6 +29,10 @@ def fear_and_greed_settings(environment: Mapping[str, str]) -> ApiSettings:
 def ingest_fear_and_greed(event: Event, api: CoinGecko) -> dict[str, Any]:
     """Fetches all days of the index, and keeps the response as it came.
 
+    Args:
+        event: The event, as JSON gives it.
+        api: The client.
+
     Raises:
         InvalidRequest: The event is wrong.
         Unreachable: The index never responded.

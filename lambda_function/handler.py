@@ -40,7 +40,17 @@ def lambda_handler(event: Event, context: Any = None) -> dict[str, Any]:
 def handle(
     event: Event, context: Any, environment: Mapping[str, str], clock: Clock
 ) -> dict[str, Any]:
-    """As ``lambda_handler``, in an environment and at a time of the caller's choice."""
+    """As ``lambda_handler``, in an environment and at a time of the caller's choice.
+
+    Args:
+        event: The event, as JSON gives it.
+        context: Lambda's context, which tells the time left; ``None`` for no limit.
+        environment: The variables that say how the API is called.
+        clock: The time.
+
+    Raises:
+        IngestionError: One of its kinds, see ``errors``.
+    """
     action = ACTIONS.get(str(event.get("action")))
     if action is None:
         raise InvalidRequest(

@@ -17,6 +17,10 @@ Market = dict[str, Any]
 def ingest_markets(event: Event, api: CoinGecko) -> dict[str, Any]:
     """Fetches the largest coins, coins by name, or both, and keeps a snapshot where one is wanted.
 
+    Args:
+        event: The event, as JSON gives it.
+        api: The client.
+
     Raises:
         InvalidRequest: The event is wrong, or the API does not have the currency.
         BudgetExceeded: It would take more credits than are left.

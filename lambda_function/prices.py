@@ -52,6 +52,10 @@ def ingest_prices(event: Event, api: CoinGecko) -> dict[str, Any]:
     reason. Where time or the response's room runs short, the coins not handled yet are in the
     response's ``continuation``.
 
+    Args:
+        event: The event, as JSON gives it.
+        api: The client.
+
     Raises:
         InvalidRequest: The event is wrong, or the API does not have the currency.
         BudgetExceeded: It would take more credits than are left.

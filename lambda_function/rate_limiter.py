@@ -24,7 +24,12 @@ class Clock:
         return time.monotonic()
 
     def sleep(self, seconds: float, wake: threading.Event) -> None:
-        """Sleeps, unless or until it is woken."""
+        """Sleeps, unless or until it is woken.
+
+        Args:
+            seconds: How long.
+            wake: Set to end it.
+        """
         wake.wait(seconds)
 
 

@@ -40,5 +40,10 @@ class RequestedWindow:
 
 
 def iso(time: datetime, timespec: str = "auto") -> str:
-    """A UTC time as ISO 8601 with a Z."""
+    """A UTC time as ISO 8601 with a Z.
+
+    Args:
+        time: The time.
+        timespec: The smallest unit to write, as ``datetime.isoformat`` takes it.
+    """
     return time.isoformat(timespec=timespec).removesuffix("+00:00") + "Z"

@@ -104,7 +104,12 @@ class HealRequest:
 
 
 def latest_due(stream: Stream, now: datetime) -> Window:
-    """The newest window that the API has, and that the schedule has had its turn at."""
+    """The newest window that the API has, and that the schedule has had its turn at.
+
+    Args:
+        stream: The stream, which says how long after its close a window is due.
+        now: The time.
+    """
     return stream.window_at(now - stream.overdue_after - stream.window_length)
 
 

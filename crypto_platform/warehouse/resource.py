@@ -150,10 +150,20 @@ class Session(Protocol):
         """
 
     def stage_files(self, table: str, uris: Sequence[str]) -> None:
-        """Add the rows of Parquet files to a temporary table, column by column of its names."""
+        """Add the rows of Parquet files to a temporary table, column by column of its names.
+
+        Args:
+            table: The temporary table.
+            uris: The files; of several versions, what one lacks is null.
+        """
 
     def stage_rows(self, table: str, rows: Iterable[Row]) -> None:
-        """Add rows to a temporary table, however many, with flat memory."""
+        """Add rows to a temporary table, however many, with flat memory.
+
+        Args:
+            table: The temporary table.
+            rows: The rows, by the columns' names.
+        """
 
 
 class Warehouse(dg.ConfigurableResource[None]):
@@ -482,7 +492,11 @@ def _listed(sources: Iterable[str]) -> str:
 
 
 def to_engine(value: object) -> object:
-    """A value for a ``?``: the tables' timestamps have no zone, and are UTC."""
+    """A value for a ``?``: the tables' timestamps have no zone, and are UTC.
+
+    Raises:
+        ValueError: A time has no zone.
+    """
     if not isinstance(value, datetime):
         return value
     if value.tzinfo is None:

@@ -58,7 +58,12 @@ class CopySession:
         self.copy_files(table, [self.path(uri) for uri in uris])
 
     def copy_files(self, table: str, paths: Iterable[str]) -> None:
-        """Add the rows of files, named relative to the stage, to a table."""
+        """Add the rows of files to a table.
+
+        Args:
+            table: The table.
+            paths: The files, relative to the stage.
+        """
         casts = self.casts(table)
         remaining = iter(paths)
         while batch := list(islice(remaining, _FILES_A_COPY)):
@@ -87,7 +92,11 @@ class CopySession:
                 cursor.executemany(sql, batch)
 
     def path(self, uri: str) -> str:
-        """Where a file is, relative to the stage."""
+        """Where a file is, relative to the stage.
+
+        Raises:
+            ValueError: It is not below what the stage stands for.
+        """
         if not uri.startswith(self._stage_root):
             raise ValueError(
                 f"{uri} is not under {self._stage_root}, which the stage transformed_lake stands "
