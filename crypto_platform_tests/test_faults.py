@@ -428,7 +428,7 @@ def test_a_warehouse_that_someone_holds_fails_the_load_and_loses_nothing(
 
 def with_timeout(connect: Callable[..., Any]) -> Callable[..., Any]:
     def call(self: Any, **options: Any) -> Any:
-        return connect(self.model_copy(update={"patience": 0.2}), **options)
+        return connect(self, **{**options, "patience": 0.2})
 
     return call
 
