@@ -19,7 +19,10 @@ from crypto_platform.healing.ledger import build_ledger
 from crypto_platform.healing.sensor import build_healing_sensor
 from crypto_platform.models.assets import GROUP as MODELS_GROUP
 from crypto_platform.models.assets import build_models, build_models_sensor
-from crypto_platform.models.fear_and_greed import build_fear_and_greed, build_fear_and_greed_job
+from crypto_platform.models.fear_and_greed import (
+    build_fear_and_greed,
+    build_fear_and_greed_schedule,
+)
 from crypto_platform.profiles import PROFILES
 from crypto_platform.report.asset import GROUP as REPORT_GROUP
 from crypto_platform.report.asset import build_market_report
@@ -67,7 +70,7 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
         schedules=[
             *(build_schedule(stream, settings.first_window(stream)) for stream in streams),
             build_watch(assets=[ledger], checks=watched),
-            build_fear_and_greed_job(),
+            build_fear_and_greed_schedule(),
         ],
         sensors=[
             build_alerts_sensor(settings),

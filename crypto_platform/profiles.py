@@ -1,4 +1,4 @@
-"""The choice of a profile: the one place that knows what stands behind each seam."""
+"""The choice of a profile: the one place that chooses what stands behind each seam."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

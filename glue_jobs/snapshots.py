@@ -45,7 +45,8 @@ COLUMNS = (
     SnapshotColumn("source", "string", "source"),
     SnapshotColumn("run_id", "string", "run_id"),
 )
-"""All columns of the rows, in their order: a field that is added here is read and written."""
+"""All columns of the rows, in their order: a field that is added here is read and written, and
+loaded once its column stands in ``snowflake_scripts/1_creation_tables.sql``."""
 
 
 def _raw_schema() -> str:

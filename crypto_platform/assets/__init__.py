@@ -2,5 +2,5 @@
 
 An asset is a thin adapter: it takes windows and a run id from Dagster's context, calls one
 plain function, and reports its metadata and check results. The work itself belongs to
-``ingestion``, ``transformation`` and ``warehouse``.
+``stages``.
 """

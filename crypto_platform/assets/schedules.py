@@ -53,7 +53,7 @@ def build_watch(
     """
     job = dg.define_asset_job(
         "watch",
-        description="Evaluates what no load would notice: whether prices are fresh.",
+        description="Evaluates what no load would notice: freshness, gaps and the month's credits.",
         selection=dg.AssetSelection.assets(*assets) | dg.AssetSelection.checks(*checks),
     )
     return dg.ScheduleDefinition(

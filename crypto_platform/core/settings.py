@@ -1,4 +1,4 @@
-"""Every setting of the platform, read from the environment once and checked."""
+"""The platform's settings, read from the environment once and checked; all but the API's own."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,8 @@
-"""The two streams of prices, as values: everything in which they differ stands here."""
+"""The two streams of prices, as values: everything in which they differ stands here.
+
+Their tables and pipes stand in ``snowflake_scripts``, what AWS runs for them in
+``infrastructure``.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +73,7 @@ class Stream:
         folder_format: A window's folder below that, as a format of its start.
         partition_columns: The names in ``folder_format``, as the transformation partitions by them.
         table: The warehouse's table of prices.
-        job: The transformation, named as its script in ``glue_jobs`` is.
+        job: The transformation, named as its script in ``glue_jobs`` is; streams may share one.
         schedule_cron: When the newest closed window is materialized, in UTC.
         late_after: How long after its close a window has to stand in the warehouse.
         scheduled_by_default: Whether that schedule runs without being switched on.

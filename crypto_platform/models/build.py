@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
 from crypto_platform.warehouse.resource import Row, Session, Warehouse, transaction
 from crypto_platform.warehouse.sql import (
-    PRICE_TABLES,
     insert_model,
     model_definition,
     model_statement,
@@ -109,7 +109,7 @@ MODELS = (
             "else it is null. On the newest day the close is the latest price so far: close_at "
             "says of when. Days without any price have no row."
         ),
-        reads=PRICE_TABLES,
+        reads=(HISTORICAL.table, INTRA_DAY.table),
         completeness="incomplete_in_daily_prices",
     ),
     Model(

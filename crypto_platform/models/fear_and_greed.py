@@ -168,8 +168,8 @@ def build_fear_and_greed(settings: Settings) -> dg.AssetsDefinition:
     return fear_and_greed
 
 
-def build_fear_and_greed_job() -> dg.ScheduleDefinition:
-    """The job of the index and its schedule: every six hours, five minutes before the prices.
+def build_fear_and_greed_schedule() -> dg.ScheduleDefinition:
+    """The schedule of the index, with its job: every six hours, five minutes before the prices.
 
     It changes once a day; asking more often makes up for a failed run.
     """
