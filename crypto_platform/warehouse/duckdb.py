@@ -188,13 +188,13 @@ class _DuckDBSession:
 
     def is_up_to_date(self) -> bool:
         """Whether the scripts as they are now made the file, and nobody took a table out since."""
+        # Both are asked for each time, so that a file's first opening keeps both translations.
+        there = {row["relation"] for row in self.execute(statement("relations"))}
         try:
             (made_by,) = self.execute(statement("made_by"))
         except duckdb.CatalogException:
             return False
-        if made_by["checksum"] != duckdb_definition():
-            return False
-        return {row["relation"] for row in self.execute(statement("relations"))} >= relations()
+        return made_by["checksum"] == duckdb_definition() and there >= relations()
 
     def enter(self) -> Self:
         """Enter the schema."""
