@@ -181,12 +181,8 @@ def _row_findings(evaluated: _EvaluatedPrices) -> list[Finding]:
 
 
 def _point_findings(evaluated: _EvaluatedPrices) -> list[Finding]:
-    stream = evaluated.stream
-    promised = {
-        # Points that fall together are one.
-        name: max(1, stream.window_length // max(spacing, stream.floored_to))
-        for name, spacing in _SPACINGS.items()
-    }
+    length = evaluated.stream.window_length
+    promised = {name: max(1, length // spacing) for name, spacing in _SPACINGS.items()}
     coins = evaluated.prices.group_by(["window", "coin_id", "granularity"])
     counted = coins.aggregate([([], "count_all")])
     kind = pc.index_in(counted["granularity"], pa.array(list(promised)))

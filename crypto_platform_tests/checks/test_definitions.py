@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -187,17 +186,6 @@ def test_windows_that_are_evaluated_together_are_evaluated_as_each_alone(
         found for window in files for found in evaluate_prices({window: files[window]}, INTRA_DAY)
     ]
     assert sorted(together, key=str) == sorted(alone, key=str)
-
-
-def test_a_window_whose_points_fold_into_one_is_complete_with_one() -> None:
-    week = replace(
-        HISTORICAL,
-        window_length=timedelta(weeks=1),
-        window_anchor=datetime(1970, 1, 5, tzinfo=UTC),
-        floored_to=timedelta(weeks=1),
-    )
-
-    assert evaluate_prices({week.window_at(MIDNIGHT): [parquet({})]}, week) == []
 
 
 def raw_manifest(*, coins: int, absent: tuple[Absence, ...] = ()) -> Manifest:
