@@ -10,7 +10,7 @@ from crypto_platform.checks.definitions import REVISIONS, check_result
 from crypto_platform.checks.warehouse import evaluate_revisions
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
 from crypto_platform.simulated_market import SimulatedMarket
-from crypto_platform.warehouse.resource import Revisions
+from crypto_platform.warehouse.load import Revisions
 from crypto_platform_tests.conftest import Platform
 
 BuildPlatform = Callable[[str, Mapping[str, str]], Platform]

@@ -14,7 +14,7 @@ from crypto_platform.lake.layers import Layer, from_json_lines
 from crypto_platform.lake.manifests import Absence, Manifest
 from crypto_platform.stages.ingest import Ingested
 from crypto_platform.transformation.transformed_windows import TransformedWindow
-from crypto_platform.warehouse.resource import LoadResult
+from crypto_platform.warehouse.load import LoadResult
 
 _PREVIEW_ROWS = 5
 

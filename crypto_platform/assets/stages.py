@@ -46,7 +46,8 @@ from crypto_platform.stages.load import load_windows
 from crypto_platform.stages.transform import transform_windows
 from crypto_platform.transformation.resource import Transform
 from crypto_platform.warehouse.catalogue import PRICE_COLUMNS
-from crypto_platform.warehouse.resource import LoadMismatchError, Warehouse
+from crypto_platform.warehouse.load import LoadMismatchError
+from crypto_platform.warehouse.resource import Warehouse
 from lambda_function.plans import configured_plan
 
 API_POOL = "price_api"

@@ -17,7 +17,8 @@ from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream, Window
 from crypto_platform.ingestion.tracked_coins import TrackedCoins, load_tracked_coins
 from crypto_platform.lake.layers import Lake
-from crypto_platform.warehouse.resource import Row, Warehouse
+from crypto_platform.warehouse.resource import Warehouse
+from crypto_platform.warehouse.session import Row
 from crypto_platform.warehouse.sql import statement
 
 # Asking again brings nothing for these, so far as anybody knows.

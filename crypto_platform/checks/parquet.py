@@ -24,7 +24,7 @@ from crypto_platform.checks.definitions import (
 from crypto_platform.core.lazy import pa, pc
 from crypto_platform.core.streams import Stream, Window
 from crypto_platform.warehouse.catalogue import PRICE_COLUMNS
-from crypto_platform.warehouse.resource import Row
+from crypto_platform.warehouse.session import Row
 
 _SPACINGS = {
     "daily": timedelta(days=1),

@@ -24,7 +24,8 @@ from crypto_platform.checks.definitions import (
     schema_faults,
 )
 from crypto_platform.core.streams import Stream, WindowBatch
-from crypto_platform.warehouse.resource import Revisions, Row, Session
+from crypto_platform.warehouse.load import Revisions
+from crypto_platform.warehouse.session import Row, Session
 from crypto_platform.warehouse.sql import statement
 
 # How engines call the types that the price columns are declared with.

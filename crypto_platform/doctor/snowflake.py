@@ -12,8 +12,8 @@ from crypto_platform.doctor.preflight import (
     PreflightCheck,
 )
 from crypto_platform.warehouse.catalogue import tables
-from crypto_platform.warehouse.resource import Row
 from crypto_platform.warehouse.schema_changes import found_columns, schema_changes
+from crypto_platform.warehouse.session import Row
 from crypto_platform.warehouse.snowflake import SnowflakeWarehouse
 from crypto_platform.warehouse.snowflake_apply import SCRIPTS, TYPES
 from crypto_platform.warehouse.sql import (

@@ -21,7 +21,8 @@ from crypto_platform.healing.planner import Gap, find_gaps
 from crypto_platform.ingestion.tracked_coins import TrackedCoins, load_tracked_coins
 from crypto_platform.lake.layers import Lake
 from crypto_platform.report.ledger_heatmap import heat_map
-from crypto_platform.warehouse.resource import Row, Warehouse
+from crypto_platform.warehouse.resource import Warehouse
+from crypto_platform.warehouse.session import Row
 from crypto_platform.warehouse.sql import ledger_statement
 
 # What fits into a message, and what into a table in the UI.

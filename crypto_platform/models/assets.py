@@ -14,7 +14,8 @@ from crypto_platform.models.build import MODELS, MadeModels, Model, ModelCheck, 
 from crypto_platform.models.lineage import column_lineage
 from crypto_platform.profiles import PROFILES
 from crypto_platform.warehouse.catalogue import column_schema
-from crypto_platform.warehouse.resource import Row, Warehouse
+from crypto_platform.warehouse.resource import Warehouse
+from crypto_platform.warehouse.session import Row
 from crypto_platform.warehouse.sql import PRICE_TABLES, model_statement
 
 GROUP = "models"

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
-from crypto_platform.warehouse.resource import Row, Session, Warehouse, transaction
+from crypto_platform.warehouse.resource import Warehouse
+from crypto_platform.warehouse.session import Row, Session, transaction
 from crypto_platform.warehouse.sql import (
     insert_model,
     model_definition,

@@ -22,7 +22,8 @@ from crypto_platform.models.assets import check_results
 from crypto_platform.models.build import ModelCheck, rows_at_fault
 from crypto_platform.profiles import PROFILES
 from crypto_platform.warehouse.catalogue import column_schema
-from crypto_platform.warehouse.resource import Warehouse, refuse_mixed_sources
+from crypto_platform.warehouse.load import refuse_mixed_sources
+from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform.warehouse.sql import model_statement, statement
 
 NAME = "fear_and_greed"

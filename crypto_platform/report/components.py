@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from crypto_platform.warehouse.resource import Row
+from crypto_platform.warehouse.session import Row
 
 IN_THE_TABLE = 25
 """Coins in a table; the others are summed up."""

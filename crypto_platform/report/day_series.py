@@ -6,7 +6,7 @@ from statistics import StatisticsError, median
 from statistics import correlation as pearson
 
 from crypto_platform.report.charts import Value
-from crypto_platform.warehouse.resource import Row
+from crypto_platform.warehouse.session import Row
 
 MIN_DAYS_IN_COMMON = 20
 """A correlation of fewer days says nothing."""

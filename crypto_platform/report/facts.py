@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from crypto_platform.core.streams import SIMULATED, STREAMS, Stream, Window
-from crypto_platform.warehouse.resource import Row, Warehouse
+from crypto_platform.warehouse.resource import Warehouse
+from crypto_platform.warehouse.session import Row
 from crypto_platform.warehouse.sql import statement
 
 DAYS = 90

@@ -25,7 +25,7 @@ from crypto_platform.report.facts import (
     Facts,
     group_of,
 )
-from crypto_platform.warehouse.resource import Row
+from crypto_platform.warehouse.session import Row
 
 
 def health_panel(facts: Facts) -> Panel:

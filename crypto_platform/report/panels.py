@@ -32,7 +32,7 @@ from crypto_platform.report.day_series import (
 )
 from crypto_platform.report.facts import COINS_DRAWN, DAYS, Facts
 from crypto_platform.report.health_panel import health_panel
-from crypto_platform.warehouse.resource import Row
+from crypto_platform.warehouse.session import Row
 
 # Coins with a chart of their own.
 _WITH_A_CHART = 8

@@ -4,7 +4,7 @@ from crypto_platform.report.charts import compact, percent
 from crypto_platform.report.components import Tile, count, short_day
 from crypto_platform.report.day_series import newest_known
 from crypto_platform.report.facts import DAYS_OF_HEALTH, Facts
-from crypto_platform.warehouse.resource import Row
+from crypto_platform.warehouse.session import Row
 
 
 def tiles(facts: Facts) -> list[Tile]:

@@ -9,7 +9,8 @@ from crypto_platform.core.streams import WindowBatch
 from crypto_platform.ingestion.tracked_coins import load_tracked_coins
 from crypto_platform.lake.layers import Lake
 from crypto_platform.lake.manifests import Manifest
-from crypto_platform.warehouse.resource import LoadResult, Warehouse
+from crypto_platform.warehouse.load import LoadResult
+from crypto_platform.warehouse.resource import Warehouse
 
 
 @dataclass(frozen=True)

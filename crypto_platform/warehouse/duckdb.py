@@ -13,22 +13,15 @@ from crypto_platform.core.streams import Stream
 from crypto_platform.lake.layers import Layer, at
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.warehouse.catalogue import relations
-from crypto_platform.warehouse.resource import (
-    LoadResult,
-    Row,
-    Session,
-    Warehouse,
-    WarehouseBusyError,
-    from_engine,
-    to_engine,
-    transaction,
-)
+from crypto_platform.warehouse.load import LoadResult
+from crypto_platform.warehouse.resource import Warehouse, WarehouseBusyError
 from crypto_platform.warehouse.schema_changes import (
     SchemaChange,
     found_columns,
     refuse_unsafe,
     schema_changes,
 )
+from crypto_platform.warehouse.session import Row, Session, from_engine, to_engine, transaction
 from crypto_platform.warehouse.sql import (
     duckdb_creation,
     duckdb_definition,

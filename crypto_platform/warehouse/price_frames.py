@@ -7,7 +7,8 @@ from difflib import get_close_matches
 
 from crypto_platform.core.errors import InvalidInputError
 from crypto_platform.core.lazy import pd
-from crypto_platform.warehouse.resource import Row, Warehouse
+from crypto_platform.warehouse.resource import Warehouse
+from crypto_platform.warehouse.session import Row
 from crypto_platform.warehouse.sql import statement
 
 Moment = datetime | date | str

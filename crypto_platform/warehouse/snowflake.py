@@ -14,7 +14,8 @@ from crypto_platform.core.lazy import snowflake_errors as errors
 from crypto_platform.core.settings import Settings, SettingsError
 from crypto_platform.core.streams import Stream
 from crypto_platform.lake.manifests import Manifest
-from crypto_platform.warehouse.resource import Session, Warehouse
+from crypto_platform.warehouse.resource import Warehouse
+from crypto_platform.warehouse.session import Session
 from crypto_platform.warehouse.snowflake_errors import (
     LOCK_TIMEOUT,
     SnowflakeRefusedError,

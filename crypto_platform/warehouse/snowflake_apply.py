@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from crypto_platform.core.settings import Settings, SettingsError
-from crypto_platform.warehouse.resource import Session
 from crypto_platform.warehouse.schema_changes import (
     FoundColumns,
     found_columns,
     refuse_unsafe,
     schema_changes,
 )
+from crypto_platform.warehouse.session import Session
 from crypto_platform.warehouse.sql import (
     filled,
     script_statements,

@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from crypto_platform.core.lazy import snowflake_constants
-from crypto_platform.warehouse.resource import Row, from_engine, to_engine
+from crypto_platform.warehouse.session import Row, from_engine, to_engine
 from crypto_platform.warehouse.snowflake_errors import failures
 from crypto_platform.warehouse.sql import identifier, literal, snowflake_statement
 

@@ -19,7 +19,8 @@ from crypto_platform.models.build import MODELS, make_models
 from crypto_platform.models.fear_and_greed import FearAndGreedDay, keep_fear_and_greed
 from crypto_platform.warehouse.catalogue import column_schema, relations
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
-from crypto_platform.warehouse.resource import Session, Warehouse
+from crypto_platform.warehouse.resource import Warehouse
+from crypto_platform.warehouse.session import Session
 from crypto_platform.warehouse.sql import model_statement
 from crypto_platform_tests.replay import (
     RecordedDay,

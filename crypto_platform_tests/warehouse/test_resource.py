@@ -28,13 +28,9 @@ from crypto_platform.ingestion.tracked_coins import TrackedCoin
 from crypto_platform.lake.layers import CorruptFileError
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
-from crypto_platform.warehouse.resource import (
-    LoadMismatchError,
-    Session,
-    Warehouse,
-    WarehouseBusyError,
-    merge_neighbours,
-)
+from crypto_platform.warehouse.load import LoadMismatchError, merge_neighbours
+from crypto_platform.warehouse.resource import Warehouse, WarehouseBusyError
+from crypto_platform.warehouse.session import Session
 from crypto_platform.warehouse.sql import statement
 from crypto_platform_tests.transformed_lake import (
     FETCHED_AT,

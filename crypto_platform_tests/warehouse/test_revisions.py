@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream, Window
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
-from crypto_platform.warehouse.resource import LoadMismatchError, Warehouse
+from crypto_platform.warehouse.load import LoadMismatchError
+from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform_tests.transformed_lake import (
     FETCHED_AT,
     Row,

@@ -20,7 +20,8 @@ from snowflake.connector.cursor import SnowflakeCursor
 from crypto_platform.core.settings import Settings, SettingsError
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
 from crypto_platform.lake.manifests import Manifest
-from crypto_platform.warehouse.resource import LoadMismatchError, Warehouse, WarehouseBusyError
+from crypto_platform.warehouse.load import LoadMismatchError
+from crypto_platform.warehouse.resource import Warehouse, WarehouseBusyError
 from crypto_platform.warehouse.snowflake import SnowflakeWarehouse, snowflake_warehouse
 from crypto_platform.warehouse.snowflake_errors import (
     SnowflakeRefusedError,
