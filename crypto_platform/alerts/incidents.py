@@ -11,11 +11,10 @@ the partitions and coins that no open incident has are an incident of their own.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from crypto_platform.alerts.events import Affected, Event
 from crypto_platform.alerts.messages import Alert, Incident, MessageFormatter
 from crypto_platform.alerts.problems import (
     AT_FAULT,
-    Affected,
-    Event,
     Kind,
     Problem,
     Resolution,

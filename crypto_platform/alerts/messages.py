@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, AwareDatetime, BaseModel, Field, PlainSerializer
 
-from crypto_platform.alerts.problems import RUNBOOK, Affected, Kind, Problem, Resolution
+from crypto_platform.alerts.events import Affected
+from crypto_platform.alerts.problems import RUNBOOK, Kind, Problem, Resolution
 from crypto_platform.core.redaction import Secrets
 
 SUBJECT_LIMIT = 100

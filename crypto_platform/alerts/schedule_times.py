@@ -14,8 +14,9 @@ from dagster._core.scheduler.instigation import (
 )
 from dagster._utils.schedules import schedule_execution_time_iterator
 
+from crypto_platform.alerts.events import ScheduleEvaluated
 from crypto_platform.alerts.messages import ScheduleMark
-from crypto_platform.alerts.problems import ScheduleEvaluated, stream_of
+from crypto_platform.alerts.problems import stream_of
 from crypto_platform.alerts.root_causes import error_chain
 
 TICK_GRACE = timedelta(minutes=10)

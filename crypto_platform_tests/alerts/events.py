@@ -6,15 +6,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from crypto_platform.alerts.incidents import update_incidents
-from crypto_platform.alerts.messages import Alert, Incident, MessageFormatter
-from crypto_platform.alerts.problems import (
+from crypto_platform.alerts.events import (
     CheckEvaluated,
     Event,
     FreshnessChanged,
     RunEnded,
     ScheduleEvaluated,
 )
+from crypto_platform.alerts.incidents import update_incidents
+from crypto_platform.alerts.messages import Alert, Incident, MessageFormatter
 from crypto_platform.core.redaction import Secrets
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

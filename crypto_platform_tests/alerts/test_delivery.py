@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from crypto_platform.alerts.channels import AlertChannel
 from crypto_platform.alerts.delivery import watch_instance
+from crypto_platform.alerts.events import Event
 from crypto_platform.alerts.messages import Alert, AlertState
-from crypto_platform.alerts.problems import Event
 from crypto_platform_tests.alerts.events import FORMATTER, NOON, fold, histories
 
 

@@ -8,17 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crypto_platform.alerts.events import CheckEvaluated, Event, FreshnessChanged, ScheduleEvaluated
 from crypto_platform.alerts.incidents import update_incidents
 from crypto_platform.alerts.messages import AlertState, Incident
-from crypto_platform.alerts.problems import (
-    CheckEvaluated,
-    Event,
-    FreshnessChanged,
-    Problem,
-    Resolution,
-    ScheduleEvaluated,
-    interpret,
-)
+from crypto_platform.alerts.problems import Problem, Resolution, interpret
 from crypto_platform_tests.alerts.events import (
     FORMATTER,
     LOADED,
