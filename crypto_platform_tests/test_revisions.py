@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from crypto_platform.checks.definitions import REVISIONS, check_result
+from crypto_platform.checks.definitions import REVISIONS
+from crypto_platform.checks.results import check_result
 from crypto_platform.checks.warehouse import evaluate_revisions
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
 from crypto_platform.simulated_market import SimulatedMarket

@@ -17,12 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from crypto_platform.alerts.events import UNPARTITIONED, WITHIN, CheckEvaluated, RunEnded
 from crypto_platform.alerts.root_causes import root_cause
 from crypto_platform.alerts.schedule_times import in_utc
-from crypto_platform.checks.definitions import (
-    FAULTS,
-    PARTITIONS_AT_FAULT,
-    TIME_BASED,
-    WHAT_TO_DO,
-)
+from crypto_platform.checks.results import FAULTS, PARTITIONS_AT_FAULT, TIME_BASED, WHAT_TO_DO
 from crypto_platform.core.run_tags import HEAL_TAG
 
 

@@ -26,12 +26,14 @@ from crypto_platform.checks.definitions import (
     WAREHOUSE_CHECKS,
     Check,
     Finding,
+)
+from crypto_platform.checks.freshness import freshness_policy
+from crypto_platform.checks.results import (
     check_result,
     check_results,
     check_specs,
     raise_on_blocking,
 )
-from crypto_platform.checks.freshness import freshness_policy
 from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.ownership import OWNERS
 from crypto_platform.core.schema import RAW_COLUMNS

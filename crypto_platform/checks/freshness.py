@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from crypto_platform.checks.definitions import ERROR, WARN, Check, Finding, check_result
+from crypto_platform.checks.definitions import ERROR, WARN, Check, Finding
+from crypto_platform.checks.results import check_result
 from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.schedules import is_scheduled
 from crypto_platform.core.settings import Settings

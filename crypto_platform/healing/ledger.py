@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from crypto_platform.checks.definitions import COINS_AT_FAULT, FAULTS, fault_names
+from crypto_platform.checks.results import COINS_AT_FAULT, FAULTS, fault_names
 from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.markdown import markdown_table
 from crypto_platform.core.ownership import OWNERS

@@ -6,7 +6,8 @@ from datetime import datetime
 
 import dagster as dg
 
-from crypto_platform.checks.definitions import Finding, evaluate_raw
+from crypto_platform.checks.definitions import Finding
+from crypto_platform.checks.raw import evaluate_raw
 from crypto_platform.core.settings import TrackedCoinsSpec
 from crypto_platform.core.streams import WindowBatch
 from crypto_platform.ingestion.estimate import Estimate, estimate

@@ -36,7 +36,7 @@ from crypto_platform.alerts.channels import AlertChannel, AlertNotSentError, Fil
 from crypto_platform.alerts.delivery import watch_instance
 from crypto_platform.alerts.event_reader import EventReader
 from crypto_platform.alerts.messages import Alert, AlertState, MessageFormatter
-from crypto_platform.checks.definitions import FAULTS, PARTITIONS_AT_FAULT, TIME_BASED
+from crypto_platform.checks.results import FAULTS, PARTITIONS_AT_FAULT, TIME_BASED
 from crypto_platform.core.redaction import Secrets
 from crypto_platform.core.settings import Settings
 from crypto_platform.definitions import build_definitions

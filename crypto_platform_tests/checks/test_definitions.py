@@ -27,14 +27,12 @@ from crypto_platform.checks.definitions import (
     TRANSFORMED_CHECKS,
     WAREHOUSE_CHECKS,
     WARN,
-    BlockedByCheckError,
     Check,
     Finding,
-    check_result,
-    evaluate_raw,
-    fault_names,
 )
 from crypto_platform.checks.parquet import evaluate_prices
+from crypto_platform.checks.raw import evaluate_raw
+from crypto_platform.checks.results import BlockedByCheckError, check_result, fault_names
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream, Window
 from crypto_platform.definitions import build_definitions
