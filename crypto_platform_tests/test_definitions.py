@@ -4,6 +4,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import dedent
 
 import dagster as dg
 import pytest
@@ -182,6 +183,30 @@ def test_what_is_loaded_with_the_definitions_is_left_alone_by_the_collector() ->
     code = f"import gc\n{LOADING}print(gc.get_freeze_count())"
     frozen = subprocess.check_output([sys.executable, "-c", code], text=True)
     assert int(frozen) > 0
+
+
+def test_importing_the_package_reads_no_file_but_code(tmp_path: Path) -> None:
+    code = """
+        import sys
+        opened = []
+        sys.addaudithook(lambda event, args: event == "open" and opened.append(str(args[0])))
+        from crypto_platform import definitions
+        print(*[path for path in opened if path.startswith(sys.argv[1])], sep="\\n")
+    """
+
+    said = subprocess.run(
+        [sys.executable, "-c", dedent(code), str(ROOT)],
+        env={"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    ours = [path for path in said.split() if ".venv" not in path]
+    # A byte-code cache that is being written has a number behind its name.
+    assert [path for path in ours if not path.endswith(".py") and ".pyc" not in path] == []
+    assert ours
 
 
 def test_importing_the_module_builds_nothing(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ from crypto_platform.stages.ingest import ingest_windows
 from crypto_platform.stages.load import load_windows
 from crypto_platform.stages.transform import transform_windows
 from crypto_platform.transformation.resource import Transform
-from crypto_platform.warehouse.catalogue import PRICE_COLUMNS
+from crypto_platform.warehouse.catalogue import price_columns
 from crypto_platform.warehouse.load import LoadMismatchError
 from crypto_platform.warehouse.resource import Warehouse
 from lambda_function.plans import configured_plan
@@ -142,7 +142,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             "what cannot be a price set aside with its reason."
         ),
         kinds=set(profile.transform_kinds),
-        metadata={"dagster/column_schema": PRICE_COLUMNS},
+        metadata={"dagster/column_schema": price_columns()},
         # Of two runs on one window, the later one has to see what the earlier one read and wrote.
         pool=f"transform_{stream.name}",
     )
@@ -182,7 +182,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             "windows in one transaction, and says in the ledger what is missing and why."
         ),
         kinds=set(profile.warehouse_kinds),
-        metadata={"dagster/column_schema": PRICE_COLUMNS, "dagster/table_name": stream.table},
+        metadata={"dagster/column_schema": price_columns(), "dagster/table_name": stream.table},
         pool=f"load_{stream.table}",
         retry_policy=RETRIES,
     )

@@ -13,7 +13,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from crypto_platform.warehouse.catalogue import PRICE_COLUMNS
+from crypto_platform.warehouse.catalogue import price_columns
 
 ERROR = dg.AssetCheckSeverity.ERROR
 
@@ -218,7 +218,7 @@ def schema_faults(columns: Mapping[str, str], types: Mapping[str, set[str]]) -> 
         types: For each declared type what the engine may call it.
     """
     faults = []
-    for column in PRICE_COLUMNS.columns:
+    for column in price_columns().columns:
         found = columns.get(column.name)
         if found is None:
             faults.append(f"there is no column {column.name}")

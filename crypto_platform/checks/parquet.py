@@ -23,7 +23,7 @@ from crypto_platform.checks.definitions import (
 )
 from crypto_platform.core.lazy import pa, pc
 from crypto_platform.core.streams import Stream, Window
-from crypto_platform.warehouse.catalogue import PRICE_COLUMNS
+from crypto_platform.warehouse.catalogue import price_columns
 from crypto_platform.warehouse.session import Row
 
 _SPACINGS = {
@@ -52,7 +52,7 @@ def evaluate_prices(prices: Mapping[Window, Sequence["pa.Table"]], stream: Strea
             # What lacks a column cannot be evaluated by it.
             if not faults:
                 found_in = pa.repeat(pa.scalar(place, pa.int32()), table.num_rows)
-                declared = table.select([column.name for column in PRICE_COLUMNS.columns])
+                declared = table.select([column.name for column in price_columns().columns])
                 sound.append(declared.append_column("window", found_in))
     if sound:
         together = pa.concat_tables(sound, promote_options="permissive")

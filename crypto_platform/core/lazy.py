@@ -6,7 +6,7 @@ all of these. A module takes them from here as it would import them::
     from crypto_platform.core.lazy import pa
 
 An annotation that names one stands in quotes: it would be imported to evaluate it. Seconds are
-those of an import on two cores, with a bytecode cache.
+what an import alone took on two slow cores, with a bytecode cache.
 """
 
 from importlib import import_module
@@ -70,30 +70,30 @@ if TYPE_CHECKING:
     import tenacity
     from PIL import Image
 else:
-    # The aws profile alone calls AWS: 0.3 s.
+    # The aws profile alone calls AWS: 0.5 s.
     boto3 = _LazyModule("boto3")
     botocore_config = _LazyModule("botocore.config")
     botocore_exceptions = _LazyModule("botocore.exceptions")
-    # A lake on this disk needs none of it: 0.25 s.
+    # A lake on this disk needs none of it: 0.5 s.
     cloudpathlib = _LazyModule("cloudpathlib")
     # Only sensors look at backfills: it imports SQLAlchemy.
     dagster_backfill = _LazyModule("dagster._core.execution.backfill")
-    # The process of the jobs does without Dagster on Sail: 1.2 s. One of the engines is started.
+    # The process of the jobs does without Dagster on Sail: 1.6 s. One of the engines is started.
     dg = _LazyModule("dagster")
     dagster_pyspark = _LazyModule("dagster_pyspark")
     pysail = _LazyModule("pysail")
     pysail_spark = _LazyModule("pysail.spark")
     pyspark = _LazyModule("pyspark")
     pyspark_sql = _LazyModule("pyspark.sql")
-    # The aws profile alone asks Snowflake: 0.6 s.
+    # The aws profile alone asks Snowflake: 1.9 s.
     dagster_snowflake = _LazyModule("dagster_snowflake")
     snowflake_constants = _LazyModule("snowflake.connector.constants")
     snowflake_errors = _LazyModule("snowflake.connector.errors")
     # What a person calls reads .env; a run has its environment.
     dotenv = _LazyModule("dotenv")
-    # Whoever opens the local warehouse needs it: 0.05 s.
+    # Whoever opens the local warehouse needs it: 0.25 s.
     duckdb = _LazyModule("duckdb")
-    # The report and the ledger draw: 0.4 s.
+    # The report and the ledger draw: 1.1 s.
     jinja2 = _LazyModule("jinja2")
     mpl = _LazyModule("matplotlib")
     mpl_colors = _LazyModule("matplotlib.colors")
@@ -102,9 +102,9 @@ else:
     mpl_ticker = _LazyModule("matplotlib.ticker")
     np = _LazyModule("numpy")
     Image = _LazyModule("PIL.Image")
-    # A data frame is asked for: 0.5 s.
+    # A data frame is asked for: 0.9 s.
     pd = _LazyModule("pandas")
-    # Parquet is read: 0.1 s.
+    # Parquet is read: 0.25 s.
     pa = _LazyModule("pyarrow")
     pc = _LazyModule("pyarrow.compute")
     pq = _LazyModule("pyarrow.parquet")

@@ -128,6 +128,12 @@ def column_schema(table: str, *, without: AbstractSet[str] = frozenset()) -> dg.
 
 
 @cache
+def price_columns() -> dg.TableSchema:
+    """The columns of prices in the lake and in the warehouse; both streams have the same."""
+    return column_schema("historical_prices", without={_MADE_BY_LOAD})
+
+
+@cache
 def _own_tables() -> Mapping[str, tuple[Column, ...]]:
     """The tables that hold what the platform knows, on both engines."""
     return dict(chain.from_iterable(map(_defined, TABLE_SCRIPTS)))
@@ -177,6 +183,3 @@ _FILLED: Mapping[str, Callable[[str], str]] = {
         (column.definition for column in _file_columns(table)), indent=4
     ),
 }
-
-PRICE_COLUMNS = column_schema("historical_prices", without={_MADE_BY_LOAD})
-"""The columns of prices in the lake and in the warehouse; both streams have the same."""

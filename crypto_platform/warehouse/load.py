@@ -68,18 +68,7 @@ class LoadResult:
 def replace_windows(
     session: Session, stream: Stream, manifests: Sequence[Manifest], transformed_root: str
 ) -> LoadResult:
-    """Have a session's warehouse hold exactly what the manifests say; see ``Warehouse.load``.
-
-    Args:
-        session: A session that may write.
-        stream: The stream of the windows.
-        manifests: What the transformed lake holds, one a window, in any order.
-        transformed_root: The root of the transformed lake.
-
-    Raises:
-        LoadMismatchError: Files and manifests differ; names a window, coin and what to do.
-        MixedSourcesError: Simulated prices would stand beside real ones.
-    """
+    """Make a session's warehouse hold what the manifests say: see ``Warehouse.load``."""
     # Not before: a load that waited for another one comes after it.
     loaded_at = datetime.now(UTC)
     _stage(session, stream, manifests, transformed_root)
