@@ -50,7 +50,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
                 automation_condition=follows_updates(
                     "prices were loaded and the models not made since"
                 )
-                if model.reads == PRICE_TABLES
+                if all(table in PRICE_TABLES for table in model.reads)
                 else None,
             )
             for model in MODELS
