@@ -32,19 +32,19 @@ with warnings.catch_warnings():
             context.add_asset_metadata({"number": number}, partition_key=key)
         return dg.MaterializeResult(tags={"color": "green"})
 
-    @dg.asset(partitions_def=DAYS, backfill_policy=SINGLE_RUN, deps=[first])
-    def second() -> None:
-        pass
-
-
-@dg.asset_check(asset=second)
-def fine() -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(passed=True)
+    @dg.asset(
+        partitions_def=DAYS,
+        backfill_policy=SINGLE_RUN,
+        deps=[first],
+        check_specs=[dg.AssetCheckSpec("fine", asset="second")],
+    )
+    def second() -> Iterator[dg.MaterializeResult[None]]:
+        yield dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=True)])
 
 
 def backfill(instance: dg.DagsterInstance) -> str:
     """Run both assets over all days as one run; returns its id."""
-    both = dg.Definitions([first, second], asset_checks=[fine], jobs=[dg.define_asset_job("both")])
+    both = dg.Definitions([first, second], jobs=[dg.define_asset_job("both")])
     result = both.resolve_job_def("both").execute_in_process(
         instance=instance,
         run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
@@ -94,7 +94,7 @@ def reported(instance: dg.DagsterInstance) -> dict[str, Any]:
         ),
         "checks": stored(
             logs / "index.db",
-            "SELECT asset_key, check_name, execution_status FROM asset_check_executions",
+            "SELECT asset_key, check_name, partition, execution_status FROM asset_check_executions",
         ),
         "newest": {
             asset.key: instance.get_latest_materialization_event(
