@@ -97,7 +97,7 @@ def duckdb(raw_root: str) -> Said:
             "p.value AS price, c.value AS market_cap, v.value AS total_volume FROM prices p "
             "LEFT JOIN market_caps c USING (coin_id, stamp) LEFT JOIN total_volumes v "
             "USING (coin_id, stamp)",
-            [f"{raw_root}/historical_data/*/*/*.json.gz"],
+            [f"{raw_root}/historical_data/*/*.json.gz"],
         )
         rows = warehouse.execute("SELECT COUNT(*) FROM loaded").fetchone()
     return {"run": time.perf_counter() - began, "rows": rows and rows[0]}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from crypto_platform.alerts.sensor import build_alerts_sensor
-from crypto_platform.assets.schedules import build_schedule, build_watch
+from crypto_platform.assets.schedules import build_schedule, build_vacuum, build_watch
 from crypto_platform.assets.stages import build_stream_assets
 from crypto_platform.assets.tracked_coins import build_tracked_coins
 from crypto_platform.checks.freshness import build_freshness_check
@@ -71,6 +71,7 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
             *(build_schedule(stream, settings.first_window(stream)) for stream in streams),
             build_watch(assets=[ledger], checks=watched),
             build_fear_and_greed_schedule(),
+            build_vacuum(streams),
         ],
         sensors=[
             build_alerts_sensor(settings),

@@ -11,6 +11,8 @@ from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream
 from crypto_platform.definitions import build_definitions
 from crypto_platform.lake.layers import Lake
+from crypto_platform.local.batching_sqlite import EVENTS_A_BATCH
+from crypto_platform.local.instance import instance_environment
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.resource import Warehouse
@@ -49,16 +51,27 @@ class Platform:
     def warehouse(self) -> DuckDBWarehouse:
         return DuckDBWarehouse(path=str(self.home / "crypto_db.duckdb"))
 
-    def materialize(
+    def materialize(  # noqa: PLR0913 - as the launchpad has it
         self,
         stream: Stream,
         first: str,
         last: str | None = None,
         *,
         stages: Sequence[str] = STAGES,
+        only: Sequence[str] = (),
         instance: dg.DagsterInstance | None = None,
     ) -> dg.ExecuteInProcessResult:
-        """Materialize a partition, or a range of them in one run as a backfill does."""
+        """Materialize a partition, or a range of them in one run as a backfill does.
+
+        Args:
+            stream: The stream.
+            first: The partition, or the first of the range.
+            last: The last of the range.
+            stages: Which assets.
+            only: Which coins the price API is asked for; none is all.
+            instance: Where the run is kept; none is in memory, for this run alone.
+        """
+        asks = {f"{stream.name}__raw_prices": {"config": {"coins": list(only)}}} if only else {}
         return self.definitions.resolve_job_def(stream.name).execute_in_process(
             partition_key=None if last else first,
             tags={
@@ -72,7 +85,10 @@ class Platform:
                 for stage in stages
             ],
             instance=instance,
-            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+            run_config={
+                "loggers": {"console": {"config": {"log_level": "ERROR"}}},
+                "ops": asks,
+            },
         )
 
     def query(self, sql: str) -> list[dict[str, Any]]:
@@ -106,6 +122,20 @@ def build_platform(
         return Platform(definitions=build_definitions(settings), home=settings.home)
 
     return build
+
+
+@pytest.fixture
+def laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    """Dagster as on a laptop, which takes events in batches: for runs of many partitions.
+
+    The one in memory, which a run has otherwise, takes minutes for ten years of days.
+    """
+    # Otherwise the storage sets it, and for longer than the test.
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", str(EVENTS_A_BATCH))
+    folder = instance_environment(tmp_path / "laptop")["DAGSTER_HOME"]
+    monkeypatch.setenv("DAGSTER_HOME", folder)
+    with dg.DagsterInstance.get() as instance:
+        yield instance
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ def fingerprint(platform: Platform, stream: Stream) -> list[tuple[Any, ...]]:
     ],
 )
 def test_a_backfilled_history_is_the_recorded_one_to_the_last_bit(
-    coin: str, first: str, last: str, build_platform: BuildPlatform
+    coin: str, first: str, last: str, build_platform: BuildPlatform, laptop: dg.DagsterInstance
 ) -> None:
     chart = recorded_charts("daily")[coin]
     windows = [HISTORICAL.window(first), HISTORICAL.window(last)]
@@ -68,7 +68,7 @@ def test_a_backfilled_history_is_the_recorded_one_to_the_last_bit(
     truth = {day: one for day, one in recorded_days(chart).items() if day in days}
     with replay({coin: chart}, RECORDED / "markets" / "markets_250_usd_2026-07-07.json") as api:
         platform = build_platform(api.base_url, {"TRACKED_COINS": coin, "HISTORY_START": first})
-        platform.materialize(HISTORICAL, first, last)
+        platform.materialize(HISTORICAL, first, last, instance=laptop)
         calls = api.calls()
 
     rows = platform.query(
@@ -128,23 +128,24 @@ def test_one_partition_at_a_time_gives_what_one_range_gives(
 
 
 def test_a_year_of_25_coins_takes_a_call_a_coin_and_one_for_the_list(
-    market: SimulatedMarket, build_platform: BuildPlatform
+    market: SimulatedMarket, build_platform: BuildPlatform, laptop: dg.DagsterInstance
 ) -> None:
     platform = build_platform(market.base_url, {"TRACKED_COINS": "top:25"})
     keys = newest_keys(HISTORICAL, 365)
 
-    platform.materialize(HISTORICAL, keys[0], keys[-1], stages=("tracked_coins", "raw_prices"))
+    stages = ("tracked_coins", "raw_prices")
+    platform.materialize(HISTORICAL, keys[0], keys[-1], stages=stages, instance=laptop)
 
     assert market.calls().total == 26
 
 
 def test_ninety_days_of_hourly_windows_take_a_call_a_coin(
-    market: SimulatedMarket, build_platform: BuildPlatform
+    market: SimulatedMarket, build_platform: BuildPlatform, laptop: dg.DagsterInstance
 ) -> None:
     platform = build_platform(market.base_url, {"TRACKED_COINS": "bitcoin,ethereum"})
     keys = newest_keys(INTRA_DAY, 365)[:360]
 
-    platform.materialize(INTRA_DAY, keys[0], keys[-1], stages=("raw_prices",))
+    platform.materialize(INTRA_DAY, keys[0], keys[-1], stages=("raw_prices",), instance=laptop)
 
     assert market.calls().total == 2
 
@@ -303,7 +304,7 @@ def test_a_corrupt_raw_file_that_the_api_no_longer_has_becomes_an_absence(
     platform = build_platform(market.base_url, {"TRACKED_COINS": "bitcoin"})
     key = newest_keys(HISTORICAL, 60)[0]
     platform.materialize(HISTORICAL, key)
-    (path,) = [path for path in platform.lake.raw.paths("historical_data") if "run=" in path]
+    (path,) = [path for path in platform.lake.raw.paths("historical_data") if "prices-" in path]
     platform.lake.raw.put(path, b"damaged")
 
     out_of_plan = build_platform(
@@ -369,7 +370,7 @@ def test_every_partition_of_a_range_carries_its_own_numbers(simulated: Platform)
         events = result.asset_materializations_for_node(f"historical__{stage}")
         assert [event.partition for event in events] == keys
         for event in events:
-            assert {"coins", "points", "bytes", "dagster/uri", "dagster/row_count", "preview"} <= (
+            assert {"coins", "points", "dagster/uri", "dagster/row_count", "preview"} <= (
                 event.metadata.keys()
             )
             assert event.metadata["coins"] == dg.IntMetadataValue(3)

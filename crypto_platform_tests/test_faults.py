@@ -12,9 +12,9 @@ a coin that dies, one that is renamed                 below
 a page of the market that comes twice                 below
 SIGKILL at each stage's boundary                      ``test_end_to_end.py``
 SIGKILL within each write                             below; within the load's statements in
-                                                      ``resources/test_warehouse.py``
+                                                      ``warehouse/test_resource.py``
 a full disk                                           below, in each stage
-a locked DuckDB file                                  below; its message in ``test_warehouse.py``
+a locked DuckDB file                                  below; its message in ``test_resource.py``
 two runs on the same window at once                   below
 a DST change of the machine's zone, now               below; one in the data too
 damaged files in the lake                             ``test_end_to_end.py``
@@ -52,10 +52,12 @@ from crypto_platform_tests.truth import (
     Truth,
     assert_complete_and_true,
     assert_nothing_false,
+    days_about_a_month_s_begin,
     days_ago,
     odd_market,
     six_hours_of,
 )
+from lambda_function import lake as lake_objects
 from lambda_function.rate_limiter import Clock
 
 pytestmark = pytest.mark.integration
@@ -64,6 +66,7 @@ COINS = ("bitcoin", "ethereum", "tether")
 DAYS = days_ago(6, 3)
 HISTORY = Truth(HISTORICAL, DAYS, COINS)
 SIX_HOURS = Truth(INTRA_DAY, six_hours_of(DAYS[:1]), COINS)
+TWO_MONTHS = Truth(HISTORICAL, days_about_a_month_s_begin(), COINS)
 
 # Its children are forked from a process that has imported everything and started nothing.
 FORKING = multiprocessing.get_context("forkserver")
@@ -120,8 +123,13 @@ def platform(market: SimulatedMarket, build_platform: Build) -> Platform:
     return build_platform(market.base_url, {"TRACKED_COINS": ",".join(COINS)})
 
 
-def run(platform: Platform, truth: Truth, stages: Sequence[str] = STAGES) -> None:
-    platform.materialize(truth.stream, truth.keys[0], truth.keys[-1], stages=stages)
+def run(
+    platform: Platform,
+    truth: Truth,
+    stages: Sequence[str] = STAGES,
+    only: Sequence[str] = (),
+) -> None:
+    platform.materialize(truth.stream, truth.keys[0], truth.keys[-1], stages=stages, only=only)
 
 
 def run_under_a_fault(platform: Platform, truth: Truth, stages: Sequence[str] = STAGES) -> None:
@@ -253,7 +261,9 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def killed_within(environment: Mapping[str, str], owner: str, name: str, nth: int) -> None:
+def killed_within(
+    environment: Mapping[str, str], truth: Truth, owner: str, name: str, nth: int
+) -> None:
     """Materialize, and be killed at the nth call of a function, within what it does."""
     platform = platform_of(environment)
     parent: Any = {"Path": Path, "Layer": Layer, "SparkProcess": SparkProcess}[owner]
@@ -264,13 +274,27 @@ def killed_within(environment: Mapping[str, str], owner: str, name: str, nth: in
         nonlocal seen
         seen += 1
         if seen == nth:
-            if name == "write_bytes":
-                path, content = arguments
-                function(path, content[: len(content) // 2])
             die()
         return function(*arguments, **options)
 
     setattr(parent, name, call)
+    run(platform, truth)
+
+
+def killed_at_half_a_raw_file(environment: Mapping[str, str]) -> None:
+    """Materialize, and be killed while the first raw file is compressed into its hidden one."""
+    platform = platform_of(environment)
+    objects = lake_objects._new_object  # noqa: SLF001 - what every file of the lake goes through
+
+    @contextmanager
+    def half_of_it(uri: str) -> Iterator[Any]:
+        with objects(uri) as stored:
+            stored.write(b"half of it")
+            stored.flush()
+            die()
+            yield stored
+
+    lake_objects._new_object = half_of_it  # noqa: SLF001
     run(platform, HISTORY)
 
 
@@ -279,14 +303,12 @@ KILLS_WITHIN_A_JOB = """
 import os, signal
 from glue_jobs import job
 
-append, seen = job._append, []
+append = job._append
 
 def call(*arguments):
-    seen.append(arguments)
-    if len(seen) == 2:
-        os.kill(os.getppid(), signal.SIGKILL)
-        os.kill(os.getpid(), signal.SIGKILL)
     append(*arguments)
+    os.kill(os.getppid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 job._append = call
 """
@@ -319,11 +341,15 @@ def killed_at_statement(environment: Mapping[str, str], begins: str, when: str) 
 @pytest.mark.parametrize(
     ("owner", "name", "nth"),
     [
-        pytest.param("Path", "write_bytes", 2, id="half of a raw file written"),
-        pytest.param("Path", "replace", 2, id="a raw file written under its hidden name"),
+        pytest.param("Path", "replace", 1, id="a raw file written under its hidden name"),
         pytest.param("Layer", "put", 1, id="asked, and no record of it"),
+        pytest.param("Layer", "_put_if_unchanged", 1, id="raw files written, no manifest"),
+        pytest.param("Path", "replace", 3, id="within the commit of the raw windows"),
         pytest.param("SparkProcess", "run", 1, id="the job spec written, and no job run"),
-        pytest.param("Layer", "_sweep", 5, id="transformed windows half committed"),
+        pytest.param("Layer", "move", 1, id="a Parquet file made, not in its place"),
+        pytest.param("Layer", "_put_if_unchanged", 2, id="Parquet in its place, no manifest"),
+        pytest.param("Path", "replace", 6, id="within the commit of the transformed windows"),
+        pytest.param("Layer", "remove_folder", 1, id="committed, and the job's folder left"),
     ],
 )
 def test_a_run_killed_within_a_write_is_completed_by_the_next(
@@ -331,13 +357,44 @@ def test_a_run_killed_within_a_write_is_completed_by_the_next(
 ) -> None:
     run(platform, Truth(HISTORICAL, DAYS[:2], COINS))
 
-    killed = in_a_process(killed_within, owner, name, nth)
+    killed = in_a_process(killed_within, HISTORY, owner, name, nth)
     killed.join(PATIENCE)
 
     assert killed.exitcode == -signal.SIGKILL
     assert_complete_and_true(platform, Truth(HISTORICAL, DAYS[:2], COINS))
     run(platform, HISTORY)
     assert_complete_and_true(platform, HISTORY)
+
+
+def test_a_run_killed_within_a_raw_file_is_completed_by_the_next(platform: Platform) -> None:
+    run(platform, Truth(HISTORICAL, DAYS[:2], COINS))
+
+    killed = in_a_process(killed_at_half_a_raw_file)
+    killed.join(PATIENCE)
+
+    assert killed.exitcode == -signal.SIGKILL
+    assert_complete_and_true(platform, Truth(HISTORICAL, DAYS[:2], COINS))
+    run(platform, HISTORY)
+    assert_complete_and_true(platform, HISTORY)
+
+
+@pytest.mark.parametrize(
+    ("name", "nth"),
+    [
+        pytest.param("_put_if_unchanged", 2, id="raw"),
+        pytest.param("move", 2, id="Parquet in its place"),
+        pytest.param("_put_if_unchanged", 4, id="transformed"),
+    ],
+)
+def test_a_run_killed_between_two_months_is_completed_by_the_next(
+    name: str, nth: int, platform: Platform
+) -> None:
+    killed = in_a_process(killed_within, TWO_MONTHS, "Layer", name, nth)
+    killed.join(PATIENCE)
+
+    assert killed.exitcode == -signal.SIGKILL
+    run(platform, TWO_MONTHS)
+    assert_complete_and_true(platform, TWO_MONTHS)
 
 
 def test_a_run_killed_within_its_job_is_completed_by_the_next(
@@ -349,8 +406,7 @@ def test_a_run_killed_within_its_job_is_completed_by_the_next(
     killed.join(PATIENCE)
 
     assert killed.exitcode == -signal.SIGKILL
-    left = Path(platform.lake.transformed.root).glob("historical_data/*/run=*/*.parquet")
-    assert len(list(left)) == len(DAYS[:2]) + len(DAYS)
+    assert [path for path in platform.lake.transformed.paths("jobs") if path.endswith(".parquet")]
     assert_complete_and_true(platform, Truth(HISTORICAL, DAYS[:2], COINS))
     run(platform, HISTORY)
     assert_complete_and_true(platform, HISTORY)
@@ -448,6 +504,42 @@ def test_two_runs_on_the_same_windows_at_once_both_end_with_the_truth(platform: 
     assert_complete_and_true(platform, HISTORY)
 
 
+def run_for(environment: Mapping[str, str], only: Sequence[str]) -> None:
+    run(platform_of(environment), HISTORY, only=only)
+
+
+@pytest.mark.parametrize("_trial", range(3))
+def test_two_runs_for_different_coins_of_the_same_windows_at_once_lose_nothing(
+    _trial: int, platform: Platform
+) -> None:
+    both = [in_a_process(run_for, only) for only in (COINS[:1], COINS[1:])]
+    for process in both:
+        process.join(PATIENCE)
+
+    assert [process.exitcode for process in both] == [0, 0]
+    assert_complete_and_true(platform, HISTORY)
+
+
+def test_a_load_that_another_run_overtakes_ends_with_what_that_run_made(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = DuckDBWarehouse.load
+    others = [COINS[1:]]
+
+    def overtaken(*arguments: Any) -> Any:
+        if others:
+            other = in_a_process(run_for, others.pop())
+            other.join(PATIENCE)
+            assert other.exitcode == 0
+        return load(*arguments)
+
+    monkeypatch.setattr(DuckDBWarehouse, "load", overtaken)
+
+    run(platform, HISTORY, only=COINS[:1])
+
+    assert_complete_and_true(platform, HISTORY)
+
+
 def run_while_the_clocks_are_changed(environment: Mapping[str, str], key: str, shift: int) -> None:
     """Materialize a window across a change of the local clock by an hour, and again after it."""
     platform = platform_of(environment)
@@ -531,12 +623,13 @@ def lost_at(name: str, nth: int) -> Iterator[None]:
             yield
 
 
+LOSSES = ["put", "_put_if_unchanged", "move", "commit", "check", "read"]
 WINDOWS = st.tuples(st.integers(0, 3), st.integers(0, 3)).map(sorted)
 STEPS = st.tuples(
     st.sampled_from([HISTORICAL, INTRA_DAY]),
     WINDOWS,
     st.lists(st.sampled_from(sorted(set(API_FAULTS) - {"a hang"})), max_size=2),
-    st.none() | st.tuples(st.sampled_from(["put", "commit", "check", "read"]), st.integers(1, 6)),
+    st.none() | st.tuples(st.sampled_from(LOSSES), st.integers(1, 6)),
 )
 
 

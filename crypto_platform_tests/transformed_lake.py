@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ _SCHEMAS: dict[str, pa.Schema] = {
             "fetched_at": _UTC_MICROSECONDS,
             "source": pa.string(),
             "run_id": pa.string(),
+            "stamp": pa.float64(),
+            "reason": pa.string(),
         }
     ),
     "snapshots": pa.schema(
@@ -113,7 +115,10 @@ def absence(coin_id: str, status: AbsenceStatus = "missing_at_source") -> Absenc
 
 @dataclass
 class TransformedLake:
-    """Windows in a folder, each run's files in a folder of its own."""
+    """Windows in a folder; each run writes a file a month of each dataset.
+
+    A run is a call: what was written before stays, and other manifests may name it.
+    """
 
     root: str
     _runs: int = field(default=0)
@@ -132,39 +137,67 @@ class TransformedLake:
     def window(
         self, stream: Stream, key: str, rows: Mapping[Dataset, Sequence[Row]], **manifest: Any
     ) -> Manifest:
-        """Write a window's files and describe them, except where ``manifest`` says otherwise."""
+        """A run of one window; see ``months``."""
+        (described,) = self.months(stream, {key: rows}, **manifest)
+        return described
+
+    def months(
+        self,
+        stream: Stream,
+        rows: Mapping[str, Mapping[Dataset, Sequence[Row]]],
+        **manifest: Any,
+    ) -> list[Manifest]:
+        """Write the files of windows, and describe each of these.
+
+        Args:
+            stream: The stream of the windows.
+            rows: The rows of each dataset, by the key of their window.
+            manifest: What all manifests say otherwise.
+        """
         self._runs += 1
-        window = stream.window(key)
-        prices = rows["prices"]
-        described = {
-            "stream": stream.name,
-            "window": window,
-            "run_id": f"run-{self._runs}",
-            "written_at": FETCHED_AT,
-            "coins": len({(row["coin_id"], row["vs_currency"]) for row in prices}),
-            "points": len(prices),
-            "files": [
-                self._write(dataset, f"{stream.window_folder(window, dataset)}", written, window)
-                for dataset, written in rows.items()
-                if written
-            ],
+        run = f"run-{self._runs}"
+        by_file: dict[tuple[str, Dataset], list[Row]] = {}
+        for key, datasets in rows.items():
+            start = stream.window(key).start
+            for dataset, written in datasets.items():
+                folder = stream.window_folder(stream.window(key), dataset)
+                shared = by_file.setdefault((folder, dataset), [])
+                shared += [{"window_start": start, "run_id": run, **row} for row in written]
+        files = {
+            (folder, dataset): self._write(dataset, f"{folder}/{dataset}-{run}.parquet", written)
+            for (folder, dataset), written in by_file.items()
+            if written
         }
-        return Manifest.model_validate({**described, **manifest})
+
+        def describe(key: str, datasets: Mapping[Dataset, Sequence[Row]]) -> Manifest:
+            window = stream.window(key)
+            named = (files.get((stream.window_folder(window, one), one)) for one in datasets)
+            described = Manifest(
+                stream=stream.name,
+                window=window,
+                run_id=run,
+                written_at=FETCHED_AT,
+                coins=len({(row["coin_id"], row["vs_currency"]) for row in datasets["prices"]}),
+                points=len(datasets["prices"]),
+                snapshots=len(datasets.get("snapshots", ())),
+                files=tuple(file for file in named if file),
+            )
+            return replace(described, **manifest)
+
+        return [describe(key, datasets) for key, datasets in rows.items()]
 
     def path(self, manifest: Manifest) -> Path:
         """The window's first file."""
         return Path(self.root) / manifest.files[0].path
 
-    def _write(self, dataset: Dataset, folder: str, rows: Sequence[Row], window: Any) -> LakeFile:
-        path = Path(self.root) / folder / f"run=run-{self._runs}" / f"{dataset}.parquet"
+    def _write(self, dataset: Dataset, name: str, rows: Sequence[Row]) -> LakeFile:
+        path = Path(self.root) / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        run = {"window_start": window.start, "run_id": f"run-{self._runs}"}
-        table = pa.Table.from_pylist([{**run, **row} for row in rows], _SCHEMAS[dataset])
-        pq.write_table(table, path)
+        pq.write_table(pa.Table.from_pylist(list(rows), _SCHEMAS[dataset]), path)
         content = path.read_bytes()
         return LakeFile(
             dataset=dataset,
-            path=str(path.relative_to(self.root)),
+            path=name,
             rows=len(rows),
             bytes=len(content),
             sha256=hashlib.sha256(content).hexdigest(),

@@ -127,6 +127,12 @@ def days_ago(first: int, last: int) -> list[str]:
     return [start.strftime(HISTORICAL.key_format) for start in starts]
 
 
+def days_about_a_month_s_begin() -> list[str]:
+    """Keys of the first day of the newest month that is over, and of the day before it."""
+    first = (datetime.now(UTC).replace(day=1) - timedelta(days=1)).replace(day=1)
+    return [day.strftime(HISTORICAL.key_format) for day in (first - timedelta(days=1), first)]
+
+
 def six_hours_of(days: Sequence[str]) -> list[str]:
     """Keys of the six-hourly windows of some days."""
     starts = (HISTORICAL.window(day).start for day in days)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
-from glue_jobs.job import PRICE_OUTPUT, REJECTED, SNAPSHOTS, run
+from glue_jobs.job import PRICES, SNAPSHOTS, run
 
 
 def main(argv: Sequence[str], spark: SparkSession | None = None) -> None:
@@ -15,7 +15,7 @@ def main(argv: Sequence[str], spark: SparkSession | None = None) -> None:
         argv: The job's arguments.
         spark: A session; one is started where there is none.
     """
-    run("intra_day_transformation", (PRICE_OUTPUT, REJECTED, SNAPSHOTS), argv, spark)
+    run("intra_day_transformation", (PRICES, SNAPSHOTS), argv, spark)
 
 
 if __name__ == "__main__":

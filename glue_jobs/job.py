@@ -1,13 +1,14 @@
-"""A transformation job: reads the raw files that a job spec names, and appends Parquet.
+"""A transformation job: from the raw files that a job spec names to new Parquet files.
 
-A job knows nothing of the lake's layout: the job spec tells it files, windows and partitions. It
-appends under a folder of the run's own and overwrites nothing.
+A job knows nothing of the lake's layout: the job spec numbers the files' months and says which
+windows each of them is asked for. It appends to a folder of the run's own and overwrites nothing.
 """
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,12 @@ from pyspark.sql import functions as sf
 
 from glue_jobs import prices, snapshots
 
-WINDOWS_A_WRITE = 200
-"""How many windows one write holds: Sail keeps a Parquet writer open for each of them."""
+POINTS_A_WRITE = 400_000
+"""About how many prices one write holds, as Sail sorts them in memory: 900,000 at once take 720 MB,
+in writes of this size 570 MB and no more time. A month is never cut."""
+
+PLACE = ("dataset", "number")
+"""What a row's folder is named by: its dataset, and the number of its month."""
 
 SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
@@ -61,29 +66,50 @@ PATH_SYNTAXES = {
 
 @dataclass(frozen=True)
 class Output:
-    """One dataset that a job writes.
+    """Datasets that one write makes of one kind of raw file.
 
     Attributes:
         source: The field of the job spec that names the raw files.
-        schema: Schema of the raw records.
-        transformation: From raw records and the grain, in milliseconds, to the dataset's rows,
-            each with the ``window_start`` of its record.
-        argument: The job's argument that names the dataset's folder.
+        raw_schema: Schema of the raw records.
+        kept: The fields of the job spec that name Parquet files of an earlier run.
+        schema: Schema of the rows, of which a kept file may lack columns.
+        transformation: From raw records and the job's arguments to rows.
+        dataset: SQL that tells a row's dataset.
+        order: How the rows of a file are ordered.
     """
 
     source: str
+    raw_schema: str
+    kept: Sequence[str]
     schema: str
-    transformation: Callable[[DataFrame, int], DataFrame]
-    argument: str
+    transformation: Callable[[DataFrame, argparse.Namespace], DataFrame]
+    dataset: str
+    order: Sequence[str]
 
 
-PRICE_OUTPUT = Output("prices", prices.RAW_SCHEMA, prices.observations, "prices_output")
-REJECTED = Output("prices", prices.RAW_SCHEMA, prices.rejections, "rejected_output")
+def _observations(raw: DataFrame, arguments: argparse.Namespace) -> DataFrame:
+    return prices.observations(
+        raw, arguments.grain, arguments.window_length, arguments.window_anchor
+    )
+
+
+PRICES = Output(
+    source="prices",
+    raw_schema=prices.RAW_SCHEMA,
+    kept=("kept_prices", "kept_rejected"),
+    schema=prices.SCHEMA,
+    transformation=_observations,
+    dataset="IF(reason IS NULL, 'prices', 'rejected')",
+    order=("coin_id", "price_at"),
+)
 SNAPSHOTS = Output(
-    "snapshots",
-    snapshots.RAW_SCHEMA,
-    lambda raw, _grain: snapshots.snapshots(raw),
-    "snapshots_output",
+    source="snapshots",
+    raw_schema=snapshots.RAW_SCHEMA,
+    kept=("kept_snapshots",),
+    schema=snapshots.SCHEMA,
+    transformation=lambda raw, _arguments: snapshots.snapshots(raw),
+    dataset="'snapshots'",
+    order=("coin_id", "observed_at"),
 )
 
 
@@ -102,68 +128,87 @@ def run(
         spark: The session to use. Where there is none, the job starts and stops its own.
 
     Raises:
-        TransformationError: The job spec or a raw file cannot be used. What was written by then
-            stays where it is: it does not count until a manifest names it.
+        TransformationError: The job spec or a file cannot be used. What was written by then stays
+            where it is: it does not count until a manifest names it.
     """
-    arguments = _parse(outputs, argv)
+    arguments = _parse(argv)
     session = spark or SparkSession.builder.appName(name).getOrCreate()
     try:
         for setting, value in SETTINGS.items():
             session.conf.set(setting, value)
-        windows = _read_job_spec(session, arguments)
-        for first in range(0, len(windows), WINDOWS_A_WRITE):
-            _write(session, name, outputs, arguments, windows[first : first + WINDOWS_A_WRITE])
+        for months in _in_writes(_read_job_spec(session, arguments)):
+            _write(session, name, outputs, arguments, months)
     finally:
         if spark is None:
             session.stop()
 
 
-def _parse(outputs: Sequence[Output], argv: Sequence[str]) -> argparse.Namespace:
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--job_spec", required=True, help="JSON lines, one a window")
+    parser.add_argument("--job_spec", required=True, help="JSON lines, one a month")
+    parser.add_argument("--output", required=True, help="the folder to write below")
     parser.add_argument(
         "--grain",
         required=True,
         type=int,
         help="what times are floored to, in milliseconds from the start of their window",
     )
-    parser.add_argument("--partition_by", required=True, type=lambda text: text.split(","))
-    parser.add_argument("--run_id", required=True, help="names the run's own folders")
+    parser.add_argument(
+        "--window_length", required=True, type=int, help="length of a window, in milliseconds"
+    )
+    parser.add_argument(
+        "--window_anchor",
+        required=True,
+        type=int,
+        help="start of any window, in milliseconds since 1970",
+    )
     parser.add_argument(
         "--path_syntax",
         choices=PATH_SYNTAXES,
         default="glob",
         help="how the engine takes local paths: uri for Sail",
     )
-    for output in outputs:
-        parser.add_argument(f"--{output.argument}", required=True)
     return parser.parse_known_args(argv)[0]
 
 
 def _read_job_spec(spark: SparkSession, arguments: argparse.Namespace) -> list[Row]:
-    """The windows to transform, in order of time."""
-    rows = _windows(spark, arguments).collect()
-    windows = sorted(rows, key=lambda window: window.window_start)
+    """The months to transform, in the order of their numbers."""
+    rows = _months(spark, arguments).collect()
+    spec = f"The job spec {arguments.job_spec}"
+    windows = [window for month in rows for window in month.windows or ()]
     if not windows:
-        raise TransformationError(f"The job spec {arguments.job_spec} names no window.")
-    starts = [window.window_start for window in windows]
-    if len(set(starts)) < len(starts):
-        raise TransformationError(f"The job spec {arguments.job_spec} names a window twice.")
-    incomplete = [w.window_start for w in windows if None in [w[c] for c in arguments.partition_by]]
-    if incomplete:
-        raise TransformationError(
-            f"The job spec {arguments.job_spec} lacks one of {arguments.partition_by} for the "
-            f"window {incomplete[0]}.",
-        )
-    return windows
+        raise TransformationError(f"{spec} names no window.")
+    if len(set(windows)) < len(windows):
+        raise TransformationError(f"{spec} names a window twice.")
+    if None in [month.number for month in rows]:
+        raise TransformationError(f"{spec} has a month without a number.")
+    if len({month.number for month in rows}) < len(rows):
+        raise TransformationError(f"{spec} names a number twice.")
+    return sorted(rows, key=lambda month: month.number)
 
 
-def _windows(spark: SparkSession, arguments: argparse.Namespace) -> DataFrame:
-    """The job spec as it stands, a row a window."""
-    partitions = "".join(f", {column} string" for column in arguments.partition_by)
+def _months(spark: SparkSession, arguments: argparse.Namespace) -> DataFrame:
+    """The job spec as it stands, a row a month."""
     # Times stay strings here: collect() would turn timestamps into the machine's local time.
-    schema = f"window_start string, prices array<string>, snapshots array<string>{partitions}"
+    schema = """
+        number int, windows array<string>, prices array<string>, snapshots array<string>,
+        kept_prices array<string>, kept_rejected array<string>, kept_snapshots array<string>,
+        points bigint
+    """
     return _read(spark, arguments, schema, [arguments.job_spec])
+
+
+def _in_writes(months: Sequence[Row]) -> Iterator[list[Row]]:
+    """Neighbouring months that are written together."""
+    together: list[Row] = []
+    points = 0
+    for month in months:
+        points += month.points or 0
+        if together and points > POINTS_A_WRITE:
+            yield together
+            together, points = [], month.points or 0
+        together.append(month)
+    yield together
 
 
 def _write(
@@ -171,22 +216,58 @@ def _write(
     name: str,
     outputs: Sequence[Output],
     arguments: argparse.Namespace,
-    windows: Sequence[Row],
+    months: Sequence[Row],
 ) -> None:
-    """Write some windows' rows, one file a window an output, or none where it has no row."""
+    """Write some months' rows, one file a month a dataset, or none where it has no row."""
     try:
         for output in outputs:
-            files = [file for window in windows for file in window[output.source] or ()]
-            if files:
-                raw = _read(spark, arguments, output.schema, files)
-                rows = output.transformation(raw, arguments.grain)
-                placed = _with_partitions(rows, _windows(spark, arguments), arguments)
-                _append(placed, arguments, getattr(arguments, output.argument))
+            parts = list(_parts(spark, output, arguments, months))
+            if parts:
+                _append(reduce(lambda one, other: one.union(other), parts), output, arguments)
     except Exception as error:
+        windows = sorted(window for month in months for window in month.windows or ())
         raise TransformationError(
-            f"{name} could not transform the windows that start from {windows[0].window_start} to "
-            f"{windows[-1].window_start}: {_root_cause(error)}",
+            f"{name} could not transform the windows that start from {windows[0]} to "
+            f"{windows[-1]}: {_root_cause(error)}"
+            if windows
+            else f"{name} could not copy month {months[0].number}: {_root_cause(error)}",
         ) from error
+
+
+def _parts(
+    spark: SparkSession, output: Output, arguments: argparse.Namespace, months: Sequence[Row]
+) -> Iterator[DataFrame]:
+    """What makes up an output's rows: those of raw files, and those that are kept of each month."""
+    numbers = [month.number for month in months]
+    named = sf.broadcast(
+        _months(spark, arguments)
+        .where(sf.col("number").isin(numbers))
+        .select("number", sf.explode("windows").alias("window_start"))
+        .withColumn("window_start", sf.col("window_start").cast("timestamp"))
+    )
+    columns = [*_columns(output.schema), *PLACE]
+    dataset = sf.expr(output.dataset)
+    raw_files = [file for month in months for file in month[output.source] or ()]
+    if raw_files:
+        raw = _read(spark, arguments, output.raw_schema, raw_files)
+        rows = output.transformation(raw, arguments)
+        # A raw record may hold more windows than are asked for.
+        # Sail keeps the left side of a join in memory.
+        yield named.join(rows, "window_start").withColumn("dataset", dataset).select(columns)
+    for month in months:
+        kept_files = [file for field in output.kept for file in month[field] or ()]
+        if kept_files:
+            uris = _uris(arguments, kept_files)
+            kept = spark.read.schema(output.schema).parquet(*uris)
+            yield (
+                kept.join(named.select("window_start"), "window_start", "left_anti")
+                .withColumns({"dataset": dataset, "number": sf.lit(month.number)})
+                .select(columns)
+            )
+
+
+def _columns(schema: str) -> list[str]:
+    return [column.split()[0] for column in schema.split(",")]
 
 
 def _read(
@@ -196,49 +277,29 @@ def _read(
     files: Sequence[str],
 ) -> DataFrame:
     """Read JSON lines; a line that is not of the schema is an error once the rows are used."""
+    reader = spark.read.schema(schema).option("mode", "FAILFAST")
+    return reader.json(_uris(arguments, files))
+
+
+def _uris(arguments: argparse.Namespace, files: Sequence[str]) -> list[str]:
+    """What the engine reads files by, which all have to be there."""
     paths = [_local_path(file) for file in files]
     # Sail reads a missing file as one without lines.
     missing = [path for path in paths if path is not None and not Path(path).is_file()]
     if missing:
         raise TransformationError(f"The file {missing[0]} is missing.")
     read = PATH_SYNTAXES[arguments.path_syntax].read
-    uris = [file if path is None else read(path) for file, path in zip(files, paths, strict=True)]
-    return spark.read.schema(schema).option("mode", "FAILFAST").json(uris)
+    return [file if path is None else read(path) for file, path in zip(files, paths, strict=True)]
 
 
-def _with_partitions(
-    rows: DataFrame, windows: DataFrame, arguments: argparse.Namespace
-) -> DataFrame:
-    """Add the partition columns of each row's window."""
-    by_start = windows.select(
-        sf.col("window_start").cast("timestamp").alias("named_start"),
-        *arguments.partition_by,
-    )
-    stray = sf.raise_error(
-        sf.concat(
-            sf.lit("A raw file has a record of a window that the job spec does not name: "),
-            sf.coalesce("coin_id", sf.lit("no coin")),
-            sf.lit(", "),
-            sf.coalesce(sf.col("window_start").cast("string"), sf.lit("no window")),
-            sf.lit("."),
-        ),
-    )
-    first = arguments.partition_by[0]
-    return (
-        rows.join(sf.broadcast(by_start), sf.col("window_start") == sf.col("named_start"), "left")
-        .drop("named_start")
-        .withColumn(first, sf.when(sf.col(first).isNotNull(), sf.col(first)).otherwise(stray))
-        .withColumn("run", sf.lit(arguments.run_id))
-    )
-
-
-def _append(rows: DataFrame, arguments: argparse.Namespace, output: str) -> None:
-    path = _local_path(output)
-    uri = output if path is None else PATH_SYNTAXES[arguments.path_syntax].write(path)
+def _append(rows: DataFrame, output: Output, arguments: argparse.Namespace) -> None:
+    path = _local_path(arguments.output)
+    uri = arguments.output if path is None else PATH_SYNTAXES[arguments.path_syntax].write(path)
     (
-        rows.repartition(*arguments.partition_by)  # All rows of a window into one file.
+        rows.repartition(*PLACE)  # All rows of a month into one file.
+        .sortWithinPartitions(*PLACE, *output.order)
         .write.mode("append")
-        .partitionBy(*arguments.partition_by, "run")
+        .partitionBy(*PLACE)
         # Sail's own default takes twice as long to read, for a tenth less to keep. As an option it
         # would not count: pyspark's client unsets it.
         .parquet(uri, compression="snappy")

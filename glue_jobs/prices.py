@@ -1,15 +1,19 @@
-"""Raw price records to one row an observation: pure functions from DataFrame to DataFrame.
+"""Raw price records to one row an observation: a pure function from DataFrame to DataFrame.
 
-A raw record is one coin in one window, with the API's three arrays of ``[milliseconds, value]``
-pairs. The arrays differ in length and in their timestamps, so they are joined by timestamp, as a
-full outer join. The join happens within the record: nothing is shuffled, however long the range.
+A raw record is what one answer of the API says of a coin in a stretch of windows: three arrays of
+``[milliseconds, value]`` pairs, which differ in length and in their timestamps. Several answers may
+say something of one timestamp. They are joined by it, series by series and the newest first, so
+that no answer hides what only another one knows.
 """
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
 SERIES = {"prices": "price", "market_caps": "market_cap", "total_volumes": "total_volume"}
 """The API's arrays, and the columns they become."""
+
+SPACINGS = {"daily": 86_400_000, "hourly": 3_600_000, "5-minute": 300_000}
+"""Milliseconds from one observation to the next by granularity, from the coarsest to the finest."""
 
 RAW_SCHEMA = """
     coin_id string, vs_currency string, window_start timestamp, window_end timestamp,
@@ -18,135 +22,228 @@ RAW_SCHEMA = """
     total_volumes array<array<double>>
 """
 
-COLUMNS = (
-    "coin_id",
-    "vs_currency",
-    "window_start",
-    "price_at",
-    *SERIES.values(),
-    "granularity",
-    "fetched_at",
-    "source",
-    "run_id",
+SCHEMA = """
+    coin_id string, vs_currency string, window_start timestamp, price_at timestamp, price double,
+    market_cap double, total_volume double, granularity string, fetched_at timestamp, source string,
+    run_id string, stamp double, reason string
+"""
+"""Schema of the rows; a row with a reason is a rejected one."""
+
+COLUMNS = tuple(column.split()[0] for column in SCHEMA.split(","))
+
+COIN = ("coin_id", "vs_currency")
+
+RECORD = (
+    *(*COIN, "window_start", "window_end"),
+    *("granularity", "fetched_at", "source", "run_id"),
 )
 
+# As they are compared, of which the greatest comes first.
+POINT = (
+    *("fetched_at", "run_id", "nearness", "good", "market_cap", "total_volume"),
+    *("fault", "granularity", "source"),
+)
 
-def observations(raw: DataFrame, grain: int) -> DataFrame:
-    """The prices that count, one row a coin a ``grain``.
-
-    Args:
-        raw: Raw records, of ``RAW_SCHEMA``; one a coin a window.
-        grain: What ``price_at`` is floored to, in milliseconds from the start of the record's
-            window. Of several prices that fall together the earliest wins; of several at one
-            timestamp the API's first.
-
-    Returns:
-        ``COLUMNS``. Values are the API's, to the bit: a null or zero cap or volume stays as given.
-    """
-    buckets = sf.array_distinct(sf.transform("good", lambda stamp: _floor(stamp, grain)))
-    earliest = sf.array_min(
-        sf.filter("good", lambda stamp: _floor(stamp, grain) == sf.col("bucket")),
-    )
-    return (
-        _with_stamps(raw)
-        .withColumn("bucket", sf.explode(buckets))
-        .withColumn("stamp", earliest)
-        .withColumn("price_at", _timestamp("bucket"))
-        .withColumns(_values_at_stamp())
-        .select(*COLUMNS)
-    )
+NO_STAMP = "The point has no timestamp."
+OUTSIDE = "The timestamp is outside the record's window."
+NULL_PRICE = "The price is null."
+WORTHLESS = "The price is not a positive number."
+NO_PRICE = "There is a market cap or a volume, but no price."
 
 
-def rejections(raw: DataFrame, grain: int) -> DataFrame:
-    """What ``observations`` leaves out, one row a coin a timestamp, with the reason.
+def observations(raw: DataFrame, grain: int, window_length: int, window_anchor: int) -> DataFrame:
+    """Every observation that counts, and every timestamp that is rejected.
 
-    A later price of the same ``grain`` is not among them: it is folded, not wrong.
+    At one timestamp, series by series, the newest value that is not null counts; for a price, the
+    newest that is positive and finite. A row names the oldest answer that gave its very price, so
+    that hearing the same again changes nothing. Of several observations that fall together by
+    ``grain`` the earliest counts. Of coarser and finer ones side by side the finer count: a coarser
+    one gives way where a finer one of its window is nearer than half its spacing, see ``SPACINGS``.
+    What gives way is not among the rows. Neither the order of records nor that of points matters,
+    but for points of one record at one timestamp, whose first counts.
 
     Args:
-        raw: Raw records, of ``RAW_SCHEMA``; one a coin a window.
-        grain: As for ``observations``.
+        raw: Raw records, of ``RAW_SCHEMA``: all answers on each of the windows. The newest answer
+            is the one with the latest ``fetched_at``, then the last ``run_id``.
+        grain: What ``price_at`` is floored to, in milliseconds from the start of the window.
+        window_length: Length of a window, in milliseconds.
+        window_anchor: Start of any window, in milliseconds since 1970.
 
     Returns:
-        ``COLUMNS``, then ``stamp``, the API's timestamp in milliseconds, and ``reason``, a
-        sentence. ``price_at`` is null where the timestamp is outside the record's window.
+        Rows of ``SCHEMA``: ``stamp`` is the API's timestamp in milliseconds, ``reason`` a sentence
+        where the row is rejected, else null. ``window_start`` is that of the window that the stamp
+        lies in. A stamp outside of its record's windows is rejected, with a null ``price_at`` and
+        the record's ``window_start``. Values are the API's, to the bit.
     """
-    bad = sf.filter("stamps", lambda s: s.isNull() | ~sf.array_contains("good", s))
-    stamp = sf.col("stamp")
-    reason = (
-        sf.when(stamp.isNull(), "The point has no timestamp.")
-        .when(~_inside(stamp), "The timestamp is outside the record's window.")
-        .when(sf.array_contains("unpriced", stamp), "The price is null.")
-        .when(sf.array_contains("worthless", stamp), "The price is not a positive number.")
-        .otherwise("There is a market cap or a volume, but no price.")
+    rows = _placed(_resolved(_points(raw)), grain, window_length, window_anchor)
+    by_time = Window.partitionBy(*COIN, "reason").orderBy("stamp", "window_start")
+    previous = sf.lag("price_at").over(by_time)
+    rows = rows.withColumn("previous", previous).where(
+        "reason IS NOT NULL OR previous IS NULL OR previous != price_at"
     )
-    return (
-        _with_stamps(raw)
-        .withColumn("stamp", sf.explode(bad))
-        .withColumn("bucket", sf.when(_inside(stamp), _floor(stamp, grain)))
-        .withColumn("price_at", _timestamp("bucket"))
-        .withColumns(_values_at_stamp())
-        .withColumn("reason", reason)
-        .select(*COLUMNS, "stamp", "reason")
-    )
+    # Where a window is one row there is nothing side by side.
+    rows = rows if grain >= window_length else _without_superseded(rows)
+    return rows.select(*COLUMNS)
 
 
-def _with_stamps(raw: DataFrame) -> DataFrame:
-    """Add what timestamps a record has, and take points that are no price out of ``prices``.
+def _points(raw: DataFrame) -> DataFrame:
+    """One row a point, or one for the three points at one place that have the same stamp.
 
-    The columns added are arrays of timestamps: ``stamps`` of all three series, ``unpriced`` of the
-    null prices, ``worthless`` of those that no coin can have, and ``good`` of the prices inside the
-    window.
+    The columns are those of the record; ``stamp``; ``outside_of``, the record's window where the
+    stamp is outside of it, else null; ``nearness``, which is the greater the nearer a point is to
+    the beginning of its array; the three values; ``good``, the price if it can be one; and
+    ``fault``, why not, where the point is one of the prices.
     """
     empty = sf.array().cast("array<array<double>>")
-    stamps = sf.array_distinct(sf.concat(*[_stamps(series) for series in SERIES]))
-    unpriced = sf.filter("prices", lambda point: sf.get(point, sf.lit(1)).isNull())
-    worthless = sf.filter("prices", lambda point: ~_is_price(sf.get(point, sf.lit(1))))
-    # What is no price must not hide another price at the same timestamp.
-    priced = sf.filter("prices", lambda point: _is_price(sf.get(point, sf.lit(1))))
+    places = (
+        raw.where("window_start IS NOT NULL AND window_end IS NOT NULL")
+        .withColumns({series: sf.coalesce(series, empty) for series in SERIES})
+        .withColumns({f"{series}_size": sf.size(series) for series in SERIES})
+        .select(
+            *RECORD,
+            *(f"{series}_size" for series in SERIES),
+            sf.posexplode(sf.arrays_zip(*SERIES)).alias("place", "points"),
+        )
+    )
+
+    def part(series: str, index: int) -> Column:
+        return sf.get(sf.col("points")[series], sf.lit(index))
+
+    def struct(stamped_by: str, *given: str) -> Column:
+        null = sf.lit(None).cast("double")
+        return sf.struct(
+            part(stamped_by, 0).alias("stamp"),
+            sf.lit("prices" in given).alias("said"),
+            *(
+                (part(series, 1) if series in given else null).alias(column)
+                for series, column in SERIES.items()
+            ),
+        )
+
+    stamps = [part(series, 0) for series in SERIES]
+    together = (stamps[0] == stamps[1]) & (stamps[1] == stamps[2])
+    apart = [
+        sf.when(sf.col("place") < sf.col(f"{series}_size"), struct(series, series))
+        for series in SERIES
+    ]
+    stamp = sf.col("stamp")
+    inside = (stamp >= sf.unix_millis("window_start")) & (stamp < sf.unix_millis("window_end"))
+    price = sf.col("price")
+    # NaN is more than infinity here.
+    is_price = price.isNotNull() & (price > 0) & (price < sf.lit(float("inf")))
     return (
-        raw.withColumns({series: sf.coalesce(series, empty) for series in SERIES})
+        places.withColumn(
+            "point",
+            sf.explode(
+                sf.when(together, sf.array(struct("prices", *SERIES))).otherwise(sf.array(*apart))
+            ),
+        )
+        .where("point IS NOT NULL")
+        .select(*RECORD, (-sf.col("place")).alias("nearness"), "point.*")
         .withColumns(
             {
-                "stamps": stamps,
-                "unpriced": _stamps(unpriced),
-                "worthless": _stamps(worthless),
-                "prices": priced,
+                "outside_of": sf.when(stamp.isNull() | ~inside, sf.col("window_start")),
+                "good": sf.when(is_price, price),
+                "fault": sf.when(
+                    sf.col("said") & ~is_price,
+                    sf.when(price.isNull(), NULL_PRICE).otherwise(WORTHLESS),
+                ),
             }
         )
-        .withColumn("good", sf.filter(_stamps("prices"), _inside))
     )
 
 
-def _is_price(value: Column) -> Column:
-    """Whether a value is positive and finite; null of a null. NaN is more than infinity here."""
-    return (value > 0) & (value < sf.lit(float("inf")))
-
-
-def _values_at_stamp() -> dict[str, Column]:
-    return {column: _value_at_stamp(series) for series, column in SERIES.items()}
-
-
-def _value_at_stamp(series: str) -> Column:
-    """The first value that a series has at the row's ``stamp``."""
-    points = sf.filter(
-        series,
-        lambda point: sf.get(point, sf.lit(0)).eqNullSafe(sf.col("stamp")),
+def _resolved(points: DataFrame) -> DataFrame:
+    """One row a stamp: what all answers together say of it."""
+    price = sf.col("price")
+    # A place in the list of points, which has the newest first.
+    oldest_of_price = sf.array_max(
+        sf.transform("points", lambda point, place: sf.when(point["good"].eqNullSafe(price), place))
     )
-    return sf.get(sf.get(points, sf.lit(0)), sf.lit(1))
+    fineness = sf.concat(_rank("granularity").cast("string"), "granularity")
+    reason = (
+        sf.when(sf.col("stamp").isNull(), NO_STAMP)
+        .when(sf.col("outside_of").isNotNull(), OUTSIDE)
+        .when(price.isNull(), sf.coalesce(_newest("fault"), sf.lit(NO_PRICE)))
+    )
+    return (
+        points.groupBy(*COIN, "stamp", "outside_of")
+        .agg(
+            sf.sort_array(sf.collect_list(sf.struct(*POINT)), asc=False).alias("points"),
+            sf.max(sf.when(sf.col("good").isNotNull(), fineness)).alias("finest"),
+        )
+        .withColumn("price", _newest("good"))
+        .withColumn("reason", reason)
+        .withColumn(
+            "answer",
+            sf.get(
+                "points",
+                sf.when(sf.col("reason").isNull(), oldest_of_price).otherwise(sf.lit(0)),
+            ),
+        )
+        .select(
+            *(*COIN, "stamp", "outside_of", "price"),
+            _newest("market_cap").alias("market_cap"),
+            _newest("total_volume").alias("total_volume"),
+            "reason",
+            sf.when(sf.col("reason").isNull(), sf.substring("finest", 2, 1_000))
+            .otherwise(sf.col("answer")["granularity"])
+            .alias("granularity"),
+            *(sf.col("answer")[name].alias(name) for name in ("fetched_at", "source", "run_id")),
+        )
+    )
 
 
-def _stamps(series: str | Column) -> Column:
-    return sf.transform(series, lambda point: sf.get(point, sf.lit(0)))
+def _newest(field: str) -> Column:
+    """The newest value of a field of ``points`` that is not null."""
+    values = sf.transform("points", lambda point: point[field])
+    return sf.get(sf.filter(values, lambda value: value.isNotNull()), sf.lit(0))
 
 
-def _inside(stamp: Column) -> Column:
-    return (stamp >= sf.unix_millis("window_start")) & (stamp < sf.unix_millis("window_end"))
+def _placed(rows: DataFrame, grain: int, window_length: int, window_anchor: int) -> DataFrame:
+    """Add the window that each stamp lies in, and the time it is floored to."""
+    inside = sf.col("outside_of").isNull()
+    # Flooring is done in whole numbers; what is outside may be too large for one.
+    millis = sf.floor(sf.when(inside, sf.col("stamp"))).cast("long")
+    return (
+        rows.withColumn("millis", millis)
+        .withColumn("of_window", sf.pmod(sf.col("millis") - window_anchor, sf.lit(window_length)))
+        .withColumn(
+            "window_start",
+            sf.when(inside, sf.timestamp_millis(sf.col("millis") - sf.col("of_window"))).otherwise(
+                sf.col("outside_of")
+            ),
+        )
+        # From the window's start, as not every grain is aligned to the epoch.
+        .withColumn("at", sf.col("millis") - sf.pmod("of_window", sf.lit(grain)))
+        .withColumn("price_at", sf.timestamp_millis("at"))
+    )
 
 
-def _floor(stamp: Column, grain: int) -> Column:
-    # From the window's start, as not every grain is aligned to the epoch: weeks begin on Monday.
-    return stamp - (stamp - sf.unix_millis("window_start")) % sf.lit(grain)
+def _without_superseded(rows: DataFrame) -> DataFrame:
+    """Leave out observations with a finer one nearer than half of their spacing."""
+    by_time = Window.partitionBy(*COIN, "window_start", "reason").orderBy("at")
+    # Of a name that is not known the spacing is the coarsest.
+    [coarsest, *finer] = SPACINGS.values()
+    beside = {
+        f"finest_beside_{rank}": sf.max("rank").over(
+            by_time.rangeBetween(1 - spacing // 2, spacing // 2 - 1)
+        )
+        for rank, spacing in enumerate([coarsest, coarsest, *finer])
+    }
+    gives_way = " OR ".join(
+        f"(rank = {rank} AND {name} > rank)" for rank, name in enumerate(beside)
+    )
+    return (
+        rows.withColumn("rank", _rank("granularity"))
+        .withColumns(beside)
+        .where(f"reason IS NOT NULL OR NOT ({gives_way})")
+    )
 
 
-def _timestamp(milliseconds: str) -> Column:
-    return sf.timestamp_millis(sf.col(milliseconds).cast("long"))
+def _rank(granularity: str) -> Column:
+    """How fine a granularity is: 0 for a name that is not known, then from the coarsest."""
+    rank = sf.lit(0)
+    for number, name in enumerate(SPACINGS, start=1):
+        rank = sf.when(sf.col(granularity) == name, number).otherwise(rank)
+    return rank

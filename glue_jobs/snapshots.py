@@ -65,8 +65,12 @@ def _raw_schema() -> str:
 RAW_SCHEMA = _raw_schema()
 
 
+SCHEMA = ", ".join(f"{one.name} {one.type}" for one in COLUMNS)
+"""Schema of the rows."""
+
+
 def snapshots(raw: DataFrame) -> DataFrame:
-    """Market snapshots, one row a coin an ``observed_at``.
+    """Market snapshots, one row a coin a window: of several snapshots the first counts.
 
     A coin whose rank changes between two pages of one response is on both: the fresher entry wins.
 
@@ -76,13 +80,15 @@ def snapshots(raw: DataFrame) -> DataFrame:
     Returns:
         ``COLUMNS``. Values are the API's, to the bit.
     """
-    freshest_first = Window.partitionBy("coin_id", "vs_currency", "observed_at").orderBy(
+    first_then_freshest = Window.partitionBy("coin_id", "vs_currency", "window_start").orderBy(
+        "observed_at",
         sf.col("last_updated").desc_nulls_last(),
         sf.col("rank").asc_nulls_last(),
+        "run_id",
     )
     return (
         raw.select(*[sf.col(one.source).cast(one.type).alias(one.name) for one in COLUMNS])
-        .withColumn("place", sf.row_number().over(freshest_first))
+        .withColumn("place", sf.row_number().over(first_then_freshest))
         .where("place = 1")
         .drop("place")
     )

@@ -49,7 +49,8 @@ def ingest_fear_and_greed(event: Event, api: CoinGecko) -> dict[str, Any]:
         "fetched_at": fetched_at,
         "answer": response.data,
     }
-    written = write_lines(0, request.uri, [json.dumps(line, separators=(",", ":")).encode()])
+    text = json.dumps(line, separators=(",", ":")) + "\n"
+    written = write_lines(request.uri, [text.encode()])
     return {
         "uri": written["uri"],
         "bytes": written["bytes"],

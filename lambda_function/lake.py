@@ -1,4 +1,4 @@
-"""Where what was fetched is kept: coin by coin as it arrives, window by window in the lake."""
+"""Where what was fetched is kept: coin by coin as it arrives, object by object in the lake."""
 
 import hashlib
 import os
@@ -6,32 +6,32 @@ import tempfile
 import threading
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import accumulate, chain
+from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Self, TypedDict
+from typing import IO, Any, Self, TypedDict
 from uuid import uuid4
 
 WRITERS = 8
 
-_BLOCK = 32
 _GZIP = 31
 _FAST = 1
+# What of an object on its way into a bucket is held in memory, before a disk has the rest.
+_IN_MEMORY = 1024 * 1024
 
 
 class LakeObject(TypedDict):
     """An object that was written.
 
     Attributes:
-        window: Index of its window among the event's.
         uri: Where it is.
         rows: Its lines.
         bytes: Its size, compressed.
         sha256: Of its bytes, in hexadecimal.
     """
 
-    window: int
     uri: str
     rows: int
     bytes: int
@@ -39,18 +39,16 @@ class LakeObject(TypedDict):
 
 
 class Spool:
-    """Turns coin-major arrival into window-major reading, on disk: memory stays flat.
+    """Turns coin-major arrival into object-major reading, on disk: memory stays flat.
 
-    A coin's lines, one a window, are kept as compressed blocks of neighbouring windows, so that
-    reading a block of windows takes one read a coin.
+    A coin's lines are kept as one compressed block an object, so that an object is written by one
+    read a coin.
 
     Args:
         coins: How many coins.
-        windows: How many windows.
     """
 
-    def __init__(self, coins: int, windows: int) -> None:
-        self._windows = windows
+    def __init__(self, coins: int) -> None:
         self._offsets: list[Sequence[int]] = [()] * coins
         self._file = tempfile.TemporaryFile(prefix="ingestion-")  # noqa: SIM115 - closed on exit
         self._end = 0
@@ -64,65 +62,65 @@ class Spool:
         """Deletes what it holds."""
         self._file.close()
 
-    def add(self, coin: int, lines: Sequence[bytes]) -> None:
+    def add(self, coin: int, lines: Sequence[bytes | bytearray]) -> None:
         """Keeps a coin's lines.
 
         Args:
             coin: Its place among the coins.
-            lines: One a window, in the windows' order, empty for nothing.
+            lines: What each object has of it: any number of lines, each with its line break.
         """
-        blocks = [
-            zlib.compress(b"\n".join(lines[first : first + _BLOCK]), _FAST)
-            for first in range(0, len(lines), _BLOCK)
-        ]
+        blocks = [zlib.compress(some, _FAST) if some else b"" for some in lines]
         with self._lock:
             offsets = accumulate(map(len, blocks), initial=self._end)
             self._offsets[coin] = array("Q", offsets)
             self._end = self._offsets[coin][-1]
             self._file.writelines(blocks)
 
-    def write(self, uris: Sequence[str]) -> list[LakeObject]:
-        """Writes a gzip object of JSON lines for each window that has any, in the coins' order.
+    def write(self, uris: Sequence[str]) -> list[LakeObject | None]:
+        """Writes each object that has any line: gzip-compressed, in the coins' order.
 
         Args:
-            uris: The object of each window.
+            uris: Where each goes.
+
+        Returns:
+            What was written for each of ``uris``; ``None`` for an object without lines.
         """
         self._file.flush()
-        blocks = range(-(-self._windows // _BLOCK))
         with ThreadPoolExecutor(WRITERS) as pool:
-            return list(chain.from_iterable(pool.map(lambda n: self._write(n, uris), blocks)))
+            return list(pool.map(self._write, range(len(uris)), uris))
 
-    def _write(self, block: int, uris: Sequence[str]) -> list[LakeObject]:
-        coins = [self._read(offsets, block) for offsets in self._offsets if offsets]
-        windows = enumerate(zip(*coins, strict=True), start=block * _BLOCK)
-        return [
-            write_lines(window, uris[window], lines)
-            for window, candidates in windows
-            if (lines := [line for line in candidates if line])
-        ]
+    def _write(self, place: int, uri: str) -> LakeObject | None:
+        blocks = [offsets[place : place + 2] for offsets in self._offsets if offsets]
+        filled = [(start, end) for start, end in blocks if start < end]
+        return write_lines(uri, (self._read(*block) for block in filled)) if filled else None
 
-    def _read(self, offsets: Sequence[int], block: int) -> list[bytes]:
-        start, end = offsets[block : block + 2]
-        return zlib.decompress(os.pread(self._file.fileno(), end - start, start)).split(b"\n")
+    def _read(self, start: int, end: int) -> bytes:
+        return zlib.decompress(os.pread(self._file.fileno(), end - start, start))
 
 
-def write_lines(window: int, uri: str, lines: Sequence[bytes]) -> LakeObject:
-    """Writes lines of JSON as one gzip object.
+def write_lines(uri: str, lines: Iterable[bytes]) -> LakeObject:
+    """Writes lines of JSON as one gzip object, whose bytes depend on nothing but the lines.
 
     Args:
-        window: Index of its window among the event's.
         uri: Where it goes.
-        lines: The lines, without their line breaks.
+        lines: Its lines, any number of them at a time, each with its line break. They are
+            compressed as they come, so that memory never has all of them.
     """
-    body = packed(lines)
-    put(uri, body)
-    return {
-        "window": window,
-        "uri": uri,
-        "rows": len(lines),
-        "bytes": len(body),
-        "sha256": hashlib.sha256(body).hexdigest(),
-    }
+    compressor = zlib.compressobj(_FAST, wbits=_GZIP)
+    checksum = hashlib.sha256()
+    rows = 0
+    with _new_object(uri) as stored:
+
+        def store(part: bytes) -> None:
+            checksum.update(part)
+            stored.write(part)
+
+        for some in lines:
+            rows += some.count(b"\n")
+            store(compressor.compress(some))
+        store(compressor.flush())
+        size = stored.tell()
+    return {"uri": uri, "rows": rows, "bytes": size, "sha256": checksum.hexdigest()}
 
 
 def packed(lines: Sequence[bytes]) -> bytes:
@@ -137,16 +135,30 @@ def put(uri: str, body: bytes) -> None:
         uri: A path or an ``s3://`` address.
         body: Its content.
     """
+    with _new_object(uri) as stored:
+        stored.write(body)
+
+
+@contextmanager
+def _new_object(uri: str) -> Iterator[IO[bytes]]:
+    """A file to write to, which becomes the object in one step where no exception is raised."""
     path: Any = Path(uri)
     if "://" in uri:
         from cloudpathlib import AnyPath, S3Path  # noqa: PLC0415 - 0.25 s, and only for a bucket
 
         path = AnyPath(uri)
         if isinstance(path, S3Path):
-            # One request; the path's own write_bytes looks the object up and downloads it first.
-            path.client.client.put_object(Bucket=path.bucket, Key=path.key, Body=body)
+            with tempfile.SpooledTemporaryFile(_IN_MEMORY) as body:
+                yield body
+                body.seek(0)
+                # One request; the path's own write_bytes looks the object up first.
+                path.client.client.put_object(Bucket=path.bucket, Key=path.key, Body=body)
             return
     part = path.with_name(f".{path.name}.{uuid4().hex}")
     part.parent.mkdir(parents=True, exist_ok=True)
-    part.write_bytes(body)
-    part.replace(path)
+    try:
+        with part.open("xb") as body:
+            yield body
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

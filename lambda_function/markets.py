@@ -92,8 +92,8 @@ def _snapshots(
         "source": source,
     }
     lines = [
-        json.dumps({"coin_id": coin_id, **head, "market": market}, separators=(",", ":")).encode()
+        json.dumps({"coin_id": coin_id, **head, "market": market}, separators=(",", ":")) + "\n"
         for coin_id, market in markets.items()
     ]
-    written = write_lines(window.index, f"{window.uri}/snapshots-00000.json.gz", lines)
-    return [{**written, "points": len(lines)}]
+    written = write_lines(f"{window.uri}.json.gz", (line.encode() for line in lines))
+    return [{**written, "points": len(lines), "windows": [[window.index, window.index]]}]

@@ -4,10 +4,11 @@ import json
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
 from typing import Any, TypeVar
 
 from lambda_function.coingecko import THREADS, CoinGecko
@@ -30,11 +31,13 @@ logger = logging.getLogger(__name__)
 # After so many coins in a row that failed for a passing reason, the API is down: asking for
 # hundreds more, each several times, would take hours to learn nothing.
 MAX_FAILURES_IN_A_ROW = 8
-# What writing may take, in seconds, and with it the longest call that is under way.
+# What writing may take, in seconds, and with it the longest call that is under way: objects are as
+# large as they have windows.
 _RESERVE, _RESERVE_A_WINDOW = 45.0, 0.02
-# Lambda takes 6 MB back. The objects of MAX_WINDOWS windows take half of it, and this is what is
-# left for reasons, less the coins that are under way when it is reached.
-MAX_ABSENCES = 2_000_000
+# Lambda takes 6 MB back, 6.29 million bytes. MAX_WINDOWS windows take at most 3.6 million, were
+# each to go to an object of its own, the coins that are under way when this is reached take 0.6
+# million, and the names of thousands of coins 0.3 million: the rest is for reasons.
+MAX_ABSENCES = 1_750_000
 # By how much the API's clock and earliest time allowed may differ from ours.
 _EARLIEST_MARGIN = timedelta(minutes=15)
 _KEPT_BODY = 64 * 1024
@@ -46,7 +49,9 @@ T = TypeVar("T")
 
 
 def ingest_prices(event: Event, api: CoinGecko) -> dict[str, Any]:
-    """Fetches the event's windows for its coins, and writes one raw object a window.
+    """Fetches the event's windows for its coins, and writes one raw object a distinct ``uri``.
+
+    An object has a line a coin a stretch of neighbouring windows, see ``slice_windows``.
 
     A coin that cannot be had does not stop the others: it is in the response's ``absent``, with the
     reason. Where time or the response's room runs short, the coins not handled yet are in the
@@ -68,19 +73,16 @@ def ingest_prices(event: Event, api: CoinGecko) -> dict[str, Any]:
     request = PricesRequest.parse(event, began)
     _check_budget(request, _plan(request.windows, request, api))
     api.deadline -= _RESERVE + _RESERVE_A_WINDOW * len(request.windows)
-    with Spool(len(request.coins), len(request.windows)) as spool:
-        outcomes = _run_all(_Ingestion(request, api, spool).coin, len(request.coins), api)
+    with Spool(len(request.coins)) as spool:
+        ingestion = _Ingestion(request, api, spool)
+        outcomes = _run_all(ingestion.coin, len(request.coins), api)
         handled = [coin for coin in outcomes if coin]
         continuation = _continuation(request, handled, api)
-        objects = spool.write(
-            [f"{window.uri}/prices-{request.part:05d}.json.gz" for window in request.windows]
-        )
+        objects = ingestion.write()
     return {
-        "objects": [
-            {**written, "points": sum(coin.points[written["window"]] for coin in handled)}
-            for written in objects
-        ],
-        "points": {coin.coin_id: sum(coin.points) for coin in handled},
+        "objects": objects,
+        "window_points": ingestion.window_points,
+        "points": {coin.coin_id: coin.points for coin in handled},
         "absent": [absence for coin in handled for absence in coin.absences()],
         "rejected": [uri for coin in handled for uri in coin.rejected],
         "calls": api.calls,
@@ -97,7 +99,7 @@ class _Coin:
 
     Attributes:
         coin_id: The API's id of it.
-        points: How many prices each window has of it.
+        points: How many prices the windows have of it.
         fetched: Whether the API had something for it.
         problem: Why it failed, in whole or in part.
         absent: Indices of the windows without a price, by status and reason.
@@ -105,7 +107,7 @@ class _Coin:
     """
 
     coin_id: str
-    points: list[int]
+    points: int = 0
     fetched: bool = False
     problem: RequestProblem | None = None
     absent: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -130,9 +132,19 @@ class _Coin:
 
 
 class _Ingestion:
-    """The work on one event's coins, each independent of the others."""
+    """The work on one event's coins, each independent of the others.
+
+    Attributes:
+        window_points: How many prices each window has of the coins so far.
+    """
 
     def __init__(self, request: PricesRequest, api: CoinGecko, spool: Spool) -> None:
+        self.window_points = [0] * len(request.windows)
+        self._filled = [False] * len(request.windows)
+        # The windows of each object, objects in the order in which the event first names them.
+        self._windows_of: dict[str, list[int]] = defaultdict(list)
+        for window in request.windows:
+            self._windows_of[window.uri].append(window.index)
         self._request = request
         self._api = api
         self._spool = spool
@@ -145,8 +157,7 @@ class _Ingestion:
         if self._absences >= MAX_ABSENCES:
             return None
         windows = self._request.windows
-        coin = _Coin(self._request.coins[position], [0] * len(windows))
-        lines = [b""] * len(windows)
+        coin = _Coin(self._request.coins[position])
         plan = _plan(windows, self._request, self._api)
         coin.lacks("out_of_plan", self._too_old(), plan.out_of_plan)
         if plan.spans and self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
@@ -155,15 +166,28 @@ class _Ingestion:
                 transient=True,
             )
         try:
-            for span in plan.spans:
-                for record in self._records(coin, span, position):
-                    coin.points[record.window.index] = record.points
-                    lines[record.window.index] = record.line
+            records = [
+                record for span in plan.spans for record in self._records(coin, span, position)
+            ]
         except OutOfTime:
             return None
-        self._spool.add(position, lines)
-        self._note(coin)
+        self._keep(position, records)
+        self._note(coin, records)
         return coin
+
+    def write(self) -> list[dict[str, Any]]:
+        """Writes what was kept, and describes each object as the response has it."""
+        part = self._request.part
+        written = self._spool.write([f"{uri}-{part:05d}.json.gz" for uri in self._windows_of])
+        return [
+            {
+                **one,
+                "points": sum(self.window_points[index] for index in windows),
+                "windows": _ranges([index for index in windows if self._filled[index]]),
+            }
+            for one, windows in zip(written, self._windows_of.values(), strict=True)
+            if one
+        ]
 
     def _records(
         self, coin: _Coin, span: Span, position: int, *, narrowed: bool = False
@@ -192,18 +216,27 @@ class _Ingestion:
             coin.problem = RequestProblem(str(problem), transient=problem.transient)
             coin.lacks("failed", str(problem), span.windows)
             if problem.body is not None and request.rejected_uri:
-                coin.rejected.append(self._keep(coin, span, position, problem.body))
+                coin.rejected.append(self._reject(coin, span, position, problem.body))
             return
         coin.fetched = True
         for record in slice_windows(
             response, span, coin.coin_id, request.vs_currency, request.run_id
         ):
-            if not record.points:
-                reason = _MISSING_PRICE if record.line else _MISSING
-                coin.lacks("missing_at_source", reason, [record.window])
+            for content in record.contents:
+                coin.points += content.points
+                if not content.points:
+                    reason = _MISSING_PRICE if content.filled else _MISSING
+                    coin.lacks("missing_at_source", reason, [content.window])
             yield record
 
-    def _keep(self, coin: _Coin, span: Span, position: int, body: bytes) -> str:
+    def _keep(self, position: int, records: Iterable[Record]) -> None:
+        """Spools a coin's lines, those of each object together."""
+        lines = {uri: bytearray() for uri in self._windows_of}
+        for record in records:
+            lines[record.uri] += record.line
+        self._spool.add(position, list(lines.values()))
+
+    def _reject(self, coin: _Coin, span: Span, position: int, body: bytes) -> str:
         """Keeps a body that cannot be used, named by the coin's place: no id gets into a path."""
         request = self._request
         uri = f"{request.rejected_uri}/prices-{request.part:05d}-{position:05d}.json"
@@ -220,16 +253,19 @@ class _Ingestion:
         put(uri, json.dumps(rejected).encode())
         return uri
 
-    def _note(self, coin: _Coin) -> None:
+    def _note(self, coin: _Coin, records: Iterable[Record]) -> None:
         down = coin.failed and coin.problem is not None and coin.problem.transient
         absences = len(json.dumps(coin.absences()))
         with self._lock:
             self._absences += absences
             self._failures_in_a_row = self._failures_in_a_row + 1 if down else 0
+            for content in chain.from_iterable(record.contents for record in records):
+                self.window_points[content.window.index] += content.points
+                self._filled[content.window.index] |= content.filled
         if coin.problem:
             logger.warning("%s: %s", coin.coin_id, coin.problem)
         else:
-            logger.info("%s: %d prices", coin.coin_id, sum(coin.points))
+            logger.info("%s: %d prices", coin.coin_id, coin.points)
 
     def _too_old(self) -> str:
         plan = self._api.settings.plan

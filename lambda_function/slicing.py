@@ -1,8 +1,8 @@
-"""Slices a coin's series into the raw records of windows, without touching a value."""
+"""Slices a coin's series into raw records of stretches of windows, without touching a value."""
 
 import json
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from operator import itemgetter
 from statistics import median
@@ -17,37 +17,55 @@ _HOUR = 3_600_000
 _ENOUGH_PRICES = 3
 
 
-class Record(NamedTuple):
-    """What one window has of one coin.
+class Content(NamedTuple):
+    """How much one window has of one coin.
 
     Attributes:
         window: The window.
-        points: How many prices it has.
-        line: The raw record as a line of JSON, without its line break; empty where it has nothing.
+        points: How many prices.
+        filled: Whether it has anything: a price, a market cap or a volume.
     """
 
     window: RequestedWindow
     points: int
+    filled: bool
+
+
+class Record(NamedTuple):
+    """What a stretch has of one coin: neighbouring windows that go to the same object.
+
+    Attributes:
+        contents: Its windows in their order, at least one, each with how much it has.
+        line: The raw record as a line of JSON with its line break; empty where no window has
+            anything.
+    """
+
+    contents: Sequence[Content]
     line: bytes
+
+    @property
+    def uri(self) -> str:
+        """The address, without its ending, of the object that it goes to."""
+        return self.contents[0].window.uri
 
 
 def slice_windows(
     response: ApiResponse[MarketChart], span: Span, coin_id: str, vs_currency: str, run_id: str
 ) -> list[Record]:
-    """Slices a response into one record for each window of its span.
+    """Slices a response into one record for each stretch of the span's windows.
 
-    Each series is sliced by its own stamps, to the half-open window. A window keeps the API's
-    values exactly; points come in the order of their stamps, those of one stamp in the API's order.
+    A stretch ends where the next window is not its neighbour, or goes to another object. Each
+    series is sliced by its own stamps, to half-open windows. A record keeps the API's values
+    exactly; points come in the order of their stamps, those of one stamp in the API's order.
 
     Args:
         response: A coin's chart.
-        span: What was asked for, with its windows.
+        span: What was asked for, with its windows in the order of their starts.
         coin_id: The coin.
         vs_currency: The currency of the values.
         run_id: The run it is for.
     """
-    bounds = [window.milliseconds for window in span.windows]
-    prices, market_caps, total_volumes = (_Slices.of(series, bounds) for series in response.data)
+    prices, market_caps, total_volumes = map(_Series, response.data)
     head = _json({"coin_id": coin_id, "vs_currency": vs_currency})[:-1]
     request = _json(
         {
@@ -59,26 +77,41 @@ def slice_windows(
             "source": response.source,
         }
     )[1:-1]
-    return [
-        Record(
-            window,
-            points,
-            (
-                f"{head},{window.members},{request},"
-                f'"prices":{price},"market_caps":{cap},"total_volumes":{volume}}}'
-            ).encode()
-            if price != "[]" or cap != "[]" or volume != "[]"
-            else b"",
+
+    def record(stretch: Sequence[RequestedWindow]) -> Record:
+        contents = []
+        for window in stretch:
+            start, end = window.milliseconds
+            points = prices.count(start, end)
+            filled = points or market_caps.count(start, end) or total_volumes.count(start, end)
+            contents.append(Content(window, points, bool(filled)))
+        if not any(content.filled for content in contents):
+            return Record(contents, b"")
+        start, end = stretch[0].milliseconds[0], stretch[-1].milliseconds[1]
+        line = (
+            f'{head},"window_start":"{iso(stretch[0].start)}","window_end":"{iso(stretch[-1].end)}"'
+            f',{request},"prices":{prices.text(start, end)},'
+            f'"market_caps":{market_caps.text(start, end)},'
+            f'"total_volumes":{total_volumes.text(start, end)}}}\n'
         )
-        for window, points, price, cap, volume in zip(
-            span.windows,
-            prices.counts,
-            prices.texts,
-            market_caps.texts,
-            total_volumes.texts,
-            strict=True,
-        )
-    ]
+        return Record(contents, line.encode())
+
+    return [record(stretch) for stretch in stretches(span.windows)]
+
+
+def stretches(windows: Iterable[RequestedWindow]) -> list[list[RequestedWindow]]:
+    """Windows cut where one is not the neighbour of the one before, or goes to another object.
+
+    Args:
+        windows: The windows, in the order of their starts.
+    """
+    found: list[list[RequestedWindow]] = []
+    for window in windows:
+        if found and found[-1][-1].is_continued_by(window):
+            found[-1].append(window)
+        else:
+            found.append([window])
+    return found
 
 
 def measure_granularity(prices: Sequence[Point]) -> Granularity | None:
@@ -92,26 +125,23 @@ def measure_granularity(prices: Sequence[Point]) -> Granularity | None:
     return "hourly" if spacing > _HOUR / 3 else "5-minute"
 
 
-class _Slices(NamedTuple):
-    """A series sliced by windows: how many points each has, and their JSON."""
+class _Series:
+    """A series in the order of its stamps, to be sliced by them (UNIX milliseconds)."""
 
-    counts: list[int]
-    texts: list[str]
-
-    @classmethod
-    def of(cls, series: Sequence[Point], bounds: Sequence[tuple[int, int]]) -> "_Slices":
+    def __init__(self, series: Sequence[Point]) -> None:
         points = sorted(series, key=itemgetter(0))
-        stamps = [point[0] for point in points]
-        slices = [(bisect_left(stamps, start), bisect_left(stamps, end)) for start, end in bounds]
-        # Encoded once as a whole, then split between points: far cheaper than window by window.
-        encoded = _json(points)[2:-2].split("],[")
-        return cls(
-            [last - first for first, last in slices],
-            [
-                f"[[{'],['.join(encoded[first:last])}]]" if first < last else "[]"
-                for first, last in slices
-            ],
-        )
+        self._stamps = [point[0] for point in points]
+        # Encoded once as a whole, then split between points: far cheaper than slice by slice.
+        self._encoded = _json(points)[2:-2].split("],[")
+
+    def count(self, start: int, end: int) -> int:
+        """How many points are in ``[start, end)``."""
+        return bisect_left(self._stamps, end) - bisect_left(self._stamps, start)
+
+    def text(self, start: int, end: int) -> str:
+        """The points in ``[start, end)``, as a JSON array."""
+        first, last = bisect_left(self._stamps, start), bisect_left(self._stamps, end)
+        return f"[[{'],['.join(self._encoded[first:last])}]]" if first < last else "[]"
 
 
 def _json(value: object) -> str:

@@ -15,7 +15,8 @@ class RequestedWindow:
         index: Its place among the event's windows.
         start: When it begins.
         end: When it ends.
-        uri: The folder its objects go to.
+        uri: The address, without its ending, of the object that it goes to; windows of a month
+            share one.
     """
 
     index: int
@@ -29,10 +30,9 @@ class RequestedWindow:
         millisecond = timedelta(milliseconds=1)
         return (self.start - _EPOCH) // millisecond, (self.end - _EPOCH) // millisecond
 
-    @cached_property
-    def members(self) -> str:
-        """Its start and end, as a JSON object has them between its braces."""
-        return f'"window_start":"{iso(self.start)}","window_end":"{iso(self.end)}"'
+    def is_continued_by(self, other: "RequestedWindow") -> bool:
+        """Whether another window begins where this one ends, and goes to the same object."""
+        return self.end == other.start and self.uri == other.uri
 
     def __str__(self) -> str:
         """The window as messages name it."""

@@ -35,7 +35,8 @@ CREATE STAGE IF NOT EXISTS transformed.transformed_lake
     COMMENT = 'The transformed lake; files are named relative to it';
 
 -- A pipe only appends, so it cannot replace a window. It lands files here, each row with the name of
--- its file; a load takes from here what its manifests name, and clears the windows. A pipe converts
+-- its file; a load takes from here the files that its manifests name, and clears whole files: those
+-- it took, and whatever else has rows in its windows. A pipe converts
 -- in the account's time zone and not in UTC, so moments keep their zone until the load.
 CREATE TABLE IF NOT EXISTS transformed.historical_prices_landing (
     {landing_columns:historical_prices},
@@ -55,7 +56,7 @@ FROM (
         METADATA$FILENAME
     FROM @transformed.transformed_lake/historical_data/
 )
-PATTERN = '.*[.]parquet'
+PATTERN = '.*/month=[^/]+/prices-[^/]+[.]parquet'
 FILE_FORMAT = (FORMAT_NAME = 'transformed.lake_parquet');
 
 ALTER PIPE transformed.historical_prices_pipe SET PIPE_EXECUTION_PAUSED = &{pipes_paused};

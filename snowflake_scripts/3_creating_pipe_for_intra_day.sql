@@ -24,7 +24,7 @@ FROM (
         METADATA$FILENAME
     FROM @transformed.transformed_lake/intra_day/
 )
-PATTERN = '.*[.]parquet'
+PATTERN = '.*/month=[^/]+/prices-[^/]+[.]parquet'
 FILE_FORMAT = (FORMAT_NAME = 'transformed.lake_parquet');
 
 ALTER PIPE transformed.intra_day_prices_pipe SET PIPE_EXECUTION_PAUSED = &{pipes_paused};
@@ -47,7 +47,7 @@ FROM (
         METADATA$FILENAME
     FROM @transformed.transformed_lake/market_snapshots/
 )
-PATTERN = '.*[.]parquet'
+PATTERN = '.*/month=[^/]+/snapshots-[^/]+[.]parquet'
 FILE_FORMAT = (FORMAT_NAME = 'transformed.lake_parquet');
 
 ALTER PIPE transformed.market_snapshots_pipe SET PIPE_EXECUTION_PAUSED = &{pipes_paused};

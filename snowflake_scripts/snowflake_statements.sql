@@ -18,8 +18,17 @@ LIMIT 0;
 INSERT INTO {table} ({columns})
 VALUES ({places});
 
--- name: stage_awaited
-CREATE OR REPLACE TEMPORARY TABLE staged_files (file_name VARCHAR);
+-- name: keep_windows
+DELETE FROM {table}
+WHERE NOT EXISTS (
+    SELECT 1
+    FROM {windows} AS asked_for
+    WHERE asked_for.window_start = {table}.window_start
+);
+
+-- name: stage_landed_files
+-- The files of a load, each with the table where its pipe lands it.
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_files (landing VARCHAR, file_name VARCHAR);
 
 -- name: landed_history
 -- What the pipe did in the fourteen days that Snowflake remembers.
@@ -36,24 +45,34 @@ FROM TABLE(
 );
 
 -- name: take_landed
+-- All of a file, as a copy takes all of it: what is of other windows goes afterwards.
 INSERT INTO {table} ({columns})
 SELECT {columns}
 FROM {landing}
 WHERE file_name IN (SELECT file_name FROM staged_files);
 
 -- name: not_landed
--- An earlier load of the same files has cleared them from landing.
+-- An earlier load of the same files has cleared them from landing, or they never came there.
 SELECT file_name FROM staged_files
+WHERE landing = '{landing}'
 EXCEPT
 SELECT file_name FROM {landing};
 
 -- name: clear_landed
--- Also what runs that no manifest names any longer have left in these windows.
+-- The files of the load, and all others that have a row in its windows: of runs whose files no
+-- manifest names any longer, and newer ones, which their own load copies. Never a part of a file: a
+-- later load would take what is left for all of it.
 DELETE FROM {landing}
-USING staged_ranges
 WHERE
-    {landing}.window_start >= staged_ranges.range_start
-    AND {landing}.window_start < staged_ranges.range_end;
+    file_name IN (SELECT file_name FROM staged_files)
+    OR file_name IN (
+        SELECT landed.file_name
+        FROM {landing} AS landed
+        INNER JOIN staged_ranges
+            ON
+                landed.window_start >= staged_ranges.range_start
+                AND landed.window_start < staged_ranges.range_end
+    );
 
 -- name: describe_integration
 DESCRIBE INTEGRATION crypto_lake;

@@ -99,6 +99,13 @@ SELECT
     price_at AS moment,
     MIN(window_start) AS window_start
 FROM staged_prices
+-- Only where a coin has several prices in a window: of the same moment in two windows, one lies
+-- outside. Most of history has one a window, and all of it is dear to group.
+WHERE (coin_id, vs_currency, window_start) IN (
+    SELECT coin_id, vs_currency, window_start
+    FROM staged_ledger
+    WHERE points > 1
+)
 GROUP BY coin_id, vs_currency, price_at
 HAVING COUNT(*) > 1
 UNION ALL
@@ -109,11 +116,8 @@ SELECT
     staged.price_at AS moment,
     staged.window_start
 FROM staged_prices AS staged
-LEFT JOIN staged_windows AS windows ON windows.window_start = staged.window_start
-WHERE
-    windows.window_start IS NULL
-    OR staged.price_at < windows.window_start
-    OR staged.price_at >= windows.window_end
+INNER JOIN staged_windows AS windows ON windows.window_start = staged.window_start
+WHERE staged.price_at < windows.window_start OR staged.price_at >= windows.window_end
 UNION ALL
 SELECT
     'a snapshot is there more than once' AS fault,
@@ -126,22 +130,18 @@ GROUP BY coin_id, vs_currency, observed_at
 HAVING COUNT(*) > 1
 UNION ALL
 SELECT
-    'a snapshot is of a window that is not loaded' AS fault,
-    staged.coin_id,
-    staged.vs_currency,
-    staged.observed_at AS moment,
-    staged.window_start
-FROM staged_snapshots AS staged
-LEFT JOIN staged_windows AS windows ON windows.window_start = staged.window_start
-WHERE windows.window_start IS NULL
-UNION ALL
-SELECT
     'the manifest calls the coin absent more than once, or absent and present' AS fault,
     coin_id,
     vs_currency,
     window_start AS moment,
     window_start
 FROM staged_ledger
+-- What is present was counted from the prices, and is there once.
+WHERE (coin_id, vs_currency, window_start) IN (
+    SELECT coin_id, vs_currency, window_start
+    FROM staged_ledger
+    WHERE status <> 'present'
+)
 GROUP BY coin_id, vs_currency, window_start
 HAVING COUNT(*) > 1
 ORDER BY fault, moment, coin_id

@@ -1,6 +1,6 @@
 """What people see of a materialization in the UI: numbers that plot, and a preview."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -10,8 +10,9 @@ from dagster._core.execution.context.metadata_logging import (
 )
 
 from crypto_platform.core.markdown import markdown_table
+from crypto_platform.core.streams import Stream, Window
 from crypto_platform.lake.layers import Layer, from_json_lines
-from crypto_platform.lake.manifests import Absence, Manifest
+from crypto_platform.lake.manifests import Absence, Manifest, files_of
 from crypto_platform.stages.ingest import Ingested
 from crypto_platform.transformation.transformed_windows import TransformedWindow
 from crypto_platform.warehouse.load import LoadResult
@@ -45,26 +46,46 @@ def add_partition_metadata(
     step._metadata_accumulator = OutputMetadataAccumulator(per_output_metadata=accumulated)  # noqa: SLF001
 
 
-def raw_metadata(layer: Layer, manifest: Manifest) -> dict[str, Any]:
-    """A raw window: how many coins and points, where, and what the first lines hold.
+def raw_metadata(
+    layer: Layer, stream: Stream, manifests: Sequence[Manifest]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Raw windows: how many coins and points each has, where, and what the first lines hold.
 
     Args:
         layer: The raw lake.
-        manifest: What it holds of the window.
+        stream: The stream of the windows.
+        manifests: What it holds of them, one a window.
+
+    Yields:
+        The partition key of each, and its metadata.
     """
-    files = manifest.files_of("prices")
-    content = layer.read(files[0].path) if files else None
-    records = from_json_lines(content, first=_PREVIEW_ROWS) if content else []
-    preview = [
-        {
-            "coin": record["coin_id"],
-            "granularity": record["granularity"],
-            "points": len(record["prices"]),
-            "first price": record["prices"][0][1] if record["prices"] else None,
+    first_lines: dict[str, list[dict[str, Any]]] = {}
+    for manifest in manifests:
+        for file in manifest.files_of("prices")[:1]:
+            if file.path not in first_lines:
+                content = layer.read(file.path) or b""
+                first_lines[file.path] = from_json_lines(content, first=_PREVIEW_ROWS)
+        files = manifest.files_of("prices")
+        lines = first_lines[files[0].path] if files else []
+        preview = [_raw_row(record, manifest.window) for record in lines]
+        metadata = {
+            **_window_metadata(layer, manifest, preview),
+            "answers": len(files),
+            "dagster/row_count": manifest.coins,
         }
-        for record in records
-    ]
-    return {**_window_metadata(layer, manifest, preview), "dagster/row_count": manifest.coins}
+        yield stream.partition_key(manifest.window), metadata
+
+
+def _raw_row(record: Mapping[str, Any], window: Window) -> dict[str, Any]:
+    """A raw record's part of a window."""
+    start, end = (at.timestamp() * 1000 for at in (window.start, window.end))
+    prices = [point for point in record["prices"] if start <= point[0] < end]
+    return {
+        "coin": record["coin_id"],
+        "granularity": record["granularity"],
+        "points": len(prices),
+        "first price": prices[0][1] if prices else None,
+    }
 
 
 def transformed_metadata(layer: Layer, window: TransformedWindow) -> dict[str, Any]:
@@ -77,7 +98,7 @@ def transformed_metadata(layer: Layer, window: TransformedWindow) -> dict[str, A
     return {
         **_window_metadata(layer, window.manifest, _price_rows(window.preview)),
         "dagster/row_count": window.manifest.points,
-        "rejected": window.rejected,
+        "rejected": window.manifest.rejected,
     }
 
 
@@ -87,7 +108,7 @@ def ingested_metadata(ingested: Ingested) -> dict[str, Any]:
         "run_api_calls": ingested.calls,
         "run_api_credits": ingested.credits,
         "run_estimate": ingested.estimated.as_metadata(),
-        "run_unchanged_windows": ingested.unchanged,
+        "run_files": len(files_of(ingested.manifests)),
         "run_rejected_answers": list(ingested.rejected),
         "source": ingested.source,
     }
@@ -108,7 +129,6 @@ def loaded_metadata(manifest: Manifest, result: LoadResult, uri: str) -> dict[st
         "absent": len(manifest.absent),
         **_complete(manifest),
         "revised": result.revisions.by_window.get(start, 0),
-        "bytes": sum(file.bytes for file in manifest.files),
         "dagster/row_count": manifest.points,
         "dagster/uri": uri,
         "preview": markdown_table(_price_rows(result.previews.get(start, ()))),
@@ -140,7 +160,6 @@ def _window_metadata(
         "points": manifest.points,
         "absent": len(manifest.absent),
         **_absences(manifest.absent),
-        "bytes": sum(file.bytes for file in manifest.files),
         "dagster/uri": layer.uri(folder),
         "preview": markdown_table(preview),
     }

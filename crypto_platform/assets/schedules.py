@@ -1,11 +1,16 @@
-"""What runs by the clock: each stream's newest closed window, and the checks that watch."""
+"""What runs by the clock: each stream's newest window, the checks that watch, the vacuum."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 import dagster as dg
 
+from crypto_platform.core.errors import RETRIES, PermanentFailure
+from crypto_platform.core.markdown import markdown_table
 from crypto_platform.core.streams import Stream
+from crypto_platform.lake.layers import Lake
+from crypto_platform.lake.vacuum import vacuum as vacuum_lake
 
 
 def build_schedule(stream: Stream, first_window: datetime) -> dg.ScheduleDefinition:
@@ -64,4 +69,51 @@ def build_watch(
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Runs the time-based checks, hourly.",
+    )
+
+
+def build_vacuum(streams: Sequence[Stream]) -> dg.ScheduleDefinition:
+    """The job ``vacuum`` and its schedule, by default weekly.
+
+    It runs without being switched on: each run replaces files, so that a lake without it only
+    grows, and it takes no more than what nothing has named for a day, and no credit of the API.
+
+    Args:
+        streams: All streams of the lake.
+    """
+
+    @dg.op(
+        name="vacuum_lake",
+        description="Removes the files of both layers that no manifest has named for a day.",
+        out=dg.Out(dg.Nothing),
+        retry_policy=RETRIES,
+    )
+    def remove_files(context: dg.OpExecutionContext, lake: Lake) -> None:
+        done = vacuum_lake(lake, streams)
+        context.log.info("Removed %s.", done.described)
+        context.add_output_metadata(
+            {
+                "files": done.files,
+                "bytes": done.bytes,
+                "removed": markdown_table([asdict(one) for one in done.removed]),
+            }
+        )
+        if done.problems:
+            raise PermanentFailure(" ".join(done.problems), {"removed_files": done.files})
+
+    @dg.job(
+        name="vacuum",
+        description="Removes the files of the lake that no manifest has named for a day.",
+    )
+    def vacuum() -> None:
+        remove_files()
+
+    return dg.ScheduleDefinition(
+        name="vacuum_schedule",
+        job=vacuum,
+        # A quiet hour, between the streams' ticks.
+        cron_schedule="25 3 * * 0",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Removes what the lake no longer needs, on Sundays.",
     )

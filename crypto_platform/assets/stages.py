@@ -124,10 +124,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         )
         if ingested.snapshot_problem:
             context.log.warning("No market snapshot was taken. %s", ingested.snapshot_problem)
-        add_partition_metadata(
-            context,
-            ((batch.key(one.window), raw_metadata(lake.raw, one)) for one in ingested.manifests),
-        )
+        add_partition_metadata(context, raw_metadata(lake.raw, stream, ingested.manifests))
         yield dg.MaterializeResult(
             metadata=ingested_metadata(ingested),
             check_results=check_results(RAW_CHECKS, ingested.findings, ingested.evaluated),
@@ -179,7 +176,8 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         deps=[transformed_prices],
         description=(
             f"The warehouse's table {stream.table}, {stream.grain}. A load replaces exactly its "
-            "windows in one transaction, and says in the ledger what is missing and why."
+            "windows in one transaction, which counts only if no blocking check fails, and says "
+            "in the ledger what is missing and why."
         ),
         kinds=set(profile.warehouse_kinds),
         metadata={"dagster/column_schema": price_columns(), "dagster/table_name": stream.table},
@@ -196,6 +194,18 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             refusal = Finding(ROW_COUNTS, batch.partition_range, None, str(refused))
             yield check_result(ROW_COUNTS, [refusal], "what was to be loaded")
             raise
+        results = check_results(WAREHOUSE_CHECKS, loaded.findings, loaded.evaluated)
+        if loaded.result is None:
+            yield from results
+            raise_on_blocking(
+                f"{stream.name}/snowflake_prices",
+                loaded.findings,
+                consequence="Nothing was loaded: the warehouse stays as it was.",
+                remediation="Materialize transformed_prices and then this again for these "
+                "partitions; if the schema is at fault, make the table as "
+                "snowflake_scripts/1_creation_tables.sql has it.",
+            )
+            return
         uri = warehouse.table_uri(stream.table)
         add_partition_metadata(
             context,
@@ -205,15 +215,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             ),
         )
         yield dg.MaterializeResult(
-            metadata=run_loaded_metadata(loaded.result),
-            check_results=check_results(WAREHOUSE_CHECKS, loaded.findings, loaded.evaluated),
-        )
-        raise_on_blocking(
-            f"{stream.name}/snowflake_prices",
-            loaded.findings,
-            consequence="It stands in the warehouse, and nothing downstream was run.",
-            remediation="Materialize it again for these partitions; if the schema is at fault, "
-            "make the table as snowflake_scripts/1_creation_tables.sql has it.",
+            metadata=run_loaded_metadata(loaded.result), check_results=results
         )
 
     return [raw_prices, transformed_prices, snowflake_prices]

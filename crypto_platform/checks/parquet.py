@@ -1,7 +1,7 @@
 """What is wrong with the prices in the files that a transformation wrote, all evaluated at once."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate, groupby
@@ -13,7 +13,6 @@ from crypto_platform.checks.definitions import (
     MIN_SHARE_OF_POINTS,
     POINTS,
     POSITIVE_PRICES,
-    SCHEMA,
     SHOWN,
     STAMPS,
     Check,
@@ -35,30 +34,27 @@ _SPACINGS = {
 _KEY = ("coin_id", "vs_currency", "price_at")
 
 
-def evaluate_prices(prices: Mapping[Window, Sequence["pa.Table"]], stream: Stream) -> list[Finding]:
+def evaluate_prices(prices: "pa.Table", stream: Stream, windows: Sequence[Window]) -> list[Finding]:
     """What is wrong with the prices of transformed windows; all are evaluated at once.
 
     Args:
-        prices: The rows of each window, file by file.
+        prices: Rows of the declared columns, with ``window``: the place in ``windows`` of the one
+            that each was written for.
         stream: The stream of the windows.
+        windows: The windows.
     """
-    windows = list(prices)
-    findings, sound = [], []
-    for place, window in enumerate(windows):
-        for table in prices[window]:
-            faults = schema_faults(_types(table.schema), _PARQUET_TYPES)
-            partition = stream.partition_key(window)
-            findings += [Finding(SCHEMA, partition, None, fault) for fault in faults]
-            # What lacks a column cannot be evaluated by it.
-            if not faults:
-                found_in = pa.repeat(pa.scalar(place, pa.int32()), table.num_rows)
-                declared = table.select([column.name for column in price_columns().columns])
-                sound.append(declared.append_column("window", found_in))
-    if sound:
-        together = pa.concat_tables(sound, promote_options="permissive")
-        evaluated = _EvaluatedPrices(together, stream, windows)
-        findings += [*_row_findings(evaluated), *_point_findings(evaluated)]
-    return findings
+    declared = [column.name for column in price_columns().columns]
+    evaluated = _EvaluatedPrices(prices.select([*declared, "window"]), stream, windows)
+    return [*_row_findings(evaluated), *_point_findings(evaluated)]
+
+
+def schema_faults_of(schema: "pa.Schema") -> list[str]:
+    """Which of the declared columns a file lacks, or has of another type, in words.
+
+    Args:
+        schema: The file's.
+    """
+    return schema_faults(_types(schema), _PARQUET_TYPES)
 
 
 _PARQUET_TYPES = {

@@ -1,4 +1,4 @@
-"""What is wrong with the windows of a load, as they stand in the warehouse; asked by SQL."""
+"""What is wrong with the windows of a load, before it is committed; asked by SQL."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ def evaluate_load(
     """What is wrong with the windows of a load, as they stand in the warehouse.
 
     Args:
-        session: A session that need only read.
+        session: A session that sees the load: its own, before it is committed.
         batch: The windows that were loaded.
         coins: The coins that are tracked.
         vs_currency: The currency of their prices.

@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": "Check that all is there that the profile needs, and works; exit with 1 where it is "
     "not.",
     "estimate": "Say what loading a range of a stream's partitions takes, before it is launched.",
+    "lake": "List the files of the lake that count, remove others, take over an older lake.",
     "prices": "Print the prices of coins, named by their ids, or write them to a file.",
     "simulate": "Serve a simulated market with the price API's shape, until interrupted.",
     "snowflake": "Set up the warehouse in Snowflake.",

@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     import pyarrow.compute as pc
+    import pyarrow.dataset as pads
+    import pyarrow.fs as pafs
     import pyarrow.parquet as pq
     import pysail
     import pysail.spark as pysail_spark
@@ -107,6 +109,8 @@ else:
     # Parquet is read: 0.25 s.
     pa = _LazyModule("pyarrow")
     pc = _LazyModule("pyarrow.compute")
+    pads = _LazyModule("pyarrow.dataset")
+    pafs = _LazyModule("pyarrow.fs")
     pq = _LazyModule("pyarrow.parquet")
     # What was translated once is kept on disk: 0.2 s.
     sqlglot = _LazyModule("sqlglot")

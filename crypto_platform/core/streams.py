@@ -4,7 +4,7 @@ Their tables and pipes stand in ``snowflake_scripts``, what AWS runs for them in
 ``infrastructure``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
@@ -70,8 +70,8 @@ class Stream:
         floored_to: What the transformation floors ``price_at`` to.
         granularity: What ingestion asks the API for: ``daily`` points, or the ``finest`` it has.
         folder: Top folder of the stream in both the raw and the transformed lake.
-        folder_format: A window's folder below that, as a format of its start.
-        partition_columns: The names in ``folder_format``, as the transformation partitions by them.
+        folder_format: The lake's unit of storage: the folder below that which windows share, as a
+            format of their starts.
         table: The warehouse's table of prices.
         job: The transformation, named as its script in ``glue_jobs`` is; streams may share one.
         schedule_cron: When the newest closed window is materialized, in UTC.
@@ -96,7 +96,6 @@ class Stream:
     granularity: Literal["daily", "finest"]
     folder: str
     folder_format: str
-    partition_columns: tuple[str, ...]
     table: str
     job: str
     schedule_cron: str
@@ -170,17 +169,25 @@ class Stream:
         return self.snapshot_within is not None and now - newest.end <= self.snapshot_within
 
     def dataset_folder(self, dataset: Dataset) -> str:
-        """Where a dataset's windows are, relative to the root of the transformed lake."""
+        """Where a dataset's files are, relative to the root of the transformed lake."""
         return _DATASET_FOLDERS[dataset].format(stream=self.folder)
 
     def window_folder(self, window: Window, dataset: Dataset = "prices") -> str:
-        """A window's folder, relative to the root of the raw or of the transformed lake.
+        """The folder that a window shares, relative to the root of the raw or transformed lake.
 
         Args:
             window: The window.
-            dataset: Whose folder; the raw lake has all of a window in that of its prices.
+            dataset: Whose folder; the raw lake has all datasets in that of the prices, where in
+                both lakes the manifest is.
         """
         return f"{self.dataset_folder(dataset)}/{window.start.strftime(self.folder_format)}"
+
+    def by_folder(self, windows: Iterable[Window]) -> dict[str, list[Window]]:
+        """Windows by the folder that they share, see ``window_folder``."""
+        shared: dict[str, list[Window]] = {}
+        for window in windows:
+            shared.setdefault(self.window_folder(window), []).append(window)
+        return shared
 
 
 @dataclass(frozen=True)
@@ -235,8 +242,7 @@ HISTORICAL = Stream(
     floored_to=timedelta(days=1),
     granularity="daily",
     folder="historical_data",
-    folder_format="date=%Y-%m-%d",
-    partition_columns=("date",),
+    folder_format="month=%Y-%m",
     table="historical_prices",
     job="historical_data_transformation",
     # The API has a finished day from 00:35 UTC and caches its responses until 00:40.
@@ -259,8 +265,7 @@ INTRA_DAY = Stream(
     floored_to=timedelta(milliseconds=1),
     granularity="finest",
     folder="intra_day",
-    folder_format="date=%Y-%m-%d/hour=%H",
-    partition_columns=("date", "hour"),
+    folder_format="month=%Y-%m",
     table="intra_day_prices",
     job="intra_day_transformation",
     schedule_cron="10 */6 * * *",

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel
 
 from crypto_platform.core.errors import MixedSourcesError
-from crypto_platform.core.streams import SIMULATED, Stream, Window
+from crypto_platform.core.streams import SIMULATED, Dataset, Stream, Window
 from crypto_platform.ingestion.resource import Ingestion
 from crypto_platform.ingestion.responses import (
     MarketsResponse,
@@ -80,7 +80,7 @@ class PriceApi:
             MixedSourcesError: The lake holds prices of another source.
         """
         targets = [
-            {**window.model_dump(mode="json"), "uri": self._run_folder(stream, window)}
+            {**window.model_dump(mode="json"), "uri": self._uri(stream, window, "prices")}
             for window in windows
         ]
         credits_left = self._credits_left()
@@ -96,7 +96,7 @@ class PriceApi:
                 "coins": list(coins),
                 "windows": targets[first : first + events.MAX_WINDOWS],
                 "rejected_uri": self.layer.uri(f"rejected/{stream.folder}/run={self.run_id}"),
-                # Every invocation's files have a name of their own.
+                # By it every invocation's objects have names of their own.
                 "part": len(parts),
                 "credits_left": None if credits_left is None else max(0, credits_left - used),
             }
@@ -137,15 +137,16 @@ class PriceApi:
             "snapshot": snapshot
             and {
                 "window": snapshot[1].model_dump(mode="json"),
-                "uri": self._run_folder(*snapshot),
+                "uri": self._uri(*snapshot, "snapshots"),
             },
         }
         response = MarketsResponse.model_validate(self.ingestion.invoke(event))
         self._note(response)
         return response
 
-    def _run_folder(self, stream: Stream, window: Window) -> str:
-        return self.layer.uri(f"{stream.window_folder(window)}/run={self.run_id}")
+    def _uri(self, stream: Stream, window: Window, name: Dataset) -> str:
+        """Where a window's object goes, without its ending; a run has one a folder."""
+        return self.layer.uri(f"{stream.window_folder(window)}/{name}-{self.run_id}")
 
     def _credits_left(self) -> int | None:
         if self.plan.monthly_credits is None:

@@ -1,6 +1,7 @@
 """The responses of the function that asks the price API, as Dagster's side reads them."""
 
 from collections.abc import Sequence
+from typing import Self
 
 from pydantic import AwareDatetime, BaseModel
 
@@ -11,20 +12,25 @@ class WrittenObject(BaseModel, frozen=True):
     """A file that ingestion wrote.
 
     Attributes:
-        window: Index of its window in the request.
         uri: Where it is.
-        rows: Lines of JSON, one a coin.
-        points: Prices in them.
+        rows: Lines of JSON: of prices one a coin a stretch of windows, of a snapshot one a coin.
+        points: Prices in them; of a snapshot the coins.
         bytes: Size as stored, compressed.
         sha256: Of the bytes as stored.
+        windows: The windows of which it has anything, as ranges of indices of the request's
+            windows, both ends included; a snapshot's request has one window.
     """
 
-    window: int
     uri: str
     rows: int
     points: int
     bytes: int
     sha256: str
+    windows: tuple[tuple[int, int], ...]
+
+    def shifted(self, by: int) -> Self:
+        """The same file, as a request names it that has so many windows more before these."""
+        return self.model_copy(update={"windows": _shifted(self.windows, by)})
 
 
 class AbsentWindows(BaseModel, frozen=True):
@@ -42,12 +48,17 @@ class AbsentWindows(BaseModel, frozen=True):
     reason: str
     windows: tuple[tuple[int, int], ...]
 
+    def shifted(self, by: int) -> Self:
+        """The same absence, in a request that has so many windows more before these."""
+        return self.model_copy(update={"windows": _shifted(self.windows, by)})
+
 
 class PricesResponse(BaseModel, frozen=True):
     """What came of asking for prices.
 
     Attributes:
         objects: The files written.
+        window_points: How many prices the files have of each of the request's windows.
         absent: What is missing, and why.
         rejected: Where responses that cannot be used are kept.
         calls: Requests made to the API.
@@ -57,6 +68,7 @@ class PricesResponse(BaseModel, frozen=True):
     """
 
     objects: tuple[WrittenObject, ...]
+    window_points: tuple[int, ...]
     absent: tuple[AbsentWindows, ...]
     rejected: tuple[str, ...]
     calls: int
@@ -70,26 +82,26 @@ def merge_responses(parts: Sequence[tuple[int, PricesResponse]]) -> PricesRespon
 
     Args:
         parts: Each response, with the place of its first window in the whole request; at least one.
+            Responses of the same windows are of different coins: their points add up.
     """
+    window_points = [0] * max(first + len(part.window_points) for first, part in parts)
+    for first, part in parts:
+        for index, points in enumerate(part.window_points, start=first):
+            window_points[index] += points
     return parts[0][1].model_copy(
         update={
-            "objects": tuple(
-                one.model_copy(update={"window": one.window + first})
-                for first, part in parts
-                for one in part.objects
-            ),
-            "absent": tuple(
-                one.model_copy(
-                    update={"windows": tuple((a + first, b + first) for a, b in one.windows)}
-                )
-                for first, part in parts
-                for one in part.absent
-            ),
+            "objects": tuple(one.shifted(first) for first, part in parts for one in part.objects),
+            "window_points": tuple(window_points),
+            "absent": tuple(one.shifted(first) for first, part in parts for one in part.absent),
             "rejected": tuple(uri for _, part in parts for uri in part.rejected),
             "calls": sum(part.calls for _, part in parts),
             "credits": sum(part.credits for _, part in parts),
         }
     )
+
+
+def _shifted(windows: tuple[tuple[int, int], ...], by: int) -> tuple[tuple[int, int], ...]:
+    return tuple((first + by, last + by) for first, last in windows)
 
 
 class Listing(BaseModel, frozen=True):

@@ -62,7 +62,7 @@ def write_report(lake: Lake, facts: Facts, drawn: Sequence[Panel]) -> str:
     page = render(facts, drawn).encode()
     path = LATEST
     if facts.stream is not None and facts.window is not None:
-        folder = facts.window.start.strftime(facts.stream.folder_format)
+        folder = f"{facts.window.start:date=%Y-%m-%d/hour=%H}"
         path = f"market_report/{facts.stream.name}/{folder}/market_report.html"
         lake.transformed.put(path, page)
     lake.transformed.put(LATEST, page)

@@ -16,6 +16,7 @@ from crypto_platform.ingestion.raw_windows import commit_response
 from crypto_platform.ingestion.responses import MarketsResponse
 from crypto_platform.ingestion.tracked_coins import chosen_coins, ensure_tracked_coins
 from crypto_platform.lake.manifests import Manifest
+from crypto_platform.lake.upgrade import refuse_old_layout
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,6 @@ class Ingested:
 
     Attributes:
         manifests: What the raw lake now holds, one a window, in the order of the batch.
-        unchanged: How many windows the response left as they were.
         calls: Requests made to the API.
         credits: Requests that count against the month.
         estimated: What the run was expected to take.
@@ -36,7 +36,6 @@ class Ingested:
     """
 
     manifests: Sequence[Manifest]
-    unchanged: int
     calls: int
     credits: int
     estimated: Estimate
@@ -64,35 +63,36 @@ def ingest_windows(
         now: The time.
 
     Raises:
+        OldLayoutError: An earlier version made the raw lake; nothing was asked.
         UntrackedCoinError: ``only`` names a coin that is not tracked.
         PermanentFailure: The month's credits do not suffice, or asking again cannot help.
         IngestionFailure: A later try may succeed.
     """
+    refuse_old_layout(api.layer, batch.stream)
     coins = ensure_tracked_coins(api, tracked).ids
     asked = chosen_coins(coins, only)
     estimated = estimate(batch.stream, batch.windows, len(asked), api.plan, now)
     response = api.prices(batch.stream, batch.windows, asked)
     # A window has one snapshot, so it is of all coins.
     snapshot, problem = _snapshot(api, batch, coins, now)
-    committed = commit_response(
+    manifests = commit_response(
         api.layer,
-        batch.stream,
-        batch.windows,
+        batch,
+        asked,
         response,
         snapshots={batch.newest: snapshot.objects} if snapshot else {},
         vs_currency=api.vs_currency,
         run_id=api.run_id,
     )
     return Ingested(
-        manifests=committed.manifests,
-        unchanged=committed.unchanged,
+        manifests=manifests,
         calls=response.calls + (snapshot.calls if snapshot else 0),
         credits=response.credits + (snapshot.credits if snapshot else 0),
         estimated=estimated,
         rejected=response.rejected,
         source=response.source,
         snapshot_problem=problem,
-        findings=evaluate_raw(batch.stream, committed.manifests, asked),
+        findings=evaluate_raw(batch.stream, manifests, asked),
         evaluated=f"{len(batch.windows):,} window(s), {len(asked)} coins",
     )
 

@@ -1,6 +1,7 @@
 """Load: make the warehouse hold exactly what the transformed lake says, and evaluate it there."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from crypto_platform.checks.definitions import Finding
@@ -9,8 +10,14 @@ from crypto_platform.core.streams import WindowBatch
 from crypto_platform.ingestion.tracked_coins import load_tracked_coins
 from crypto_platform.lake.layers import Lake
 from crypto_platform.lake.manifests import Manifest
+from crypto_platform.lake.upgrade import refuse_old_layout
 from crypto_platform.warehouse.load import LoadResult
 from crypto_platform.warehouse.resource import Warehouse
+from crypto_platform.warehouse.session import Session
+
+
+class _BlockedError(Exception):
+    """A finding of a blocking check keeps a load from being committed."""
 
 
 @dataclass(frozen=True)
@@ -18,20 +25,25 @@ class Loaded:
     """What came of loading a batch of windows.
 
     Attributes:
-        manifests: What was loaded, one a window, in the order of the batch.
-        result: What the warehouse says of the load.
-        findings: What is wrong with the windows as they now stand in the warehouse.
+        manifests: What was to be loaded, one a window, in the order of the batch.
+        result: What the warehouse says of the load; ``None`` where a blocking check failed: then
+            nothing was committed.
+        findings: What is wrong with the windows as they stand in the warehouse, or would.
         evaluated: What was looked at, in words.
     """
 
     manifests: Sequence[Manifest]
-    result: LoadResult
+    result: LoadResult | None
     findings: Sequence[Finding]
     evaluated: str
 
 
 def load_windows(batch: WindowBatch, lake: Lake, warehouse: Warehouse, vs_currency: str) -> Loaded:
     """Replace exactly these windows in the warehouse, in one transaction.
+
+    They are evaluated before it is committed, as they would stand; what fails a blocking check is
+    never committed. Where another run has made windows anew meanwhile, which happens only to runs
+    that share no Dagster instance, they are loaded again: that run may have been first here.
 
     Args:
         batch: Windows that the transformed lake holds.
@@ -40,23 +52,49 @@ def load_windows(batch: WindowBatch, lake: Lake, warehouse: Warehouse, vs_curren
         vs_currency: The currency in which tracked coins must have prices.
 
     Raises:
+        OldLayoutError: An earlier version made the transformed lake.
         MissingWindowError: A window was never transformed.
         LoadMismatchError: Files, manifests and table disagree; nothing was changed.
         MixedSourcesError: Simulated prices would stand beside real ones.
         WarehouseBusyError: Another process holds the warehouse.
     """
-    manifests = lake.transformed.manifests(batch.stream, batch.windows)
-    result = warehouse.load(batch.stream, manifests, lake.transformed.root)
+    refuse_old_layout(lake.transformed, batch.stream)
+    while True:
+        manifests = lake.transformed.manifests(batch.stream, batch.windows)
+        loaded = _load(batch, manifests, lake, warehouse, vs_currency)
+        if lake.transformed.manifests(batch.stream, batch.windows) == manifests:
+            return loaded
+
+
+def _load(
+    batch: WindowBatch,
+    manifests: Sequence[Manifest],
+    lake: Lake,
+    warehouse: Warehouse,
+    vs_currency: str,
+) -> Loaded:
     coins = load_tracked_coins(lake.raw).ids
-    with warehouse.session(read_only=True) as session:
-        findings = evaluate_load(session, batch, coins, vs_currency)
-    rejected = sum(file.rows for manifest in manifests for file in manifest.files_of("rejected"))
+    findings: list[Finding] = []
+
+    def accept(session: Session) -> None:
+        findings.extend(evaluate_load(session, batch, coins, vs_currency))
+        if any(finding.check.blocking for finding in findings):
+            raise _BlockedError
+
+    result = None
+    with suppress(_BlockedError):
+        result = warehouse.load(batch.stream, manifests, lake.transformed.root, accept)
+    if result:
+        findings += evaluate_revisions(batch.stream, result.revisions)
+    points = sum(manifest.points for manifest in manifests)
+    rejected = sum(manifest.rejected for manifest in manifests)
     return Loaded(
         manifests=manifests,
         result=result,
-        findings=[*findings, *evaluate_revisions(batch.stream, result.revisions)],
+        findings=findings,
         evaluated=(
-            f"{len(manifests):,} window(s), {result.prices:,} prices in {batch.stream.table}; "
+            f"{len(manifests):,} window(s), {points:,} prices "
+            f"{'in' if result else 'that were to stand in'} {batch.stream.table}; "
             f"{rejected:,} rejected points stay in the lake"
         ),
     )

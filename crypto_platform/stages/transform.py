@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from crypto_platform.checks.definitions import Finding
 from crypto_platform.core.streams import WindowBatch
 from crypto_platform.lake.layers import Lake
+from crypto_platform.lake.manifests import Manifest
+from crypto_platform.lake.upgrade import refuse_old_layout
+from crypto_platform.transformation.job_spec import (
+    job_arguments,
+    job_folder,
+    plan_months,
+    write_job_spec,
+)
 from crypto_platform.transformation.resource import Transform, TransformResult
 from crypto_platform.transformation.transformed_windows import (
     TransformedWindow,
-    job_arguments,
     read_outputs,
-    write_job_spec,
 )
 
 
@@ -22,24 +28,25 @@ class Transformed:
     Attributes:
         windows: The windows, in the order of the batch.
         ran: What the engine says of the job.
+        findings: What is wrong with the windows.
         blocked: Whether a blocking check failed, so that nothing was committed.
     """
 
     windows: Sequence[TransformedWindow]
     ran: TransformResult
+    findings: Sequence[Finding]
     blocked: bool
-
-    @property
-    def findings(self) -> list[Finding]:
-        """What is wrong with the windows."""
-        return [finding for window in self.windows for finding in window.findings]
 
     @property
     def evaluated(self) -> str:
         """What was looked at, in words."""
         prices = sum(window.manifest.points for window in self.windows)
-        rejected = sum(window.rejected for window in self.windows)
+        rejected = sum(window.manifest.rejected for window in self.windows)
         return f"{len(self.windows):,} window(s), {prices:,} prices, {rejected:,} rejected points"
+
+
+class _OutrunError(Exception):
+    """Another run made the same windows, or carried the same rows over, and was first."""
 
 
 def transform_windows(
@@ -47,24 +54,60 @@ def transform_windows(
 ) -> Transformed:
     """Transform windows, and commit them unless a blocking check fails.
 
+    Where another run was first, which happens only to runs that share no Dagster instance, all of
+    it is done again on what that run left.
+
     Args:
         batch: Windows that the raw lake holds.
         lake: Both layers: raw is read, transformed is written.
         engine: Runs the stream's job.
-        run_id: The run, under which the files are written.
+        run_id: The run, after which the files are named.
 
     Raises:
+        OldLayoutError: An earlier version made the lake.
         MissingWindowError: A window was never ingested.
-        CorruptFileError: A raw file is gone, or is not what was written.
+        CorruptFileError: A file that is read is gone, or is not what was written.
         TransformError: The job failed.
     """
-    raw = lake.raw.manifests(batch.stream, batch.windows)
-    lake.raw.check(batch.stream, raw)
-    job_spec = write_job_spec(lake, batch.stream, raw, run_id)
-    ran = engine.run(batch.stream.job, job_arguments(lake, batch.stream, job_spec, run_id))
-    windows = read_outputs(lake, batch.stream, raw, run_id)
-    blocked = any(finding.check.blocking for window in windows for finding in window.findings)
+    for layer in (lake.raw, lake.transformed):
+        refuse_old_layout(layer, batch.stream)
+    attempt = 0
+    while True:
+        try:
+            return _transform(batch, lake, engine, f"{run_id}.{attempt}" if attempt else run_id)
+        except _OutrunError:
+            attempt += 1
+
+
+def _transform(batch: WindowBatch, lake: Lake, engine: Transform, run_id: str) -> Transformed:
+    stream, layer = batch.stream, lake.transformed
+    raw = lake.raw.manifests(stream, batch.windows)
+    lake.raw.check(stream, raw)
+    folders = list(stream.by_folder(batch.windows))
+    held = layer.each(lambda name: layer.month(stream, name), folders)
+    months = plan_months(stream, raw, dict(zip(folders, held, strict=True)), layer.is_intact)
+    layer.check(stream, [manifest for month in months for manifest in month.carried])
+    folder = job_folder(stream, run_id)
+    job_spec = write_job_spec(lake, folder, months)
+    ran = engine.run(stream.job, job_arguments(lake, stream, folder, job_spec))
+    made = list(read_outputs(lake, stream, months, folder, run_id))
+    windows = {one.manifest.window: one for month in made for one in month.windows}
+    findings = [
+        *(finding for window in batch.windows for finding in windows[window].findings),
+        *(finding for month in made for finding in month.findings),
+    ]
+    blocked = any(finding.check.blocking for finding in findings)
     if not blocked:
-        lake.transformed.commit(batch.stream, [window.manifest for window in windows])
-        lake.transformed.remove(job_spec)
-    return Transformed(windows, ran, blocked)
+        seen = {window: held for month in months for window, held in month.held.items()}
+
+        def unless_outrun(held: Manifest | None, new: Manifest) -> Manifest:
+            if held != seen.get(new.window):
+                raise _OutrunError
+            return new
+
+        layer.each(lambda move: layer.move(*move), [move for month in made for move in month.moves])
+        manifests = [window.manifest for window in windows.values()]
+        kept = [manifest for month in made for manifest in month.kept]
+        layer.commit(stream, [*manifests, *kept], unless_outrun)
+        layer.remove_folder(folder)
+    return Transformed([windows[window] for window in batch.windows], ran, findings, blocked)

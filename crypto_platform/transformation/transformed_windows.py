@@ -1,30 +1,29 @@
-"""What a job is asked to read, and what it turns out to have written."""
+"""What a job turns out to have written: read back, counted, evaluated, and put into its place.
 
-import json
-import math
+Rows are counted in the files themselves, not taken from the job's word.
+"""
+
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from itertools import accumulate, groupby
-from operator import itemgetter
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import accumulate, chain
 from typing import Any
 
-from crypto_platform.checks.definitions import ROW_COUNTS, Finding
-from crypto_platform.checks.parquet import evaluate_prices
-from crypto_platform.core.lazy import pa, pq
+from crypto_platform.checks.definitions import ROW_COUNTS, SCHEMA, Finding
+from crypto_platform.checks.parquet import evaluate_prices, schema_faults_of
+from crypto_platform.core.lazy import pa, pc, pq
 from crypto_platform.core.streams import DATASETS, Dataset, Stream, Window
 from crypto_platform.lake.layers import Lake, from_json_lines
-from crypto_platform.lake.manifests import Absence, LakeFile, Manifest
-
-# About how many prices are read back and evaluated at once. Window by window takes several times as
-# long; all of a long backfill would not fit into memory.
-_A_BLOCK = 100_000
+from crypto_platform.lake.manifests import Absence, CoinKey, LakeFile, Manifest, files_of
+from crypto_platform.transformation.expected_counts import Counts, expected_counts
+from crypto_platform.transformation.job_spec import MonthJob
 
 _PREVIEW_ROWS = 5
+_PREVIEWED = ("coin_id", "price_at", "price", "market_cap", "total_volume", "granularity")
 _COIN = ("coin_id", "vs_currency")
-
-_Coin = tuple[str | None, str | None]
+_COUNTED: tuple[Dataset, Dataset] = ("prices", "rejected")
 
 
 @dataclass(frozen=True)
@@ -32,227 +31,307 @@ class TransformedWindow:
     """A window after the transformation.
 
     Attributes:
-        manifest: The files written, and who is absent.
-        rejected: How many stamps were rejected, with a reason each, in the rejected dataset.
+        manifest: The files that hold it, and who is absent.
         preview: A few of its rows.
         findings: What is wrong with it.
     """
 
     manifest: Manifest
-    rejected: int
     preview: list[dict[str, Any]]
     findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True)
+class TransformedMonth:
+    """A month after the transformation, none of it committed.
+
+    Attributes:
+        windows: The windows that were asked for.
+        kept: The other windows whose rows were carried over into the new files.
+        moves: Where the job wrote each file, and its path in the lake.
+        findings: What is wrong beside the windows' own findings.
+    """
+
+    windows: Sequence[TransformedWindow]
+    kept: Sequence[Manifest]
+    moves: Sequence[tuple[str, str]]
+    findings: Sequence[Finding]
+
+
+@dataclass(frozen=True)
 class _Output:
-    """A file that the transformation wrote, with its rows."""
+    """A file that the job wrote.
+
+    Attributes:
+        file: As the lake will name it.
+        written: Where the job wrote it.
+        rows: Its rows, with ``window``: the place of each one's window among those of the month,
+            null for a window that is not among them.
+    """
 
     file: LakeFile
+    written: str
     rows: "pa.Table"
 
-
-def write_job_spec(lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str) -> str:
-    """Write which files a job is to read: one line of JSON a window.
-
-    Args:
-        lake: Whose raw files are named, and whose transformed layer keeps the spec.
-        stream: The stream of the windows.
-        raw: What the raw lake holds, one manifest a window.
-        run_id: The run, which names the spec.
-
-    Returns:
-        The spec's path in the transformed lake.
-    """
-    lines = []
-    for manifest in raw:
-        values = [
-            part.partition("=")[2]
-            for part in manifest.window.start.strftime(stream.folder_format).split("/")
-        ]
-        window = manifest.window.model_dump(mode="json")
-        line = {
-            **{f"window_{end}": time for end, time in window.items()},
-            **dict(zip(stream.partition_columns, values, strict=True)),
-            "prices": [lake.raw.uri(file.path) for file in manifest.files_of("prices")],
-            "snapshots": [lake.raw.uri(file.path) for file in manifest.files_of("snapshots")],
-        }
-        lines.append(json.dumps(line))
-    path = f"job_specs/{stream.name}/run={run_id}.json"
-    lake.transformed.put(path, "\n".join(lines).encode())
-    return path
+    def counts(self) -> Counter[int | None]:
+        """How many rows each window has, by its place."""
+        return _counter(self.rows.group_by("window").aggregate([([], "count_all")]))
 
 
-def job_arguments(lake: Lake, stream: Stream, job_spec: str, run_id: str) -> dict[str, str]:
-    """The arguments of a job, as its script in ``glue_jobs`` takes them.
+_Outputs = Mapping[Dataset, _Output]
 
-    Args:
-        lake: Whose transformed layer is written.
-        stream: The stream, which says which datasets there are.
-        job_spec: The spec's path in the transformed lake.
-        run_id: The run, under which the files are written.
-    """
-    layer = lake.transformed
-    datasets: list[Dataset] = ["prices", "rejected"]
-    if stream.snapshot_within:
-        datasets.append("snapshots")
-    return {
-        "job_spec": layer.uri(job_spec),
-        **{f"{name}_output": layer.uri(stream.dataset_folder(name)) for name in datasets},
-        "grain": str(stream.floored_to // timedelta(milliseconds=1)),
-        "partition_by": ",".join(stream.partition_columns),
-        "run_id": run_id,
-    }
+
+def _counter(counted: "pa.Table") -> Counter[int | None]:
+    """Counts of rows by their window's place, out of their table."""
+    places, counts = counted["window"].to_pylist(), counted["count_all"].to_pylist()
+    return Counter(dict(zip(places, counts, strict=True)))
 
 
 def read_outputs(
-    lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str
-) -> list[TransformedWindow]:
-    """Read back what a run of the transformation wrote, window by window, and evaluate it.
-
-    Rows are counted in the files themselves, not taken from the job's word.
+    lake: Lake, stream: Stream, months: Sequence[MonthJob], folder: str, run_id: str
+) -> Iterator[TransformedMonth]:
+    """Read back what a job wrote, month by month, and evaluate it.
 
     Args:
         lake: The lake that the job read and wrote.
         stream: The stream of the windows.
-        raw: What the job was to read, one manifest a window.
-        run_id: The run under which it wrote.
-
-    Returns:
-        The windows in the order of ``raw``, none of them committed.
+        months: What the job was to do.
+        folder: The job's own folder in the transformed lake.
+        run_id: The run, which names the files.
     """
-    before = accumulate((manifest.points for manifest in raw), initial=0)
-    numbered = zip((points // _A_BLOCK for points in before), raw, strict=False)
-    return [
-        window
-        for _, block in groupby(numbered, key=itemgetter(0))
-        for window in _read_block(lake, stream, [manifest for _, manifest in block], run_id)
-    ]
+    written = _written(lake, folder)
+    for month in months:
+        yield _read_month(lake, stream, month, written.get(month.number, {}), run_id)
 
 
-def _read_block(
-    lake: Lake, stream: Stream, raw: Sequence[Manifest], run_id: str
-) -> list[TransformedWindow]:
-    outputs = lake.transformed.each(lambda one: _outputs(lake, stream, one, run_id), raw)
-    findings: dict[str, list[Finding]] = defaultdict(list)
-    prices = {
-        manifest.window: [output.rows for output in _of("prices", written)]
-        for manifest, written in zip(raw, outputs, strict=True)
+def _written(lake: Lake, folder: str) -> dict[int, dict[Dataset, str]]:
+    """The paths of what a job wrote, by the month's number and the dataset."""
+    found: dict[int, dict[Dataset, str]] = defaultdict(dict)
+    names: dict[str, Dataset] = {dataset: dataset for dataset in DATASETS}
+    for path in lake.transformed.paths(f"{folder}/output"):
+        parts = re.search(r"/dataset=(\w+)/number=(\d+)/[^/]+\.parquet$", path)
+        if parts:
+            found[int(parts[2])][names[parts[1]]] = path
+    return found
+
+
+def _read_month(
+    lake: Lake, stream: Stream, month: MonthJob, written: Mapping[Dataset, str], run_id: str
+) -> TransformedMonth:
+    windows = [manifest.window for manifest in (*month.raw, *month.kept)]
+    outputs: _Outputs = {
+        dataset: _read_output(
+            lake,
+            path,
+            dataset,
+            f"{stream.window_folder(windows[0], dataset)}/{dataset}-{run_id}.parquet",
+            windows,
+        )
+        for dataset, path in written.items()
     }
-    for finding in evaluate_prices(prices, stream):
-        findings[finding.partition].append(finding)
-
-    def transformed(one: tuple[Manifest, list[_Output]]) -> TransformedWindow:
-        manifest, written = one
-        evaluated = findings[stream.partition_key(manifest.window)]
-        return _transformed_window(
-            lake, stream, manifest, run_id, outputs=written, evaluated=evaluated
-        )
-
-    # Side by side: where something was rejected, the raw files are read again.
-    return lake.raw.each(transformed, zip(raw, outputs, strict=True))
-
-
-def _outputs(lake: Lake, stream: Stream, raw: Manifest, run_id: str) -> list[_Output]:
-    """What a run wrote of a window."""
-    if not raw.files:
-        return []
-    return [
-        _read_output(lake, dataset, path)
-        for dataset in DATASETS
-        for path in lake.transformed.paths(
-            f"{stream.window_folder(raw.window, dataset)}/run={run_id}"
-        )
-        if path.endswith(".parquet")
-    ]
-
-
-def _read_output(lake: Lake, dataset: Dataset, path: str) -> _Output:
-    content = lake.transformed.read(path) or b""
-    # A window's file is too small to be shared among threads.
-    rows = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
-    return _Output(lake.transformed.describe_file(dataset, path, rows.num_rows, content), rows)
-
-
-def _of(dataset: Dataset, outputs: Sequence[_Output]) -> list[_Output]:
-    return [output for output in outputs if output.file.dataset == dataset]
-
-
-def _transformed_window(  # noqa: PLR0913 - where it is, and what came of it
-    lake: Lake,
-    stream: Stream,
-    raw: Manifest,
-    run_id: str,
-    *,
-    outputs: Sequence[_Output],
-    evaluated: Sequence[Finding],
-) -> TransformedWindow:
-    prices, rejected = _of("prices", outputs), _of("rejected", outputs)
-    points = sum(output.file.rows for output in prices)
-    coins = _number_of_coins(prices)
-    # As many rows as points, all in sight: nothing was folded, rejected or lost.
-    plain = not rejected and points == raw.points and coins == raw.coins
-    return TransformedWindow(
-        manifest=Manifest(
-            stream=stream.name,
-            window=raw.window,
-            run_id=run_id,
-            written_at=datetime.now(UTC),
-            coins=coins,
-            points=points,
-            files=tuple(output.file for output in outputs),
-            absent=(*raw.absent, *_quarantined(raw, prices, rejected)),
-        ),
-        rejected=sum(output.file.rows for output in rejected),
-        preview=[
-            row for output in prices for row in output.rows.slice(0, _PREVIEW_ROWS).to_pylist()
-        ][:_PREVIEW_ROWS],
-        findings=(
-            *evaluated,
-            *([] if plain else _count_findings(lake, stream, raw, prices, rejected)),
-        ),
+    transformed = _Asked(lake, stream, month, outputs, run_id).windows()
+    return TransformedMonth(
+        windows=transformed,
+        kept=[_carried(manifest, month, outputs, run_id) for manifest in month.kept],
+        moves=[(output.written, output.file.path) for output in outputs.values()],
+        findings=[*_carried_findings(stream, month, outputs), *_strays(stream, month, outputs)],
     )
 
 
-def _number_of_coins(prices: Sequence[_Output]) -> int:
-    if len(prices) == 1 and set(_COIN) <= set(prices[0].rows.column_names):
-        # As for a file: too small to be shared among threads.
-        coins = prices[0].rows.group_by(list(_COIN), use_threads=False)
-        number: int = coins.aggregate([]).num_rows
-        return number
-    return len(_by_coin(prices))
+def _read_output(
+    lake: Lake, path: str, dataset: Dataset, target: str, windows: Sequence[Window]
+) -> _Output:
+    content = lake.transformed.read(path) or b""
+    rows = pq.ParquetFile(pa.BufferReader(content)).read()
+    file = lake.transformed.describe_file(dataset, target, rows.num_rows, content)
+    return _Output(file, path, rows.append_column("window", _places(rows, windows)))
 
 
-def _by_coin(outputs: Sequence[_Output]) -> Counter[_Coin]:
-    """How many rows each coin has."""
-    counted: Counter[_Coin] = Counter()
-    for output in outputs:
+def _places(rows: "pa.Table", windows: Sequence[Window]) -> Any:
+    """For each row the place of its window, or null."""
+    if "window_start" not in rows.column_names:
+        return pa.nulls(rows.num_rows, pa.int32())
+    starts = pa.array([window.start for window in windows], rows["window_start"].type)
+    return pc.index_in(rows["window_start"], value_set=starts)
+
+
+class _Asked:
+    """The windows that were asked for in a month, in what the job wrote of it."""
+
+    def __init__(
+        self, lake: Lake, stream: Stream, month: MonthJob, outputs: _Outputs, run_id: str
+    ) -> None:
+        self._lake = lake
+        self._stream = stream
+        self._raw = month.raw
+        self._run_id = run_id
+        self._files = {dataset: output.file for dataset, output in outputs.items()}
+        self._rows = {
+            dataset: output.rows.filter(pc.less(output.rows["window"], len(month.raw)))
+            for dataset, output in outputs.items()
+        }
+        self._counts: dict[Dataset, Counter[int | None]] = {
+            dataset: outputs[dataset].counts() if dataset in outputs else Counter()
+            for dataset in DATASETS
+        }
+        self._number_of_coins = self._coins_by_window()
+
+    def windows(self) -> list[TransformedWindow]:
+        findings: dict[str, list[Finding]] = defaultdict(list)
+        for finding in chain(self._price_findings(), self._count_findings()):
+            findings[finding.partition].append(finding)
+        previews = self._previews()
+        refused = self._refused()
+        priced = self._by_coin("prices", list(refused))
+        now = datetime.now(UTC)
+        return [
+            TransformedWindow(
+                manifest=Manifest(
+                    stream=self._stream.name,
+                    window=raw.window,
+                    run_id=self._run_id,
+                    written_at=now,
+                    coins=self._number_of_coins[place],
+                    points=self._counts["prices"][place],
+                    files=tuple(
+                        self._files[dataset] for dataset in DATASETS if self._counts[dataset][place]
+                    ),
+                    absent=tuple(
+                        sorted(
+                            (*raw.absent, *_quarantined(raw, priced[place], refused[place])),
+                            key=lambda absence: (absence.coin_id, absence.vs_currency),
+                        )
+                    ),
+                    rejected=self._counts["rejected"][place],
+                    snapshots=self._counts["snapshots"][place],
+                ),
+                preview=previews.get(place, []),
+                findings=tuple(findings[self._stream.partition_key(raw.window)]),
+            )
+            for place, raw in enumerate(self._raw)
+        ]
+
+    def _coins_by_window(self) -> Counter[int | None]:
+        """How many coins each window has prices of, by the window's place."""
+        groups = self._coin_groups("prices")
+        if groups is None:
+            return Counter()
+        counted = groups.group_by("window").aggregate([([], "count_all")])
+        return _counter(counted)
+
+    def _coin_groups(self, dataset: Dataset) -> "pa.Table | None":
+        """One row a window a coin, with how many rows it has; ``None`` where nothing is known."""
+        rows = self._rows.get(dataset)
         # A column of the key may be missing, which the check of the schema tells.
-        known = (
-            output.rows[name].to_pylist()
-            if name in output.rows.column_names
-            else [None] * output.rows.num_rows
-            for name in _COIN
+        if rows is None or not set(_COIN) <= set(rows.column_names):
+            return None
+        return rows.group_by(["window", *_COIN]).aggregate([([], "count_all")])
+
+    def _by_coin(
+        self, dataset: Dataset, places: Sequence[int]
+    ) -> defaultdict[int, dict[CoinKey, int]]:
+        """How many rows each coin has in some windows, by the window's place."""
+        counted: defaultdict[int, dict[CoinKey, int]] = defaultdict(dict)
+        groups = self._coin_groups(dataset) if places else None
+        if groups is None:
+            return counted
+        groups = groups.filter(pc.is_in(groups["window"], pa.array(places, pa.int32())))
+        columns = (groups[name].to_pylist() for name in ("window", *_COIN, "count_all"))
+        for place, coin_id, vs_currency, count in zip(*columns, strict=True):
+            counted[place][coin_id, vs_currency] = count
+        return counted
+
+    def _price_findings(self) -> list[Finding]:
+        prices = self._rows.get("prices")
+        if prices is None:
+            return []
+        windows = [raw.window for raw in self._raw]
+        faults = schema_faults_of(prices.schema)
+        # What lacks a column cannot be evaluated by it.
+        if faults:
+            keys = map(self._stream.partition_key, windows)
+            return [Finding(SCHEMA, key, None, fault) for key in keys for fault in faults]
+        return evaluate_prices(prices, self._stream, windows)
+
+    def _count_findings(self) -> Iterator[Finding]:
+        """Where what was written is not what the raw answers give, coin by coin."""
+        doubtful = [place for place, raw in enumerate(self._raw) if not self._is_plain(place, raw)]
+        if not doubtful:
+            return
+        windows = {self._raw[place].window: place for place in doubtful}
+        expected: dict[int, dict[CoinKey, Counts]] = defaultdict(dict)
+        files = files_of((self._raw[place] for place in doubtful), "prices")
+        records = (
+            record
+            for file in files
+            for record in from_json_lines(self._lake.raw.read(file.path) or b"")
         )
-        counted.update(zip(*known, strict=True))
-    return counted
+        counts = expected_counts(records, self._stream, windows.keys())
+        for (window, coin), count in counts.items():
+            expected[windows[window]][coin] = count
+        written, rejected = (self._by_coin(name, doubtful) for name in _COUNTED)
+        for place in doubtful:
+            rows, refused = written[place], rejected[place]
+            # A key may lack a part, which is another check's finding.
+            for coin in sorted(expected[place].keys() | rows.keys() | refused.keys(), key=str):
+                due = expected[place].get(coin, Counts(0, 0))
+                found = Counts(rows.get(coin, 0), refused.get(coin, 0))
+                if due != found:
+                    fault = (
+                        f"its raw records give {due.prices} prices and {due.rejected} rejected "
+                        f"points, the transformation wrote {found.prices} and {found.rejected}"
+                    )
+                    partition = self._stream.partition_key(self._raw[place].window)
+                    yield Finding(ROW_COUNTS, partition, coin[0], fault)
+
+    def _is_plain(self, place: int, raw: Manifest) -> bool:
+        """Whether as many rows as points are in sight: nothing was folded, rejected or lost."""
+        return (
+            len(raw.files_of("prices")) <= 1
+            and not self._counts["rejected"][place]
+            and self._counts["prices"][place] == raw.points
+            and self._number_of_coins[place] == raw.coins
+        )
+
+    def _refused(self) -> dict[int, list[dict[str, Any]]]:
+        """The rejected rows of each window, by its place."""
+        rows = self._rows.get("rejected")
+        by_place: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        if rows is not None:
+            names = ["window", *_COIN, "reason", "run_id", "fetched_at"]
+            for row in rows.select(names).to_pylist():
+                by_place[row["window"]].append(row)
+        return by_place
+
+    def _previews(self) -> dict[int, list[dict[str, Any]]]:
+        """A few prices of each window, by its place."""
+        rows = self._rows.get("prices")
+        if rows is None:
+            return {}
+        by_window = pc.sort_indices(rows["window"])
+        counts = [self._counts["prices"][place] for place in range(len(self._raw))]
+        starts = accumulate(counts, initial=0)
+        shown = [
+            by_window.slice(start, min(count, _PREVIEW_ROWS))
+            for start, count in zip(starts, counts, strict=False)
+        ]
+        previews: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        known = [name for name in _PREVIEWED if name in rows.column_names]
+        for row in rows.select(["window", *known]).take(pa.concat_arrays(shown)).to_pylist():
+            previews[row["window"]].append(row)
+        return previews
 
 
 def _quarantined(
-    raw: Manifest, prices: Sequence[_Output], rejected: Sequence[_Output]
+    raw: Manifest, priced: Mapping[CoinKey, int], refused: Sequence[Mapping[str, Any]]
 ) -> Iterator[Absence]:
     """The coins of which all that the API gave was rejected."""
-    if not rejected:
+    if not refused:
         return
     absent = {(absence.coin_id, absence.vs_currency) for absence in raw.absent}
-    known = absent | _by_coin(prices).keys()
-    refused = {
-        (row["coin_id"], row["vs_currency"]): row
-        for output in rejected
-        for row in output.rows.to_pylist()
-    }
-    for coin in sorted(refused.keys() - known):
-        row = refused[coin]
+    rows = {(row["coin_id"], row["vs_currency"]): row for row in refused}
+    for coin in sorted(rows.keys() - absent - priced.keys()):
+        row = rows[coin]
         yield Absence(
             coin_id=row["coin_id"],
             vs_currency=row["vs_currency"],
@@ -263,59 +342,41 @@ def _quarantined(
         )
 
 
-def _count_findings(
-    lake: Lake,
-    stream: Stream,
-    raw: Manifest,
-    prices: Sequence[_Output],
-    rejected: Sequence[_Output],
-) -> list[Finding]:
-    """Where what was written is not what the raw files give, coin by coin."""
-    rows, refused = _by_coin(prices), _by_coin(rejected)
-    given: dict[_Coin, tuple[int, int]] = {}
-    for file in raw.files_of("prices"):
-        for record in from_json_lines(lake.raw.read(file.path) or b""):
-            given[record["coin_id"], record["vs_currency"]] = counts_of(record, stream, raw.window)
-    findings = []
-    # A key may lack a part, which is another check's finding.
-    for coin in sorted(given.keys() | rows.keys() | refused.keys(), key=str):
-        expected, found = given.get(coin, (0, 0)), (rows[coin], refused[coin])
-        if expected != found:
-            fault = (
-                f"its raw records give {expected[0]} prices and {expected[1]} rejected points, the "
-                f"transformation wrote {found[0]} and {found[1]}"
-            )
-            partition = stream.partition_key(raw.window)
-            findings.append(Finding(ROW_COUNTS, partition, coin[0], fault))
-    return findings
-
-
-def counts_of(record: Mapping[str, Any], stream: Stream, window: Window) -> tuple[int, int]:
-    """How many prices and how many rejected points a raw record has to become.
-
-    The rules of the transformation once more, to hold it to them: what it lost it cannot count.
-
-    Args:
-        record: A line of raw JSON: one coin in one window.
-        stream: The stream, whose grain folds prices together.
-        window: The window.
-    """
-    millisecond = timedelta(milliseconds=1)
-    start, end = (
-        (at - datetime.fromtimestamp(0, UTC)) // millisecond for at in (window.start, window.end)
+def _carried(manifest: Manifest, month: MonthJob, outputs: _Outputs, run_id: str) -> Manifest:
+    """A window that was carried over: its rows are the same, in other files."""
+    rewritten = {file.path for file in month.rewritten}
+    files = tuple(
+        outputs[file.dataset].file if file.path in rewritten and file.dataset in outputs else file
+        for file in manifest.files
     )
-    stamps = {
-        point[0] if point else None
-        for series in ("prices", "market_caps", "total_volumes")
-        for point in record[series] or ()
-    }
-    good = {
-        point[0]
-        for point in record["prices"] or ()
-        if len(point) > 1
-        and None not in point[:2]
-        and start <= point[0] < end
-        and 0 < point[1] < math.inf
-    }
-    grain = stream.floored_to // millisecond
-    return len({(stamp - start) // grain for stamp in good}), len(stamps - good)
+    return replace(manifest, files=files, run_id=run_id, written_at=datetime.now(UTC))
+
+
+def _carried_findings(stream: Stream, month: MonthJob, outputs: _Outputs) -> Iterator[Finding]:
+    """Where a window that was carried over has lost or gained rows."""
+    rewritten = {file.path for file in month.rewritten}
+    counts = {dataset: output.counts() for dataset, output in outputs.items()}
+    for place, manifest in enumerate(month.kept, start=len(month.raw)):
+        expected: dict[Dataset, int] = {
+            "prices": manifest.points,
+            "rejected": manifest.rejected,
+            "snapshots": manifest.snapshots,
+        }
+        for file in manifest.files:
+            found = counts.get(file.dataset, Counter())[place]
+            if file.path in rewritten and found != expected[file.dataset]:
+                fault = (
+                    f"{expected[file.dataset]} rows of {file.dataset} were to be carried over from "
+                    f"{file.path}, the transformation wrote {found}"
+                )
+                yield Finding(ROW_COUNTS, stream.partition_key(manifest.window), None, fault)
+
+
+def _strays(stream: Stream, month: MonthJob, outputs: _Outputs) -> Iterator[Finding]:
+    """Rows of windows that the job was not asked for."""
+    for dataset, output in outputs.items():
+        strays = output.rows["window"].null_count
+        if strays:
+            key = stream.partition_key(month.raw[0].window)
+            fault = f"the transformation wrote {strays} rows of {dataset} outside of its windows"
+            yield Finding(ROW_COUNTS, key, None, fault)

@@ -13,7 +13,7 @@ from crypto_platform.core.streams import Stream
 from crypto_platform.lake.layers import Layer, at
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.warehouse.catalogue import relations
-from crypto_platform.warehouse.load import LoadResult
+from crypto_platform.warehouse.load import Accept, LoadResult
 from crypto_platform.warehouse.resource import Warehouse, WarehouseBusyError
 from crypto_platform.warehouse.schema_changes import (
     SchemaChange,
@@ -69,7 +69,11 @@ class DuckDBWarehouse(Warehouse):
     cache_folder: str | None = None
 
     def load(
-        self, stream: Stream, manifests: Sequence[Manifest], transformed_root: str
+        self,
+        stream: Stream,
+        manifests: Sequence[Manifest],
+        transformed_root: str,
+        accept: Accept | None = None,
     ) -> LoadResult:
         """See ``Warehouse.load``.
 
@@ -78,7 +82,7 @@ class DuckDBWarehouse(Warehouse):
         """
         layer = Layer(transformed_root, "transformed", "transformed_prices")
         layer.check(stream, manifests)
-        return super().load(stream, manifests, transformed_root)
+        return super().load(stream, manifests, transformed_root, accept)
 
     def query(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
         """See ``Warehouse.query``. It is kept nowhere: whoever asks may put anything into it."""
@@ -229,21 +233,21 @@ class _DuckDBSession:
             for row in cursor.fetchall()
         ]
 
-    def stage_files(self, table: str, uris: Sequence[str]) -> None:
+    def stage_files(self, table: str, uris: Sequence[str], windows: str) -> None:
         if not uris:
             return
+        asked_for = self._connection.table(windows)
         files = _local_files(uris)
         read = self._connection.read_parquet(files, hive_partitioning=False)
+        # A join while reading passes over the parts of a file that hold other windows.
         if set(read.columns) >= set(self._connection.table(table).columns):
             # Else a file of an older version is among them, which lacks a column.
             with suppress(duckdb.InvalidInputException):
-                self._add(table, read)
+                self._add(table, read.join(asked_for, "window_start", how="semi"))
                 return
         # This opens each file twice, which takes twice as long.
-        self._add(
-            table,
-            self._connection.read_parquet(files, hive_partitioning=False, union_by_name=True),
-        )
+        read = self._connection.read_parquet(files, hive_partitioning=False, union_by_name=True)
+        self._add(table, read.join(asked_for, "window_start", how="semi"))
 
     def stage_rows(self, table: str, rows: Iterable[Row]) -> None:
         schema = self._connection.table(table).limit(0).to_arrow_table().schema

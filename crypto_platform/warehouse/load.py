@@ -3,19 +3,23 @@
 All of it is shared SQL, in Snowflake's dialect, over whichever engine's session.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from crypto_platform.core.errors import MixedSourcesError, PermanentFailure
 from crypto_platform.core.streams import SIMULATED, Dataset, Stream, Window
-from crypto_platform.lake.manifests import Manifest
+from crypto_platform.lake.manifests import Manifest, files_of
 from crypto_platform.warehouse.session import Row, Session, transaction
 from crypto_platform.warehouse.sql import statement
 
 # The datasets of a window that a load brings in, each into the temporary table staged_….
 _DATASETS: tuple[Dataset, ...] = ("prices", "snapshots")
+
+
+Accept = Callable[[Session], None]
+"""Looks at a load before it counts, and refuses it by raising."""
 
 
 class LoadMismatchError(PermanentFailure):
@@ -66,7 +70,11 @@ class LoadResult:
 
 
 def replace_windows(
-    session: Session, stream: Stream, manifests: Sequence[Manifest], transformed_root: str
+    session: Session,
+    stream: Stream,
+    manifests: Sequence[Manifest],
+    transformed_root: str,
+    accept: Accept | None = None,
 ) -> LoadResult:
     """Make a session's warehouse hold what the manifests say: see ``Warehouse.load``."""
     # Not before: a load that waited for another one comes after it.
@@ -79,6 +87,8 @@ def replace_windows(
         _replace(session, stream, loaded_at)
         for check in _checks_of_tables(stream):
             _refuse_mismatches(session, stream, check, "the table would hold")
+        if accept:
+            accept(session)
     return _result(session, stream, loaded_at)
 
 
@@ -108,10 +118,10 @@ def _stage(
     ranges = merge_neighbours(manifest.window for manifest in manifests)
     for name in ("prices", "snapshots", "ledger", "windows", "ranges", "standing"):
         session.execute(statement(f"stage_{name}", stream.table))
-    for dataset in _DATASETS:
-        paths = [file.path for manifest in manifests for file in manifest.files_of(dataset)]
-        session.stage_files(f"staged_{dataset}", [f"{transformed_root}/{path}" for path in paths])
     session.stage_rows("staged_windows", (_expected(manifest) for manifest in manifests))
+    for dataset in _DATASETS:
+        uris = [f"{transformed_root}/{file.path}" for file in files_of(manifests, dataset)]
+        session.stage_files(f"staged_{dataset}", uris, "staged_windows")
     session.stage_rows(
         "staged_ranges", ({"range_start": one.start, "range_end": one.end} for one in ranges)
     )
@@ -125,7 +135,7 @@ def _expected(manifest: Manifest) -> Row:
         "window_end": manifest.window.end,
         "prices": manifest.points,
         "coins": manifest.coins,
-        "snapshots": sum(file.rows for file in manifest.files_of("snapshots")),
+        "snapshots": manifest.snapshots,
     }
 
 

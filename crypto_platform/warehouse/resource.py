@@ -16,7 +16,12 @@ import dagster as dg
 from crypto_platform.core.streams import STREAMS, Stream, Window
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.warehouse.catalogue import tables
-from crypto_platform.warehouse.load import LoadResult, counts_by_status, replace_windows
+from crypto_platform.warehouse.load import (
+    Accept,
+    LoadResult,
+    counts_by_status,
+    replace_windows,
+)
 from crypto_platform.warehouse.session import Row, Session
 from crypto_platform.warehouse.sql import only_reads, statement
 
@@ -107,7 +112,11 @@ class Warehouse(dg.ConfigurableResource[None]):
         return self.session(read_only=False)
 
     def load(
-        self, stream: Stream, manifests: Sequence[Manifest], transformed_root: str
+        self,
+        stream: Stream,
+        manifests: Sequence[Manifest],
+        transformed_root: str,
+        accept: Accept | None = None,
     ) -> LoadResult:
         """Make the warehouse hold exactly what the manifests say of their windows.
 
@@ -120,6 +129,8 @@ class Warehouse(dg.ConfigurableResource[None]):
             stream: The stream of the windows.
             manifests: What the transformed lake holds, one a window, in any order.
             transformed_root: The root of the transformed lake.
+            accept: Called before the load counts, with a session that sees the tables as they
+                would stand; what it raises rolls all of the load back.
 
         Raises:
             LoadMismatchError: Files and manifests differ; names a window, coin and what to do.
@@ -127,7 +138,7 @@ class Warehouse(dg.ConfigurableResource[None]):
             WarehouseBusyError: Another process holds the warehouse.
         """
         with self.loading_session(stream, manifests) as session:
-            return replace_windows(session, stream, manifests, transformed_root)
+            return replace_windows(session, stream, manifests, transformed_root, accept)
 
     def upsert_coins(self, coins: Sequence[CoinRow]) -> None:
         """Add coins to the table ``coins``, and bring those that are there up to date.

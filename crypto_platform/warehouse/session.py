@@ -22,12 +22,16 @@ class Session(Protocol):
             The rows that result, by the columns' names in lower case; datetimes are in UTC.
         """
 
-    def stage_files(self, table: str, uris: Sequence[str]) -> None:
+    def stage_files(self, table: str, uris: Sequence[str], windows: str) -> None:
         """Add the rows of Parquet files to a temporary table, column by column of its names.
+
+        A file holds whole months: only rows of the windows asked for get in.
 
         Args:
             table: The temporary table.
-            uris: The files; of several versions, what one lacks is null.
+            uris: The files; of several versions, what one lacks is null, and what the table lacks
+                is left out.
+            windows: The temporary table whose ``window_start`` names the windows asked for.
         """
 
     def stage_rows(self, table: str, rows: Iterable[Row]) -> None:

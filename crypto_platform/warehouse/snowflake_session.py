@@ -53,9 +53,19 @@ class CopySession:
                 for row in cursor.fetchall()
             ]
 
-    def stage_files(self, table: str, uris: Sequence[str]) -> None:
+    def stage_files(self, table: str, uris: Sequence[str], windows: str) -> None:
         """See ``Session.stage_files``."""
         self.copy_files(table, [self.path(uri) for uri in uris])
+        self.keep_windows(table, windows)
+
+    def keep_windows(self, table: str, windows: str) -> None:
+        """Take the rows of other windows out of a table: a COPY reads whole files.
+
+        Args:
+            table: The table.
+            windows: The table whose ``window_start`` names the windows to keep.
+        """
+        self.execute(snowflake_statement("keep_windows", table, windows=identifier(windows)))
 
     def copy_files(self, table: str, paths: Iterable[str]) -> None:
         """Add the rows of files to a table.

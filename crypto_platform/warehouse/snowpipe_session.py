@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from crypto_platform.core.streams import Dataset, Stream
@@ -14,7 +15,8 @@ from crypto_platform.warehouse.sql import snowflake_statement
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
-# COPY_HISTORY reaches back fourteen days; a day less, since a file is older than its manifest.
+# COPY_HISTORY reaches back fourteen days; a day less, since a file is older than the manifests
+# that its run committed.
 _REMEMBERED = timedelta(days=13)
 
 
@@ -24,6 +26,13 @@ class SnowpipeLateError(Exception):
 
 class LandedSession(CopySession):
     """A ``Session`` that takes the files of a load from where pipes have landed them.
+
+    A file is there as a whole or not at all, and a load clears whole files: the next load of other
+    windows of the file copies it from the stage, as each load does that finds a file not landed.
+
+    Only files that can be in COPY_HISTORY are waited for: those that the run of one of the
+    manifests wrote, at most thirteen days ago. A file may be older than the manifest of a window,
+    or younger: of any other nobody knows, and it is taken if it has landed, else copied.
 
     Args:
         connection: To Snowflake.
@@ -47,29 +56,34 @@ class LandedSession(CopySession):
         """See the class."""
         super().__init__(connection, stage_root)
         self._landings = landing_tables(stream)
-        self._written_at = {
-            file.path: manifest.written_at for manifest in manifests for file in manifest.files
+        horizon = datetime.now(UTC) - _REMEMBERED
+        self._awaited = {
+            file.path
+            for manifest in manifests
+            if manifest.written_at > horizon
+            for file in manifest.files
+            if PurePosixPath(file.path).stem == f"{file.dataset}-{manifest.run_id}"
         }
         self._patience = patience
         self._interval = interval
 
-    def stage_files(self, table: str, uris: Sequence[str]) -> None:
+    def stage_files(self, table: str, uris: Sequence[str], windows: str) -> None:
         """See ``Session.stage_files``."""
+        self.execute(snowflake_statement("stage_landed_files"))
         if not uris:
             return
         landing = self._landings[table]
         paths = [self.path(uri) for uri in uris]
-        horizon = datetime.now(UTC) - _REMEMBERED
-        self._wait(landing, {path for path in paths if self._written_at[path] > horizon})
-        self.execute(snowflake_statement("stage_awaited"))
-        self.stage_rows("staged_files", ({"file_name": path} for path in paths))
+        self._wait(landing, self._awaited.intersection(paths))
+        self.stage_rows("staged_files", ({"landing": landing, "file_name": one} for one in paths))
         columns = ", ".join(self.casts(table))
         self.execute(snowflake_statement("take_landed", table, landing=landing, columns=columns))
         missing = self.execute(snowflake_statement("not_landed", landing=landing))
         self.copy_files(table, [row["file_name"] for row in missing])
+        self.keep_windows(table, windows)
 
     def clear(self) -> None:
-        """Take the windows of the load out of the landing tables."""
+        """Take out of the landing tables every file that has to do with the windows of the load."""
         for landing in self._landings.values():
             self.execute(snowflake_statement("clear_landed", landing=landing))
 

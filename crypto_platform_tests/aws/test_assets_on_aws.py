@@ -1,11 +1,14 @@
 """The same assets on AWS: the real zip, the real scripts and Snowflake's connector behind them."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
 import requests
+from botocore.client import BaseClient
 
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream, Window
 from crypto_platform.simulated_market import SimulatedMarket
@@ -94,11 +97,35 @@ def test_what_the_market_says_ends_in_snowflake_to_the_last_bit(
     assert {row["status"] for row in ledger} == {"present"}
     assert sum(row["points"] for row in ledger) == len(expected)
     for manifest in cloud.lake.transformed.manifests(stream, windows):
-        (file,) = manifest.files_of("prices")
-        assert manifest.points == file.rows == len(expected) // partitions
+        assert manifest.points == len(expected) // partitions
+        assert len(manifest.files_of("prices")) == 1
     assert len(cloud.jobs.started) == 1
-    assert not keys(TRANSFORMED_BUCKET, "job_specs/")
+    assert not keys(TRANSFORMED_BUCKET, "jobs/")
     assert not cloud.home.exists()
+
+
+def test_a_run_over_months_asks_s3_by_the_month_and_not_by_the_window(
+    build_cloud: Callable[..., Cloud], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud = build_cloud()
+    # The first and the last may be parts of months.
+    partition_keys = newest_keys(HISTORICAL, 75)
+    windows = [HISTORICAL.window(key) for key in partition_keys]
+    months = len(HISTORICAL.by_folder(windows))
+    requests_of: Counter[str] = Counter()
+    call = BaseClient._make_api_call  # noqa: SLF001 - what all requests of a process go through
+
+    def counted(self: Any, operation: str, arguments: Any) -> Any:
+        if self.meta.service_model.service_name == "s3":
+            requests_of[operation] += 1
+        return call(self, operation, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", counted)
+
+    cloud.platform.materialize(HISTORICAL, partition_keys[0], partition_keys[-1])
+
+    assert len(existing(cloud, HISTORICAL)) == 2 * len(windows)
+    assert requests_of.total() <= 20 * months + 20, requests_of
 
 
 def test_the_policies_of_the_stack_allow_all_that_a_run_does(

@@ -11,8 +11,8 @@ from crypto_platform.core.streams import HISTORICAL
 from crypto_platform.lake.layers import Lake, to_json_lines
 from crypto_platform.transformation import glue as glue_transform
 from crypto_platform.transformation.glue import GlueTransform
+from crypto_platform.transformation.job_spec import job_arguments
 from crypto_platform.transformation.resource import TransformError, TransformResult
-from crypto_platform.transformation.transformed_windows import job_arguments
 from crypto_platform_tests.aws.account import RAW_BUCKET, REGION, TRANSFORMED_BUCKET, keys
 from crypto_platform_tests.aws.glue_runs import GlueRuns
 from crypto_platform_tests.glue_jobs.jobs import START, milliseconds, record
@@ -20,7 +20,8 @@ from crypto_platform_tests.glue_jobs.jobs import START, milliseconds, record
 pytestmark = pytest.mark.integration
 
 LAKE = Lake(raw_root=f"s3://{RAW_BUCKET}", transformed_root=f"s3://{TRANSFORMED_BUCKET}")
-RAW = f"historical_data/date={START:%Y-%m-%d}/run=r1/prices-00000.json.gz"
+RAW = f"historical_data/month={START:%Y-%m}/prices-r1-00000.json.gz"
+JOB = "jobs/historical/run=r1"
 
 
 def glue(**options: Any) -> GlueTransform:
@@ -34,22 +35,28 @@ ONE_PRICE = to_json_lines([record([[milliseconds(START), 1.5]])])
 def transform(transform: GlueTransform, content: bytes = ONE_PRICE) -> TransformResult:
     """Run the job on one window with one raw file."""
     LAKE.raw.put(RAW, content)
-    window = {
-        "window_start": f"{START:%Y-%m-%dT%H:%M:%SZ}",
-        "date": f"{START:%Y-%m-%d}",
+    month = {
+        "number": 0,
+        "windows": [f"{START:%Y-%m-%dT%H:%M:%SZ}"],
+        "points": 1,
         "prices": [LAKE.raw.uri(RAW)],
     }
-    LAKE.transformed.put("job_specs/r1.json", json.dumps(window).encode())
-    return transform.run(HISTORICAL.job, job_arguments(LAKE, HISTORICAL, "job_specs/r1.json", "r1"))
+    LAKE.transformed.put(f"{JOB}/job_spec.jsonl", json.dumps(month).encode())
+    arguments = job_arguments(LAKE, HISTORICAL, JOB, f"{JOB}/job_spec.jsonl")
+    return transform.run(HISTORICAL.job, arguments)
 
 
 def written() -> list[str]:
-    return [key.rsplit("/", 1)[0] for key in keys(TRANSFORMED_BUCKET, "historical_data/")]
+    return [
+        key.rsplit("/", 1)[0]
+        for key in keys(TRANSFORMED_BUCKET, f"{JOB}/output/")
+        if key.endswith(".parquet")
+    ]
 
 
 def test_a_job_run_writes_parquet_to_the_transformed_bucket(glue_runs: GlueRuns) -> None:
     ran = transform(glue())
-    assert written() == [f"historical_data/date={START:%Y-%m-%d}/run=r1"]
+    assert written() == [f"{JOB}/output/dataset=prices/number=0"]
     assert ran.ran_on == "AWS Glue 5.1"
     assert len(glue_runs.started) == 1
 

@@ -69,10 +69,9 @@ def test_the_deployed_zip_writes_a_range_of_windows_to_the_raw_bucket(
     deploy(at(market))
     response = ask(lambda_ingestion())
     assert keys(RAW_BUCKET, "historical_data/") == [
-        "historical_data/date=2026-06-01/run=r1/prices-00000.json.gz",
-        "historical_data/date=2026-06-02/run=r1/prices-00000.json.gz",
+        "historical_data/month=2026-06/prices-r1-00000.json.gz",
     ]
-    assert [written.rows for written in response.objects] == [2, 2]
+    assert [written.rows for written in response.objects] == [2]
     body = (
         client("s3")
         .get_object(
@@ -89,7 +88,7 @@ def test_a_warm_function_answers_each_event_anew(deploy: Deploy, market: Simulat
     deploy(at(market))
     ingestion = lambda_ingestion()
     first, second = ask(ingestion, "bitcoin"), ask(ingestion, "ethereum", days=1)
-    assert (len(first.objects), len(second.objects)) == (2, 1)
+    assert (len(first.window_points), len(second.window_points)) == (2, 1)
     assert (first.calls, second.calls) == (1, 1)
 
 
@@ -147,7 +146,7 @@ def test_a_function_that_is_busy_is_waited_for(
     deploy(at(market))
     lambda_service.busy.acquire()
     threading.Timer(1.5, lambda_service.busy.release).start()
-    assert len(ask(lambda_ingestion()).objects) == 2
+    assert [written.rows for written in ask(lambda_ingestion()).objects] == [2]
 
 
 def test_a_function_that_stays_busy_is_a_failure_that_says_so(

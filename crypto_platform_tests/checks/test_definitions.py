@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -30,7 +32,7 @@ from crypto_platform.checks.definitions import (
     Check,
     Finding,
 )
-from crypto_platform.checks.parquet import evaluate_prices
+from crypto_platform.checks.parquet import evaluate_prices, schema_faults_of
 from crypto_platform.checks.raw import evaluate_raw
 from crypto_platform.checks.results import BlockedByCheckError, check_result, fault_names
 from crypto_platform.core.settings import Settings
@@ -74,7 +76,16 @@ def parquet(*rows: Mapping[str, Any]) -> pa.Table:
 
 
 def found(table: pa.Table, stream: Stream = HISTORICAL, key: str = KEY) -> list[Finding]:
-    return evaluate_prices({stream.window(key): [table]}, stream)
+    return evaluated(stream, {stream.window(key): table})
+
+
+def evaluated(stream: Stream, tables: Mapping[Window, pa.Table]) -> list[Finding]:
+    """What is wrong with windows that were written into one file."""
+    placed = [
+        table.append_column("window", pa.repeat(pa.scalar(place, pa.int32()), table.num_rows))
+        for place, table in enumerate(tables.values())
+    ]
+    return evaluate_prices(pa.concat_tables(placed), stream, list(tables))
 
 
 def points(spacing: timedelta, count: int, granularity: str) -> pa.Table:
@@ -88,12 +99,6 @@ def points(spacing: timedelta, count: int, granularity: str) -> pa.Table:
 @pytest.mark.parametrize(
     ("check", "table", "fault"),
     [
-        (SCHEMA, parquet({}).drop_columns(["market_cap"]), "no column market_cap"),
-        (
-            SCHEMA,
-            parquet({}).set_column(4, "price", pa.array(["1.5"])),
-            "price is string, not double",
-        ),
         (KEYS, parquet({}, {"price": 2.0}), "2 times at 2026-11-22 00:00:00"),
         (KEYS, parquet({"coin_id": None}), "lacks a part"),
         (KEYS, parquet({"vs_currency": None}), "lacks a part"),
@@ -116,8 +121,22 @@ def test_a_fault_planted_in_a_transformed_window_is_found_with_its_partition_and
 
     assert {finding.check.name for finding in findings} == {check.name}
     assert findings[0].partition == KEY
-    assert findings[0].coin_id == (None if check is SCHEMA else table["coin_id"][0].as_py())
+    assert findings[0].coin_id == table["coin_id"][0].as_py()
     assert fault in findings[0].fault
+
+
+@pytest.mark.parametrize(
+    ("table", "fault"),
+    [
+        (parquet({}).drop_columns(["market_cap"]), "there is no column market_cap"),
+        (
+            parquet({}).set_column(4, "price", pa.array(["1.5"])),
+            "price is string, not double",
+        ),
+    ],
+)
+def test_a_column_that_is_missing_or_of_another_type_is_named(table: pa.Table, fault: str) -> None:
+    assert schema_faults_of(table.schema) == [fault]
 
 
 @pytest.mark.parametrize(
@@ -166,22 +185,24 @@ some_rows = st.lists(
 )
 
 
-@given(windows=st.lists(st.lists(some_rows, max_size=2), max_size=4))
+@given(windows=st.lists(some_rows, min_size=1, max_size=4))
 def test_windows_that_are_evaluated_together_are_evaluated_as_each_alone(
-    windows: list[list[list[Mapping[str, Any]]]],
+    windows: list[list[Mapping[str, Any]]],
 ) -> None:
-    files = {
+    tables = {
         Window(
             start=MIDNIGHT + timedelta(hours=6 * place),
             end=MIDNIGHT + timedelta(hours=6 * place + 6),
-        ): [parquet(*rows) for rows in written]
-        for place, written in enumerate(windows)
+        ): parquet(*rows)
+        for place, rows in enumerate(windows)
     }
 
-    together = evaluate_prices(files, INTRA_DAY)
+    together = evaluated(INTRA_DAY, tables)
 
     alone = [
-        found for window in files for found in evaluate_prices({window: files[window]}, INTRA_DAY)
+        finding
+        for window, table in tables.items()
+        for finding in evaluated(INTRA_DAY, {window: table})
     ]
     assert sorted(together, key=str) == sorted(alone, key=str)
 
@@ -376,17 +397,18 @@ def test_recorded_months_with_their_oddities_pass_every_check(
     assert evaluations(instance, passed=False) == {}
 
 
-def tampered(
-    monkeypatch: pytest.MonkeyPatch, platform: Platform, folder: str, tamper: Tamper
-) -> None:
-    """From now on something is done to what the transformation writes below a folder."""
+def tampered(monkeypatch: pytest.MonkeyPatch, window: Window, tamper: Tamper) -> None:
+    """From now on something is done to the prices that the transformation writes of a window."""
     run = LocalTransform.run
 
     def run_and_tamper(self: LocalTransform, job: str, arguments: Mapping[str, str]) -> Any:
         result = run(self, job, arguments)
-        root = Path(platform.lake.transformed.root) / folder
-        for path in root.rglob(f"run={arguments['run_id']}/*.parquet"):
-            pq.write_table(tamper(pq.ParquetFile(path).read()), path)
+        for path in Path(arguments["output"]).rglob("dataset=prices/*/*.parquet"):
+            written = pq.ParquetFile(path).read()
+            is_bad = pc.equal(written["window_start"], pa.scalar(window.start))
+            rest, bad = written.filter(pc.invert(is_bad)), tamper(written.filter(is_bad))
+            together = [rest.select(bad.column_names), bad]
+            pq.write_table(pa.concat_tables(together), path)
         return result
 
     monkeypatch.setattr(LocalTransform, "run", run_and_tamper)
@@ -429,15 +451,16 @@ def test_a_bad_window_does_not_reach_lake_or_warehouse_and_is_named(
     simulated.materialize(HISTORICAL, keys[0], keys[-1])
     rows = existing(simulated)
     manifests = simulated.lake.transformed.manifests(HISTORICAL, [*map(HISTORICAL.window, keys)])
-    bad = HISTORICAL.window_folder(HISTORICAL.window(keys[1]))
-    tampered(monkeypatch, simulated, bad, tamper)
+    tampered(monkeypatch, HISTORICAL.window(keys[1]), tamper)
 
     with pytest.raises(BlockedByCheckError, match=f"(?s){check.name}.*{keys[1]}.*was committed"):
         simulated.materialize(HISTORICAL, keys[0], keys[-1], instance=instance)
 
     result = evaluations(instance, passed=False)["historical/transformed_prices", check.name]
     assert result.severity is dg.AssetCheckSeverity.ERROR
-    assert result.metadata["partitions"] == dg.JsonMetadataValue([keys[1]])
+    # The schema is the whole file's.
+    at_fault = keys if check is SCHEMA else [keys[1]]
+    assert result.metadata["partitions"] == dg.JsonMetadataValue(at_fault)
     assert keys[1] in (result.description or "")
     assert existing(simulated) == rows
     held = simulated.lake.transformed.manifests(HISTORICAL, [*map(HISTORICAL.window, keys)])
@@ -449,7 +472,7 @@ def test_a_warning_lets_the_load_go_on(
     simulated: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (key,) = newest_keys(HISTORICAL, 1)
-    tampered(monkeypatch, simulated, "historical_data", with_value("market_cap", -1.0))
+    tampered(monkeypatch, HISTORICAL.window(key), with_value("market_cap", -1.0))
 
     simulated.materialize(HISTORICAL, key, instance=instance)
 
@@ -472,7 +495,7 @@ def test_a_load_that_the_warehouse_refuses_is_a_failed_check_too(
     simulated.materialize(HISTORICAL, key)
     layer = simulated.lake.transformed
     (manifest,) = layer.manifests(HISTORICAL, [HISTORICAL.window(key)])
-    layer.commit(HISTORICAL, [manifest.model_copy(update={"points": 4})])
+    layer.commit(HISTORICAL, [replace(manifest, points=4)])
 
     with pytest.raises(dg.Failure, match="the manifest says 4 prices"):
         simulated.materialize(HISTORICAL, key, stages=("snowflake_prices",), instance=instance)
@@ -495,7 +518,7 @@ def test_a_zero_price_of_the_api_is_quarantined_and_blocks_nobody(
     content = to_json_lines(records)
     layer.put(file.path, content)
     described = layer.describe_file("prices", file.path, len(records), content)
-    layer.commit(HISTORICAL, [manifest.model_copy(update={"files": (described,)})])
+    layer.commit(HISTORICAL, [replace(manifest, files=(described,))])
 
     simulated.materialize(HISTORICAL, key, stages=STAGES[1:], instance=instance)
 

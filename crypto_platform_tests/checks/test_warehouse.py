@@ -1,16 +1,28 @@
 """What the checks ask of the warehouse, on DuckDB and over Snowflake's connector."""
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
-from crypto_platform.checks.definitions import ERROR, WARN, Finding
+from crypto_platform.assets.stages import build_stream_assets
+from crypto_platform.checks.definitions import (
+    ERROR,
+    POSITIVE_PRICES,
+    WAREHOUSE_CHECKS,
+    WARN,
+    Finding,
+)
 from crypto_platform.checks.warehouse import evaluate_load
+from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream, WindowBatch
+from crypto_platform.lake.layers import Lake
 from crypto_platform.lake.manifests import Manifest
+from crypto_platform.stages.load import Loaded, load_windows
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform_tests.transformed_lake import (
@@ -139,6 +151,98 @@ def test_a_column_of_another_type_is_found(duckdb: Warehouse, lake: TransformedL
 
     assert finding.check.name == "schema"
     assert finding.fault == "historical_prices: price is DECIMAL(18,2), not double"
+
+
+# What is evaluated before it counts
+
+
+def all_rows(warehouse: Warehouse) -> list[list[Row]]:
+    tables = ("historical_prices", "ingestion_ledger", "price_revisions")
+    return [warehouse.query(f"SELECT * FROM {table} ORDER BY coin_id") for table in tables]
+
+
+def loaded_by_stage(
+    warehouse: Warehouse, lake: TransformedLake, tmp_path: Path, *manifests: Manifest
+) -> Loaded:
+    both = Lake(raw_root=str(tmp_path / "raw"), transformed_root=lake.root)
+    both.transformed.commit(HISTORICAL, manifests)
+    batch = WindowBatch(HISTORICAL, [manifest.window for manifest in manifests])
+    return load_windows(batch, both, warehouse, "usd")
+
+
+def test_what_fails_a_blocking_check_never_counts_and_is_told(
+    warehouse: Warehouse, lake: TransformedLake, tmp_path: Path
+) -> None:
+    for value in (1.0, 2.0):
+        good = lake.day(day(0), price("bitcoin", day(0), value))
+        assert loaded_by_stage(warehouse, lake, tmp_path, good).result
+    before = all_rows(warehouse)
+    bad = [lake.day(day(n), price("bitcoin", day(n), -1.0)) for n in range(2)]
+
+    loaded = loaded_by_stage(warehouse, lake, tmp_path, *bad)
+
+    assert loaded.result is None
+    assert names(loaded.findings) == {"prices"}
+    assert [finding.partition for finding in loaded.findings] == [day(0), day(1)]
+    assert loaded.evaluated.startswith("2 window(s), 2 prices that were to stand in")
+    assert all_rows(warehouse) == before
+
+
+def test_the_asset_tells_what_blocked_a_load_and_that_the_warehouse_stays_as_it_was(
+    duckdb: Warehouse, lake: TransformedLake, tmp_path: Path
+) -> None:
+    bad = lake.day(day(0), price("bitcoin", day(0), -1.0))
+    both = Lake(raw_root=str(tmp_path / "raw"), transformed_root=lake.root)
+    both.transformed.commit(HISTORICAL, [bad])
+    settings = Settings.from_environment({"CRYPTO_HOME": str(tmp_path)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        asset = build_stream_assets(HISTORICAL, settings)[-1]
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize(
+            [asset],
+            partition_key=day(0),
+            resources={"lake": both, "warehouse": duckdb},
+            instance=instance,
+            raise_on_error=False,
+        )
+
+    told = {one.check_name: one.passed for one in done.get_asset_check_evaluations()}
+    assert told == {check.name: check is not POSITIVE_PRICES for check in WAREHOUSE_CHECKS}
+    (failure,) = done.filter_events(lambda event: event.is_step_failure)
+    said = failure.step_failure_data.error_display_string
+    assert "failed its blocking checks (prices)" in said
+    assert "Nothing was loaded: the warehouse stays as it was." in said
+    assert done.get_asset_materialization_events() == []
+    assert all_rows(duckdb) == [[], [], []]
+
+
+def test_a_table_of_another_schema_takes_no_load(
+    duckdb: Warehouse, lake: TransformedLake, tmp_path: Path
+) -> None:
+    good = lake.day(day(0), price("bitcoin", day(0)))
+    assert loaded_by_stage(duckdb, lake, tmp_path, good).result
+    change(duckdb, "ALTER TABLE historical_prices ALTER COLUMN price TYPE DECIMAL(18, 2)")
+    before = all_rows(duckdb)
+
+    other = lake.day(day(0), price("bitcoin", day(0), 7.0))
+    loaded = loaded_by_stage(duckdb, lake, tmp_path, other)
+
+    assert (loaded.result, names(loaded.findings)) == (None, {"schema"})
+    assert all_rows(duckdb) == before
+
+
+def test_what_only_warns_is_loaded_and_told(
+    warehouse: Warehouse, lake: TransformedLake, tmp_path: Path
+) -> None:
+    odd = lake.day(day(0), price("bitcoin", day(0), market_cap=-5.0))
+
+    loaded = loaded_by_stage(warehouse, lake, tmp_path, odd)
+
+    assert loaded.result
+    assert loaded.result.prices == 1
+    assert names(loaded.findings) == {"caps_and_volumes"}
 
 
 def test_a_tracked_coin_without_prices_or_reason_is_pending_in_each_of_its_windows(

@@ -112,6 +112,8 @@ def test_what_needs_no_dagster_starts_without_it(command: list[str]) -> None:
         ["alerts"],
         ["budget"],
         ["estimate", "historical", "2026-01-01"],
+        ["lake", "files", "historical"],
+        ["lake", "vacuum"],
         ["prices", "bitcoin"],
         ["snowflake", "apply", "--dry-run"],
     ],

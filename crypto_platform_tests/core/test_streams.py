@@ -38,14 +38,14 @@ MOMENTS = st.integers(0, 4_000_000_000).map(lambda seconds: datetime.fromtimesta
             "2026-11-22",
             datetime(2026, 11, 22, tzinfo=UTC),
             datetime(2026, 11, 23, tzinfo=UTC),
-            "historical_data/date=2026-11-22",
+            "historical_data/month=2026-11",
         ),
         (
             INTRA_DAY,
             "2026-11-22-18:00",
             datetime(2026, 11, 22, 18, tzinfo=UTC),
             datetime(2026, 11, 23, tzinfo=UTC),
-            "intra_day/date=2026-11-22/hour=18",
+            "intra_day/month=2026-11",
         ),
     ],
 )
@@ -82,12 +82,16 @@ def test_windows_follow_each_other_without_gap_or_overlap(stream: Stream) -> Non
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_the_partition_columns_are_those_of_the_folder(stream: Stream) -> None:
-    folder = stream.window_folder(stream.window(datetime.now(UTC).strftime(stream.key_format)))
+def test_the_windows_that_start_in_a_month_share_a_folder(stream: Stream) -> None:
+    windows = stream.windows(
+        datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 3, 31, 23, tzinfo=UTC)
+    )
 
-    names = tuple(part.partition("=")[0] for part in folder.split("/") if "=" in part)
+    shared = stream.by_folder(windows)
 
-    assert names == stream.partition_columns
+    assert list(shared) == [f"{stream.folder}/month=2026-0{month}" for month in (1, 2, 3)]
+    assert [window for month in shared.values() for window in month] == windows
+    assert all(len({window.start.month for window in month}) == 1 for month in shared.values())
 
 
 @given(moment=MOMENTS, stream=st.sampled_from([*STREAMS, WEEKLY]))

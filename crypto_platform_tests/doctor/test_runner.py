@@ -131,6 +131,20 @@ def test_looking_at_the_lake_leaves_nothing_in_it(home: Path) -> None:
     assert list((home / "raw").iterdir()) == []
 
 
+def test_a_lake_of_an_earlier_version_fails_with_the_command_that_takes_it_over(
+    home: Path,
+) -> None:
+    (home / "transformed" / "intra_day" / "date=2026-11-27").mkdir(parents=True)
+
+    result = look("transformed layout", {"CRYPTO_HOME": str(home)})
+
+    assert result.status == "failed"
+    assert "intra_day" in result.found
+    assert result.what_to_do
+    assert "crypto-platform lake upgrade" in result.what_to_do
+    assert look("raw layout", {"CRYPTO_HOME": str(home)}).status == "passed"
+
+
 @pytest.mark.parametrize(
     ("change", "difference"),
     [

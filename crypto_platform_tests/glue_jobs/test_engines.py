@@ -71,7 +71,7 @@ def test_both_engines_write_the_same_values_of_generated_data(
 def compare(records: list[Record], stream: Stream, folder: Path, cache_folder: str) -> None:
     sail, spark = (JobRunner(engine, cache_folder, folder / engine) for engine in ENGINES)
     for runner in (sail, spark):
-        runner.run(runner.write_raw(records), stream)
+        runner.run(runner.write_raw(records, stream), stream)
     assert sail.rows("prices")
     for dataset in ("prices", "rejected"):
         assert to_the_bit(sail.rows(dataset)) == to_the_bit(spark.rows(dataset))

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,21 @@ import pyarrow.parquet as pq
 import pytest
 
 import glue_jobs
-from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
+from crypto_platform.core.streams import HISTORICAL
 from crypto_platform.transformation.resource import TransformError
 from crypto_platform_tests.glue_jobs.jobs import (
     START,
     JobRunner,
-    grain_of,
+    arguments,
+    exact,
+    expected_rows,
     iso,
     milliseconds,
     record,
+    spec_line,
     values,
 )
-from glue_jobs.job import WINDOWS_A_WRITE
+from glue_jobs.job import POINTS_A_WRITE
 
 pytestmark = pytest.mark.integration
 
@@ -32,43 +37,109 @@ AT = milliseconds(START)
 DAY = HISTORICAL.window_length
 
 
-def days(number: int) -> list[Any]:
-    """Two coins, a price a day."""
-    starts = [START + DAY * day for day in range(number)]
+def days(number: int, first: datetime = START) -> list[Any]:
+    """Two coins, a price a day; a record a coin a month."""
+    starts = [first + DAY * day for day in range(number)]
     return [
-        record([[milliseconds(start), 1.5]], coin=coin, start=start)
-        for start in starts
-        for coin in ("bitcoin", "ethereum")
+        record(
+            [[milliseconds(start), 1.5] for start in month],
+            coin=coin,
+            start=month[0],
+            windows=len(month),
+        )
+        for _, group in groupby(starts, key=lambda start: start.month)
+        for month in [[*group]]
+        for coin in ("ethereum", "bitcoin")
     ]
 
 
-def test_a_window_is_one_file_under_the_runs_own_folder(jobs: JobRunner) -> None:
-    jobs.transform(days(3))
-    assert [file.parent.relative_to(jobs.home).as_posix() for file in jobs.files("prices")] == [
-        f"prices/date=2026-01-0{day}/run=transform" for day in (1, 2, 3)
+def test_a_month_is_one_file_a_dataset_in_a_folder_of_its_number(jobs: JobRunner) -> None:
+    [first, second] = jobs.write_raw([*days(40), record([[AT, None]], coin="dead-coin")])
+    jobs.run([{**first, "number": 7}, second])
+    assert [
+        file.parent.relative_to(jobs.home).as_posix()
+        for dataset in ("prices", "rejected", "snapshots")
+        for file in jobs.files(dataset)
+    ] == [
+        "output/dataset=prices/number=1",
+        "output/dataset=prices/number=7",
+        "output/dataset=rejected/number=7",
     ]
+    assert len(jobs.rows("prices")) == 80
 
 
-def test_an_intra_day_window_has_a_folder_for_its_hour(jobs: JobRunner) -> None:
-    start = START + 3 * INTRA_DAY.window_length
-    jobs.transform([record([[milliseconds(start), 1]], start=start, stream=INTRA_DAY)], INTRA_DAY)
+def test_the_rows_of_a_file_are_in_the_order_of_coin_and_time(jobs: JobRunner) -> None:
+    jobs.run(jobs.write_raw(days(31)))
     [file] = jobs.files("prices")
-    assert file.parent == jobs.home / "prices" / "date=2026-01-01" / "hour=18" / "run=transform"
+    rows = pq.ParquetFile(file).read(["coin_id", "price_at"]).to_pylist()
+    assert rows == sorted(rows, key=lambda row: (row["coin_id"], row["price_at"]))
 
 
-def test_more_windows_than_one_write_holds_are_all_written(jobs: JobRunner) -> None:
-    made = days(WINDOWS_A_WRITE + 1)
-    assert len(jobs.transform(made)) == len(made)
-    assert len(jobs.files("prices")) == WINDOWS_A_WRITE + 1
+def test_months_of_several_writes_are_all_written(jobs: JobRunner) -> None:
+    spec = [{**line, "points": POINTS_A_WRITE} for line in jobs.write_raw(days(70))]
+    jobs.run(spec)
+    assert len(jobs.rows("prices")) == 140
+    assert len(jobs.files("prices")) == 3
 
 
-def test_a_second_run_adds_its_files_and_touches_no_other(jobs: JobRunner) -> None:
+def test_windows_that_the_job_spec_does_not_name_are_left_out(jobs: JobRunner) -> None:
+    [line] = jobs.write_raw(days(3))
+    jobs.run([{**line, "windows": line["windows"][1:2]}])
+    assert {row["window_start"] for row in jobs.rows("prices")} == {START + DAY}
+
+
+def test_kept_rows_of_other_windows_are_copied_as_they_are(jobs: JobRunner) -> None:
+    made = [*days(3), record([[AT, 0]], coin="bad"), record([[AT - 1, 1]], coin="worse", windows=3)]
+    [line] = jobs.write_raw(made)
+    jobs.run([line])
+    before = {dataset: jobs.rows(dataset) for dataset in ("prices", "rejected")}
+    newer = record([[milliseconds(START + DAY), 2.5]], start=START + DAY, run_id="newer")
+    [newer_line] = jobs.write_raw([newer], name="prices-newer")
+    kept = {f"kept_{dataset}": [str(file) for file in jobs.files(dataset)] for dataset in before}
+    jobs.run([{**newer_line, **kept}], output="second")
+    assert len(jobs.files("prices", "second")) == 1
+    assert exact(jobs.rows("prices", "second")) == exact(
+        [row for row in before["prices"] if row["window_start"] != START + DAY]
+        + expected_rows([newer], HISTORICAL)
+    )
+    assert jobs.rows("rejected", "second") == before["rejected"]
+
+
+def test_kept_rows_alone_are_copied(jobs: JobRunner) -> None:
+    """A window may be left with no raw file, beside others that stay."""
+    jobs.run(jobs.write_raw(days(2)))
+    kept = [str(file) for file in jobs.files("prices")]
+    jobs.run([{**spec_line(0, [iso(START)], []), "kept_prices": kept}], output="second")
+    assert {row["window_start"] for row in jobs.rows("prices", "second")} == {START + DAY}
+
+
+def test_a_column_that_a_kept_file_lacks_is_null(jobs: JobRunner) -> None:
+    jobs.run(jobs.write_raw(days(1)))
+    [file] = jobs.files("prices")
+    older = jobs.home / "older.parquet"
+    pq.write_table(pq.ParquetFile(file).read().drop_columns(["stamp", "reason", "source"]), older)
+    line = {**spec_line(0, [iso(START + DAY)], []), "kept_prices": [str(file), str(older)]}
+    jobs.run([line], output="second")
+    rows = jobs.rows("prices", "second")
+    assert [row["source"] for row in rows].count(None) == 2
+    assert len(rows) == 4
+
+
+def test_nothing_is_written_without_rows(jobs: JobRunner) -> None:
+    jobs.run(jobs.write_raw([record()]))
+    jobs.run([spec_line(0, [iso(START)], [])], output="second")
+    for output in ("output", "second"):
+        for dataset in ("prices", "rejected", "snapshots"):
+            assert jobs.files(dataset, output) == []
+
+
+def test_a_second_run_touches_no_file_of_the_first(jobs: JobRunner) -> None:
     spec = jobs.write_raw(days(2))
-    jobs.run(spec, run_id="first")
+    jobs.run(spec)
     before = {file: file.read_bytes() for file in jobs.files("prices")}
-    jobs.run(spec[:1], run_id="second")
+    jobs.run(spec)
     after = {file: file.read_bytes() for file in jobs.files("prices")}
-    assert len(after) == 3
+    assert len(after) == 2
     assert {file: after[file] for file in before} == before
 
 
@@ -91,17 +162,17 @@ def test_files_are_compressed_alike_by_every_engine(jobs: JobRunner) -> None:
     ids=["no JSON", "cut", "wrong type", "no object"],
 )
 def test_a_corrupt_line_fails_the_job(jobs: JobRunner, line: str) -> None:
-    spec = jobs.write_raw(days(2))
+    spec = jobs.write_raw(days(40))
     with gzip.open(spec[1]["prices"][0], "at") as file:
         file.write(line + "\n")
-    with pytest.raises(TransformError, match="2026-01-01T00:00:00Z to 2026-01-02T00:00:00Z") as got:
+    with pytest.raises(TransformError, match="2026-01-01T00:00:00Z to 2026-02-09T00:00:00Z") as got:
         jobs.run(spec)
     assert "historical_data_transformation" in str(got.value.description)
     assert len(str(got.value.description).splitlines()) == 1
 
 
 def test_a_truncated_file_fails_the_job(jobs: JobRunner) -> None:
-    spec = jobs.write_raw(days(2))
+    spec = jobs.write_raw(days(40))
     raw = Path(spec[1]["prices"][0])
     raw.write_bytes(raw.read_bytes()[:-12])
     with pytest.raises(TransformError):
@@ -109,18 +180,10 @@ def test_a_truncated_file_fails_the_job(jobs: JobRunner) -> None:
 
 
 def test_a_missing_file_fails_the_job(jobs: JobRunner) -> None:
-    spec = jobs.write_raw(days(2))
+    spec = jobs.write_raw(days(40))
     Path(spec[1]["prices"][0]).unlink()
-    with pytest.raises(TransformError, match=r"2026-01-02T00/prices-00000\.json\.gz is missing"):
+    with pytest.raises(TransformError, match=r"2026-02/prices-00000\.json\.gz is missing"):
         jobs.run(spec)
-
-
-def test_a_record_of_a_window_that_the_job_spec_does_not_name_fails_the_job(
-    jobs: JobRunner,
-) -> None:
-    [first, second] = jobs.write_raw(days(2))
-    with pytest.raises(TransformError, match="window that the job spec does not name: bitcoin"):
-        jobs.run([{**first, "prices": [*first["prices"], *second["prices"]]}])
 
 
 @pytest.mark.parametrize(
@@ -128,7 +191,9 @@ def test_a_record_of_a_window_that_the_job_spec_does_not_name_fails_the_job(
     [
         (lambda _: [], "names no window"),
         (lambda spec: [*spec, *spec], "names a window twice"),
-        (lambda spec: [{**spec[0], "date": None}], "lacks one of"),
+        (lambda spec: [{**spec[0], "windows": spec[0]["windows"] * 2}], "names a window twice"),
+        (lambda spec: [*spec, {**spec[0], "windows": [iso(START + DAY)]}], "names a number twice"),
+        (lambda spec: [{**spec[0], "number": None}], "a month without a number"),
     ],
 )
 def test_a_job_spec_that_makes_no_sense_is_refused(
@@ -151,8 +216,8 @@ def test_a_path_may_hold_any_character(
 
 
 def test_glues_own_arguments_are_ignored(jobs: JobRunner) -> None:
-    jobs.run(jobs.write_raw(days(1)), run_id="a --JOB_NAME b")
-    assert len(jobs.rows("prices")) == 2
+    jobs.run(jobs.write_raw(days(1)), output="a --JOB_NAME b")
+    assert len(jobs.rows("prices", "a --JOB_NAME b")) == 2
 
 
 SCRIPT = Path(glue_jobs.__file__).parent / "historical_data_transformation.py"
@@ -174,7 +239,6 @@ def test_a_script_runs_with_the_package_as_a_zip_in_another_time_zone(
 ) -> None:
     """As on Glue: the script alone in a folder, the package in a zip on the path."""
     made = days(1)
-    [line] = jobs.write_raw(made)
     expected = jobs.transform(made)
     script = Path(shutil.copy(SCRIPT, tmp_path))
     with zipfile.ZipFile(tmp_path / "glue_jobs.zip", "w") as package:
@@ -182,16 +246,12 @@ def test_a_script_runs_with_the_package_as_a_zip_in_another_time_zone(
             package.write(module, f"glue_jobs/{module.name}")
 
     command = [sys.executable, *(["-c", ON_SAIL] if jobs.engine == "sail" else []), str(script)]
-    arguments = {
+    given = {
         "JOB_NAME": "a-name-that-glue-adds",
-        "job_spec": str(jobs.home / "transform.jsonl"),
-        "prices_output": str(jobs.home / "script"),
-        "rejected_output": str(jobs.home / "script_rejected"),
-        "grain": str(grain_of(HISTORICAL)),
-        "partition_by": "date",
-        "run_id": "script",
+        "job_spec": str(jobs.home / "output.jsonl"),
+        **arguments(HISTORICAL, jobs.home / "script"),
     }
-    argv = [text for name, value in arguments.items() for text in (f"--{name}", value)]
+    argv = [text for name, value in given.items() for text in (f"--{name}", value)]
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("SPARK_")},
         "PYTHONPATH": str(tmp_path / "glue_jobs.zip"),
@@ -207,5 +267,4 @@ def test_a_script_runs_with_the_package_as_a_zip_in_another_time_zone(
         capture_output=True,
         timeout=300,
     )
-    assert line["window_start"] == iso(START)
-    assert jobs.rows("script") == expected
+    assert jobs.rows("prices", "script") == expected

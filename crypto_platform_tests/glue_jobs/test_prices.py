@@ -1,6 +1,5 @@
 """What the jobs make of prices, on both engines."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,22 +10,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream, Window
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.transformation.spark_engines import Engine
-from crypto_platform.transformation.transformed_windows import counts_of
 from crypto_platform_tests.glue_jobs.jobs import (
     DAY,
+    HOUR,
     RECORDED,
+    SERIES,
     START,
     JobRunner,
     Record,
     Row,
+    answers,
     exact,
-    grain_of,
+    expected_rows,
+    is_price,
     milliseconds,
-    raw_records,
     record,
     recorded_records,
+    superseding,
     values,
 )
 
@@ -69,6 +71,8 @@ def test_a_row_has_the_columns_of_the_contract_in_order(jobs: JobRunner) -> None
             "fetched_at": datetime(2026, 11, 23, 0, 45, 12, 123000, tzinfo=UTC),
             "source": "coingecko",
             "run_id": "fetch",
+            "stamp": float(AT + 5),
+            "reason": None,
         },
     ]
 
@@ -85,6 +89,7 @@ WEEKLY = replace(
     window_length=timedelta(days=7),
     partition_cron="0 0 * * 1",
     floored_to=timedelta(days=7),
+    window_anchor=datetime(1970, 1, 5, tzinfo=UTC),
 )
 """Weeks begin on Monday, and the UNIX epoch was a Thursday."""
 
@@ -100,7 +105,6 @@ def test_a_week_keeps_its_first_price_at_the_monday_it_begins_on(
     made = record(points, [[at + 10, 7]], start=monday, stream=WEEKLY)
     assert values(jobs.transform([made], WEEKLY)) == [(at, 1.5, 7, None)]
     assert jobs.files("rejected") == []
-    assert counts_of(made, WEEKLY, Window(start=monday, end=monday + timedelta(days=7))) == (1, 0)
 
 
 def test_a_day_keeps_the_first_stamp_that_has_a_price(jobs: JobRunner) -> None:
@@ -108,9 +112,9 @@ def test_a_day_keeps_the_first_stamp_that_has_a_price(jobs: JobRunner) -> None:
     assert values(jobs.transform([made])) == [(AT, 1.5, 7, None)]
 
 
-def test_of_equal_stamps_the_first_in_the_order_of_the_api_wins(jobs: JobRunner) -> None:
+def test_of_equal_stamps_the_first_value_in_the_order_of_the_api_wins(jobs: JobRunner) -> None:
     made = record([[AT, 1.5], [AT, 2.5]], [[AT, None], [AT, 7]], [[AT, 9], [AT, 8]])
-    assert values(jobs.transform([made], INTRA_DAY)) == [(AT, 1.5, None, 9)]
+    assert values(jobs.transform([made], INTRA_DAY)) == [(AT, 1.5, 7, 9)]
 
 
 def test_zero_and_null_caps_and_volumes_stay(jobs: JobRunner) -> None:
@@ -163,99 +167,225 @@ def test_a_record_whose_arrays_are_null_has_no_rows(jobs: JobRunner) -> None:
     assert {row["coin_id"] for row in jobs.rows("prices")} == {"ethereum"}
 
 
-def expected(made: Record, grain: int) -> list[Row]:
-    """The rules once more, in Python: the prices that count of one record."""
-    start = milliseconds(datetime.fromisoformat(made["window_start"]))
-    series = {name: dict(reversed(made[name])) for name in ("market_caps", "total_volumes")}
-    firsts: dict[int, tuple[int, float]] = {}
-    for stamp, price in sorted(made["prices"], key=lambda point: point[0]):
-        if price is not None and price > 0:
-            firsts.setdefault(start + (stamp - start) // grain * grain, (stamp, price))
-    return [
-        {
-            "coin_id": made["coin_id"],
-            "window_start": made["window_start"],
-            "price_at": at,
-            "price": price,
-            "market_cap": series["market_caps"].get(stamp),
-            "total_volume": series["total_volumes"].get(stamp),
-        }
-        for at, (stamp, price) in firsts.items()
+OLD, NEW = "2026-11-23T00:00:00Z", "2026-11-24T00:00:00Z"
+
+
+def answer(prices: Sequence[Any], at: str, granularity: str = "hourly", **fields: Any) -> Record:
+    """What one answer says of a coin's first six-hour window."""
+    return record(
+        prices, fetched_at=at, run_id=at, granularity=granularity, stream=INTRA_DAY, **fields
+    )
+
+
+def hourly(number: int) -> list[list[float]]:
+    return [[AT + hour * HOUR, 1.5 + hour] for hour in range(number)]
+
+
+def test_a_stretch_of_windows_gives_each_of_them_its_rows(jobs: JobRunner) -> None:
+    made = record([[AT + day * DAY + 5, 1.5 + day] for day in range(3)], windows=3)
+    rows = jobs.transform([made])
+    assert [milliseconds(row["window_start"]) for row in rows] == [AT + n * DAY for n in range(3)]
+    assert values(rows) == [(AT + day * DAY, 1.5 + day, None, None) for day in range(3)]
+
+
+def test_one_finer_point_leaves_the_coarser_ones_that_are_not_beside_it(jobs: JobRunner) -> None:
+    finer = answer([[AT + 5 * HOUR - 1000, 9.5]], NEW, "5-minute")
+    rows = jobs.transform([answer(hourly(6), OLD), finer], INTRA_DAY)
+    assert [(row["price"], row["granularity"]) for row in rows] == [
+        *((price, "hourly") for _, price in hourly(5)),
+        (9.5, "5-minute"),
     ]
 
 
+@pytest.mark.parametrize(
+    ("coarse", "distance", "rows"),
+    [
+        ("hourly", HOUR // 2 - 1, 1),
+        ("hourly", HOUR // 2, 2),
+        ("daily", 5 * HOUR, 1),
+        ("a new name", 5 * HOUR, 1),
+        ("5-minute", 1, 2),
+    ],
+)
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_coarser_point_gives_way_to_a_finer_one_nearer_than_half_its_spacing(
+    jobs: JobRunner, coarse: str, distance: int, rows: int, side: int
+) -> None:
+    at = AT + (0 if side > 0 else distance)
+    made = [
+        answer([[at, 1.5]], NEW, coarse),
+        answer([[at + side * distance, 2.5]], OLD, "5-minute"),
+    ]
+    assert len(jobs.transform(made, INTRA_DAY)) == rows
+
+
+def test_a_finer_point_of_another_window_or_coin_takes_no_place(jobs: JobRunner) -> None:
+    window = INTRA_DAY.window_length
+    end = AT + window // timedelta(milliseconds=1)
+    made = [
+        answer([[end - 1, 1.5]], OLD),
+        answer([[end, 2.5]], NEW, "5-minute", start=START + window),
+        answer([[end - 1, 3.5]], NEW, "5-minute", coin="ethereum"),
+    ]
+    assert len(jobs.transform(made, INTRA_DAY)) == 3
+
+
+def test_an_answer_with_one_price_more_keeps_the_market_caps_of_the_older_one(
+    jobs: JobRunner,
+) -> None:
+    points = [[AT + number * 300_000, 1.5 + number] for number in range(72)]
+    older = answer(points[:71], OLD, "5-minute", market_caps=points)
+    rows = jobs.transform([older, answer(points, NEW, "5-minute")], INTRA_DAY)
+    assert [row["market_cap"] for row in rows] == [cap for _, cap in points]
+    assert [row["run_id"] for row in rows] == [OLD] * 71 + [NEW]
+
+
+def test_a_corrected_price_counts_although_its_answer_lacks_the_cap(jobs: JobRunner) -> None:
+    older = answer([[AT, 1.5]], OLD, market_caps=[[AT, 7]])
+    [row] = jobs.transform([answer([[AT, 2.5]], NEW), older], INTRA_DAY)
+    assert (row["price"], row["market_cap"], row["run_id"]) == (2.5, 7, NEW)
+
+
+def test_what_is_no_price_hides_no_price_of_an_older_answer(jobs: JobRunner) -> None:
+    older = answer([[AT, 1.5], [AT + HOUR, 2.5]], OLD)
+    newer = answer([[AT, None], [AT + HOUR, 0]], NEW, market_caps=[[AT, 7]])
+    rows = jobs.transform([older, newer], INTRA_DAY)
+    assert values(rows) == [(AT, 1.5, 7, None), (AT + HOUR, 2.5, None, None)]
+    assert jobs.files("rejected") == []
+
+
+def test_of_answers_of_one_moment_the_last_run_counts(jobs: JobRunner) -> None:
+    made = [
+        record([[AT, number + 0.5]], [[AT, 9 - number]], run_id=run_id)
+        for number, run_id in enumerate("badc", start=1)
+    ]
+    [row] = jobs.transform(made)
+    assert (row["run_id"], row["price"], row["market_cap"]) == ("d", 3.5, 6)
+
+
+def test_an_observation_is_of_the_finest_granularity_that_has_a_price_there(
+    jobs: JobRunner,
+) -> None:
+    made = [
+        answer([[AT, 1.5]], NEW, "daily"),
+        answer([[AT, 1.5]], OLD, "hourly"),
+        answer([[AT, None]], OLD, "5-minute"),
+    ]
+    [row] = jobs.transform(made, INTRA_DAY)
+    assert (row["granularity"], row["run_id"]) == ("hourly", OLD)
+
+
+def test_a_stamp_that_is_bad_in_several_answers_is_rejected_once(jobs: JobRunner) -> None:
+    older = answer([[AT, None]], OLD, market_caps=[[AT, 7]])
+    jobs.transform([answer([[AT, 0]], NEW), older], INTRA_DAY)
+    [row] = jobs.rows("rejected")
+    assert (row["run_id"], row["reason"]) == (NEW, "The price is not a positive number.")
+    assert values([row]) == [(AT, None, 7, None)]
+
+
+def transformed(jobs: JobRunner, made: Sequence[Record], stream: Stream) -> list[Row]:
+    """The rows of both datasets, to the bit."""
+    jobs.run(jobs.write_raw(made, stream), stream)
+    return exact([*jobs.rows("prices"), *jobs.rows("rejected")])
+
+
+def shuffled(items: Sequence[Any], random: Random) -> list[Any]:
+    return random.sample(list(items), len(items))
+
+
 @pytest.mark.parametrize("stream", [HISTORICAL, INTRA_DAY], ids=lambda stream: stream.name)
-def test_every_value_arrives_to_the_bit(
+def test_every_value_arrives_to_the_bit_and_in_any_order(
     engine: Engine,
     new_jobs: Callable[[], JobRunner],
     stream: Stream,
 ) -> None:
-    @law(engine, raw_records())
-    def check(made: list[Record]) -> None:
-        assert exact(new_jobs().transform(made, stream)) == exact(
-            [row for one in made for row in expected(one, grain_of(stream))],
-        )
+    """The order of answers, coins and files does not matter."""
 
-
-@pytest.mark.parametrize("stream", [HISTORICAL, INTRA_DAY], ids=lambda stream: stream.name)
-def test_there_are_as_many_prices_and_rejected_points_as_the_check_of_row_counts_expects(
-    engine: Engine,
-    new_jobs: Callable[[], JobRunner],
-    stream: Stream,
-) -> None:
-    @law(engine, raw_records())
-    def check(made: list[Record]) -> None:
-        jobs = new_jobs()
-        jobs.transform(made, stream)
-        prices, rejected = (
-            Counter((row["coin_id"], row["window_start"]) for row in jobs.rows(dataset))
-            for dataset in ("prices", "rejected")
-        )
-        for one in made:
-            window = Window(start=one["window_start"], end=one["window_end"])
-            key = (one["coin_id"], window.start)
-            assert counts_of(one, stream, window) == (prices[key], rejected[key])
-
-
-def test_the_order_of_points_records_and_files_does_not_matter(
-    engine: Engine,
-    new_jobs: Callable[[], JobRunner],
-) -> None:
-    @law(engine, raw_records(repeats=False), st.randoms(use_true_random=False))
+    @law(engine, answers(), st.randoms(use_true_random=False))
     def check(made: list[Record], random: Random) -> None:
-        def shuffled(items: Sequence[Any]) -> list[Any]:
-            return random.sample(list(items), len(items))
-
-        names = ("prices", "market_caps", "total_volumes")
-        other = shuffled([{**one, **{name: shuffled(one[name]) for name in names}} for one in made])
-        jobs, other_jobs = new_jobs(), new_jobs()
-        half = len(other) // 2
-        files: dict[str, Row] = {}
-        for number, part in enumerate((other[:half], other[half:])):
-            for line in other_jobs.write_raw(part, f"prices-{number}"):
-                known = files.setdefault(line["window_start"], {**line, "prices": []})
-                known["prices"] = [*line["prices"], *known["prices"]]
-
-        jobs.run(jobs.write_raw(made), INTRA_DAY)
-        other_jobs.run(shuffled([*files.values()]), INTRA_DAY)
-        for dataset in ("prices", "rejected"):
-            assert exact(jobs.rows(dataset)) == exact(other_jobs.rows(dataset))
+        made = made if stream == INTRA_DAY else [on_days(one) for one in made]
+        rows = transformed(new_jobs(), shuffled(made, random), stream)
+        assert rows == exact(expected_rows(made, stream))
 
 
-def test_several_job_specs_make_the_rows_of_one(
+def on_days(one: Record) -> Record:
+    """A record of the same points in one day."""
+    return {**one, "window_start": "2026-01-01T00:00:00Z", "window_end": "2026-01-02T00:00:00Z"}
+
+
+def test_the_order_of_points_does_not_matter(
     engine: Engine,
     new_jobs: Callable[[], JobRunner],
 ) -> None:
-    @law(engine, raw_records(), st.integers(0, 8))
-    def check(made: list[Record], cut: int) -> None:
-        jobs, parted = new_jobs(), new_jobs()
-        jobs.run(jobs.write_raw(made), INTRA_DAY)
-        job_spec = parted.write_raw(made)
-        for run_id, part in (("first", job_spec[:cut]), ("second", job_spec[cut:])):
-            if part:
-                parted.run(part, INTRA_DAY, run_id)
-        for dataset in ("prices", "rejected"):
-            assert exact(jobs.rows(dataset)) == exact(parted.rows(dataset))
+    @law(engine, answers(repeats=False), st.randoms(use_true_random=False))
+    def check(made: list[Record], random: Random) -> None:
+        other = [{**one, **{name: shuffled(one[name], random) for name in SERIES}} for one in made]
+        rows = transformed(new_jobs(), other, INTRA_DAY)
+        assert rows == exact(expected_rows(made, INTRA_DAY))
+
+
+def test_hearing_the_same_again_changes_no_price(
+    engine: Engine,
+    new_jobs: Callable[[], JobRunner],
+) -> None:
+    """Nor any other column. A rejected row tells of the newest answer, and may change."""
+
+    @law(engine, answers())
+    def check(made: list[Record]) -> None:
+        newest = max((one["fetched_at"], one["run_id"]) for one in made)
+        again = [
+            {**one, "fetched_at": "2026-11-24T00:00:00Z", "run_id": "again"}
+            for one in made
+            if (one["fetched_at"], one["run_id"]) == newest
+        ]
+        jobs, again_jobs = new_jobs(), new_jobs()
+        for runner, records in ((jobs, made), (again_jobs, made + again)):
+            runner.run(runner.write_raw(records, INTRA_DAY), INTRA_DAY)
+        assert exact(again_jobs.rows("prices")) == exact(jobs.rows("prices"))
+
+
+def test_no_price_is_lost_and_the_newest_one_is_seen() -> None:
+    """Of the rules in plain Python, which the jobs follow: a stamp has its row, or gives way."""
+
+    @settings(max_examples=300, deadline=None)
+    @given(answers())
+    def check(made: list[Record]) -> None:
+        rows = [row for row in expected_rows(made, INTRA_DAY) if row["reason"] is None]
+        by_stamp = {(row["coin_id"], row["stamp"]): row for row in rows}
+        assert len(by_stamp) == len(rows)
+        for (coin, stamp), (price, granularity) in newest_prices(made).items():
+            row = by_stamp.get((coin, float(stamp)))
+            if row is not None:
+                assert row["price"] == price
+            else:
+                at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=stamp)
+                given_way = {
+                    "coin_id": coin,
+                    "window_start": INTRA_DAY.window_at(at).start,
+                    "price_at": at,
+                    "granularity": granularity,
+                }
+                everything = [
+                    {**given_way, "granularity": "5-minute", "price_at": row["price_at"]}
+                    for row in rows
+                    if row["coin_id"] == coin
+                ]
+                assert superseding(given_way, everything)
+
+    check()
+
+
+def newest_prices(made: Sequence[Record]) -> dict[tuple[str, int], tuple[float, str]]:
+    """The newest price at each stamp, and the granularity of the answer that gave it."""
+    newest: dict[tuple[str, int], tuple[float, str]] = {}
+    for one in sorted(made, key=lambda one: (one["fetched_at"], one["run_id"])):
+        start, end = (
+            milliseconds(datetime.fromisoformat(one[f"window_{side}"])) for side in ("start", "end")
+        )
+        for stamp, price in reversed(one["prices"]):
+            if is_price(price) and start <= stamp < end:
+                newest[one["coin_id"], stamp] = (float(price), one["granularity"])
+    return newest
 
 
 @pytest.mark.recorded
@@ -263,6 +393,6 @@ def test_several_job_specs_make_the_rows_of_one(
 @pytest.mark.parametrize("stream", [HISTORICAL, INTRA_DAY], ids=lambda stream: stream.name)
 def test_recorded_series_arrive_to_the_bit(jobs: JobRunner, stream: Stream) -> None:
     made = recorded_records(RECORDED, stream)
-    rows = jobs.transform(made, stream)
+    rows = transformed(jobs, made, stream)
     assert {row["coin_id"] for row in rows} == {one["coin_id"] for one in made}
-    assert exact(rows) == exact([row for one in made for row in expected(one, grain_of(stream))])
+    assert rows == exact(expected_rows(made, stream))

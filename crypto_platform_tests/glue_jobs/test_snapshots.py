@@ -45,11 +45,13 @@ MARKET = {
 }
 
 
-def snapshot(market: dict[str, Any], coin: str = "bitcoin") -> dict[str, Any]:
+def snapshot(
+    market: dict[str, Any], coin: str = "bitcoin", at: str = "2026-01-01T06:10:00.456Z"
+) -> dict[str, Any]:
     return {
         "coin_id": coin,
         "vs_currency": "usd",
-        "observed_at": "2026-01-01T06:10:00.456Z",
+        "observed_at": at,
         "window_start": iso(START),
         "window_end": iso(START + INTRA_DAY.window_length),
         "run_id": "fetch",
@@ -60,7 +62,7 @@ def snapshot(market: dict[str, Any], coin: str = "bitcoin") -> dict[str, Any]:
 
 def transform(jobs: JobRunner, raw: Sequence[dict[str, Any]]) -> list[Row]:
     file = write_lines(jobs.home / "raw" / "snapshots-00000.json.gz", raw)
-    jobs.run([spec_line(iso(START), [], [file])], INTRA_DAY)
+    jobs.run([spec_line(0, [iso(START)], [], [file])], INTRA_DAY)
     return jobs.rows("snapshots")
 
 
@@ -93,10 +95,24 @@ def test_a_snapshot_is_the_market_as_the_api_gave_it(jobs: JobRunner) -> None:
     }
 
 
-def test_a_snapshot_is_one_file_in_its_windows_folder(jobs: JobRunner) -> None:
+def test_a_snapshot_is_one_file_of_its_month(jobs: JobRunner) -> None:
     transform(jobs, [snapshot(MARKET, coin) for coin in ("bitcoin", "ethereum")])
     [file] = jobs.files("snapshots")
-    assert file.parent == jobs.home / "snapshots" / "date=2026-01-01" / "hour=00" / "run=transform"
+    assert file.parent == jobs.home / "output" / "dataset=snapshots" / "number=0"
+
+
+def test_of_several_snapshots_of_a_window_the_first_counts_coin_by_coin(jobs: JobRunner) -> None:
+    later, first = "2026-01-01T06:10:00.457Z", "2026-01-01T06:10:00.456Z"
+    older = {**MARKET, "market_cap_rank": 2, "last_updated": "2026-01-01T05:58:00.000Z"}
+    rows = transform(
+        jobs,
+        [
+            snapshot(MARKET, at=later),
+            snapshot(older, at=first),
+            snapshot(MARKET, "ethereum", at=later),
+        ],
+    )
+    assert [(row["coin_id"], row["rank"]) for row in rows] == [("bitcoin", 2), ("ethereum", 1)]
 
 
 def test_a_coin_on_two_pages_is_one_row_of_the_fresher(jobs: JobRunner) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import PrivateAttr
 
-from crypto_platform.core.streams import HISTORICAL, Window
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Window
 from crypto_platform.ingestion.metered_api import PriceApi
 from crypto_platform.ingestion.resource import Ingestion, LocalIngestion
 from crypto_platform.ingestion.responses import PricesResponse
@@ -35,9 +35,8 @@ class Watched(LocalIngestion):
         return super().invoke(event)
 
 
-def ask(ingestion: Ingestion, lake: Path, credits_left: int | None = None) -> PricesResponse:
-    starts = [FIRST + timedelta(days=day) for day in range(5)]
-    api = PriceApi(
+def price_api(ingestion: Ingestion, lake: Path, credits_left: int | None = None) -> PriceApi:
+    return PriceApi(
         ingestion=ingestion,
         layer=Layer(str(lake), "raw", "raw_prices"),
         vs_currency="usd",
@@ -45,23 +44,23 @@ def ask(ingestion: Ingestion, lake: Path, credits_left: int | None = None) -> Pr
         asset="historical/raw_prices",
         run_id="r1",
     )
+
+
+def ask(ingestion: Ingestion, lake: Path, credits_left: int | None = None) -> PricesResponse:
+    api = price_api(ingestion, lake, credits_left)
+    starts = [FIRST + timedelta(days=day) for day in range(5)]
     windows = [Window(start=start, end=start + timedelta(days=1)) for start in starts]
     return api.prices(HISTORICAL, windows, ["bitcoin", "ethereum", "nobody"])
 
 
-def told(response: PricesResponse) -> dict[int, list[str]]:
-    """The coins of each window, as its objects have them."""
-    lines = {
-        written.window: gzip.decompress(Path(written.uri).read_bytes()).splitlines()
+def prices_of(response: PricesResponse) -> list[tuple[int, str, float]]:
+    """All prices of the objects, each with its stamp and its coin."""
+    return sorted(
+        (stamp, record["coin_id"], price)
         for written in response.objects
-    }
-    return {
-        window: [
-            f"{record['window_start']} {record['coin_id']} {record['prices']}"
-            for record in map(json.loads, texts)
-        ]
-        for window, texts in lines.items()
-    }
+        for record in map(json.loads, gzip.decompress(Path(written.uri).read_bytes()).splitlines())
+        for stamp, price in record["prices"]
+    )
 
 
 def test_more_windows_than_an_event_may_have_are_asked_for_by_several(
@@ -80,8 +79,27 @@ def test_more_windows_than_an_event_may_have_are_asked_for_by_several(
     assert [event["part"] for event in asked] == [0, 1, 2]
     # The two coins that there are; a rejected one costs none.
     assert [event["credits_left"] for event in asked] == [100, 98, 96]
-    assert told(cut) == told(at_once)
-    assert sorted(told(cut)) == [0, 1, 2, 3, 4]
+    assert prices_of(cut) == prices_of(at_once)
+    assert cut.window_points == at_once.window_points == (2, 2, 2, 2, 2)
+    assert [written.windows for written in at_once.objects] == [((0, 4),)]
+    assert [written.windows for written in cut.objects] == [((0, 1),), ((2, 3),), ((4, 4),)]
     missing = {(one.coin_id, window) for one in cut.absent for window in one.windows}
     assert missing == {("nobody", (0, 1)), ("nobody", (2, 3)), ("nobody", (4, 4))}
-    assert len({written.uri for written in cut.objects}) == len(cut.objects)
+    folder = f"{tmp_path}/cut/historical_data/month=2026-06"
+    assert [written.uri for written in cut.objects] == [
+        f"{folder}/prices-r1-{part:05d}.json.gz" for part in range(3)
+    ]
+
+
+def test_a_snapshot_has_a_name_of_its_own_beside_its_months_prices(
+    market: SimulatedMarket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COINGECKO_BASE_URL", market.base_url)
+    monkeypatch.setenv("COINGECKO_PLAN", "pro")
+    window = Window(start=FIRST, end=FIRST + timedelta(hours=6))
+
+    told = price_api(LocalIngestion(), tmp_path).markets(top=2, snapshot=(INTRA_DAY, window))
+
+    (written,) = told.objects
+    assert written.uri == f"{tmp_path}/intra_day/month=2026-06/snapshots-r1.json.gz"
+    assert (written.rows, written.windows) == (2, ((0, 0),))

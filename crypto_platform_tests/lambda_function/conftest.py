@@ -217,7 +217,7 @@ class Ingestion:
         return self.windows(count, timedelta(days=1), end)
 
     def windows(self, count: int, length: timedelta, end: datetime = NOW) -> list[dict[str, str]]:
-        """So many windows in a row, the last of them the last one closed."""
+        """So many windows in a row, the last of them the last one closed; a month shares a uri."""
         epoch = datetime(1970, 1, 1, tzinfo=UTC)
         last = epoch + (end - epoch) // length * length
         starts = [last - length * back for back in range(count, 0, -1)]
@@ -225,7 +225,7 @@ class Ingestion:
             {
                 "start": f"{start:%Y-%m-%dT%H:%M:%SZ}",
                 "end": f"{start + length:%Y-%m-%dT%H:%M:%SZ}",
-                "uri": f"{self.lake}/date={start:%Y-%m-%dT%H}/run=run-1",
+                "uri": f"{self.lake}/month={start:%Y-%m}/prices-run-1",
             }
             for start in starts
         ]

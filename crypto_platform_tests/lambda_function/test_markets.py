@@ -96,14 +96,14 @@ def test_ids_that_the_api_does_not_return_are_unknown(market: Ingestion) -> None
 
 def snapshot(market: Ingestion, end: str = "2026-11-23T06:00:00Z") -> dict[str, Any]:
     window = {"start": "2026-11-23T00:00:00Z", "end": end}
-    return {"window": window, "uri": f"{market.lake}/date=2026-11-23/hour=00/run=run-1"}
+    return {"window": window, "uri": f"{market.lake}/month=2026-11/snapshots-run-1"}
 
 
 def test_a_snapshot_keeps_the_apis_objects_untouched(market: Ingestion) -> None:
     response = ask(market, top=2, snapshot=snapshot(market))
     (found,) = response["objects"]
-    assert found["uri"] == f"{snapshot(market)['uri']}/snapshots-00000.json.gz"
-    assert (found["window"], found["rows"], found["points"]) == (0, 2, 2)
+    assert found["uri"] == f"{market.lake}/month=2026-11/snapshots-run-1.json.gz"
+    assert (found["windows"], found["rows"], found["points"]) == ([[0, 0]], 2, 2)
     assert found["bytes"] == Path(found["uri"]).stat().st_size
     assert records(found["uri"]) == [
         {

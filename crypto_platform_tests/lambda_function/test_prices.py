@@ -2,8 +2,8 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -53,13 +53,20 @@ class Context:
         return int(1000 * (self._end - self._clock.monotonic()))
 
 
-def points(response: dict[str, Any], coin: str, windows: int) -> list[int]:
-    """How many prices of a coin each window's object has."""
-    counts = [0] * windows
-    for found in response["objects"]:
-        for record in records(found["uri"]):
-            counts[found["window"]] += len(record["prices"]) * (record["coin_id"] == coin)
-    return counts
+def milliseconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp() * 1000
+
+
+def points(response: dict[str, Any], coin: str, windows: Sequence[dict[str, str]]) -> list[int]:
+    """How many prices of a coin the objects have in each window."""
+    stamps = [
+        stamp
+        for record in written(response)
+        for stamp, _ in record["prices"]
+        if record["coin_id"] == coin
+    ]
+    bounds = [(milliseconds(window["start"]), milliseconds(window["end"])) for window in windows]
+    return [sum(start <= stamp < end for stamp in stamps) for start, end in bounds]
 
 
 def finest(event: dict[str, Any]) -> dict[str, Any]:
@@ -68,10 +75,11 @@ def finest(event: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_year_of_days_takes_one_call_a_coin(ingestion: Ingestion) -> None:
     coins = [f"coin-{number}" for number in range(25)]
-    response = ingestion.prices(coins, ingestion.days(365))
+    days = ingestion.days(365)
+    response = ingestion.prices(coins, days)
     assert response["calls"] == response["credits"] == len(ingestion.api.asked) == 25
     assert response["points"] == dict.fromkeys(coins, 365)
-    assert points(response, coins[0], 365) == [1] * 365
+    assert points(response, coins[0], days) == [1] * 365
     assert response["absent"] == []
 
 
@@ -79,13 +87,13 @@ def test_90_days_of_six_hour_windows_take_one_call_a_coin(ingestion: Ingestion) 
     windows = ingestion.windows(360, SIX_HOURS, NOW - timedelta(days=2))
     response = ingestion.run(finest(ingestion.event(["bitcoin", "ethereum"], windows)))
     assert response["calls"] == 2
-    assert points(response, "bitcoin", 360) == [6] * 360
+    assert points(response, "bitcoin", windows) == [6] * 360
 
 
 def test_the_newest_windows_are_fetched_at_five_minutes(ingestion: Ingestion) -> None:
-    event = finest(ingestion.event(["bitcoin"], ingestion.windows(3, SIX_HOURS)))
-    response = ingestion.run(event)
-    assert points(response, "bitcoin", 3) == [72, 72, 72]
+    windows = ingestion.windows(3, SIX_HOURS)
+    response = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
+    assert points(response, "bitcoin", windows) == [72, 72, 72]
     assert {record["granularity"] for record in written(response)} == {"5-minute"}
 
 
@@ -95,35 +103,122 @@ def test_old_and_new_windows_of_one_event_each_get_the_finest_there_is(
     windows = ingestion.windows(8, SIX_HOURS)
     response = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
     assert response["calls"] == 2
-    assert points(response, "bitcoin", 8) == [6] * 5 + [72] * 3
+    assert points(response, "bitcoin", windows) == [6] * 5 + [72] * 3
 
 
-def test_each_window_has_one_object_with_a_line_a_coin_in_the_events_order(
+def test_each_month_has_one_object_with_a_line_a_coin_in_the_events_order(
     ingestion: Ingestion,
 ) -> None:
-    windows = ingestion.days(40)
+    # From the 15th of October to the 22nd of November.
+    windows = ingestion.days(39)
     response = ingestion.prices(["ethereum", "bitcoin"], windows)
-    assert [found["window"] for found in response["objects"]] == list(range(40))
-    for found, window in zip(response["objects"], windows, strict=True):
-        assert found["uri"] == f"{window['uri']}/prices-00000.json.gz"
-        lines = records(found["uri"])
-        assert [line["coin_id"] for line in lines] == ["ethereum", "bitcoin"]
-        assert {line["window_start"] for line in lines} == {window["start"]}
+    assert [
+        (found["uri"], found["rows"], found["points"], found["windows"])
+        for found in response["objects"]
+    ] == [
+        (f"{ingestion.lake}/month=2026-10/prices-run-1-00000.json.gz", 2, 34, [[0, 16]]),
+        (f"{ingestion.lake}/month=2026-11/prices-run-1-00000.json.gz", 2, 44, [[17, 38]]),
+    ]
+    for found, first, last in zip(
+        response["objects"], (windows[0], windows[17]), (windows[16], windows[38]), strict=True
+    ):
+        assert [
+            (line["coin_id"], line["window_start"], line["window_end"])
+            for line in records(found["uri"])
+        ] == [(coin, first["start"], last["end"]) for coin in ("ethereum", "bitcoin")]
+
+
+def test_a_year_of_days_is_twelve_objects(ingestion: Ingestion) -> None:
+    response = ingestion.prices(["bitcoin"], ingestion.days(365, datetime(2026, 1, 1, tzinfo=UTC)))
+    assert [(found["rows"], found["points"]) for found in response["objects"]] == [
+        (1, days) for days in (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+    ]
+
+
+def test_a_line_ends_where_the_next_window_is_not_its_neighbour(ingestion: Ingestion) -> None:
+    days = ingestion.days(20)
+    asked = [*days[:7], *days[8:10], *days[12:]]
+    response = ingestion.prices(["bitcoin"], asked)
+    assert [(record["window_start"], record["window_end"]) for record in written(response)] == [
+        (days[0]["start"], days[6]["end"]),
+        (days[8]["start"], days[9]["end"]),
+        (days[12]["start"], days[19]["end"]),
+    ]
+    assert [(found["rows"], found["windows"]) for found in response["objects"]] == [(3, [[0, 16]])]
+    assert response["window_points"] == points(response, "bitcoin", asked) == [1] * 17
+
+
+def test_what_was_asked_for_by_two_requests_is_two_lines_of_one_object(
+    ingestion: Ingestion,
+) -> None:
+    windows = ingestion.windows(8, SIX_HOURS)
+    response = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
+    assert [
+        (record["window_start"], record["window_end"], record["granularity"])
+        for record in written(response)
+    ] == [
+        (windows[0]["start"], windows[4]["end"], "hourly"),
+        (windows[5]["start"], windows[7]["end"], "5-minute"),
+    ]
+    assert [(found["rows"], found["windows"]) for found in response["objects"]] == [(2, [[0, 7]])]
+
+
+def test_a_months_object_names_the_windows_of_which_any_coin_has_anything(
+    ingestion: Ingestion,
+) -> None:
+    stamps = {"old": 1_794_960_000_000, "new": 1_795_219_200_000}
+    for coin, stamp in stamps.items():
+        body = {"prices": [[stamp, 1]], "market_caps": [], "total_volumes": []}
+        ingestion.api.reply(coin, Reply.json(body))
+    # From the 18th of November; both have a point, of the 18th and of the 21st.
+    response = ingestion.prices(list(stamps), ingestion.days(5))
+    (found,) = response["objects"]
+    assert (found["rows"], found["windows"]) == (2, [[0, 0], [3, 3]])
+    assert response["window_points"] == [1, 0, 0, 1, 0]
+
+
+def test_a_window_of_volumes_alone_inside_of_a_stretch_is_told_apart(ingestion: Ingestion) -> None:
+    first, second, third = 1_795_132_800_000, 1_795_219_200_000, 1_795_305_600_000
+    body = {
+        "prices": [[first, 1], [third, 2]],
+        "market_caps": [],
+        "total_volumes": [[second, 5]],
+    }
+    ingestion.api.reply("bitcoin", Reply.json(body))
+    response = ingestion.prices(["bitcoin"], ingestion.days(3))
+    (absent,) = response["absent"]
+    assert (absent["reason"], absent["windows"]) == (prices._MISSING_PRICE, [[1, 1]])  # noqa: SLF001
+    assert [(found["rows"], found["windows"]) for found in response["objects"]] == [(1, [[0, 2]])]
 
 
 def test_an_objects_figures_describe_its_bytes(ingestion: Ingestion) -> None:
     windows = ingestion.windows(2, SIX_HOURS)
     response = ingestion.run(finest(ingestion.event(["bitcoin", "ethereum"], windows)))
-    for found in response["objects"]:
-        body = Path(found["uri"]).read_bytes()
-        assert found["bytes"] == len(body)
-        assert found["sha256"] == hashlib.sha256(body).hexdigest()
-        assert (found["rows"], found["points"]) == (2, 144)
+    (found,) = response["objects"]
+    body = Path(found["uri"]).read_bytes()
+    assert found["bytes"] == len(body)
+    assert found["sha256"] == hashlib.sha256(body).hexdigest()
+    assert (found["rows"], found["points"]) == (2, 288)
+    assert response["window_points"] == [144, 144]
 
 
 def test_the_same_responses_give_the_same_bytes(ingestion: Ingestion) -> None:
-    event = ingestion.event(["bitcoin", "ethereum"], ingestion.days(3))
+    event = ingestion.event([f"coin-{number}" for number in range(20)], ingestion.days(60))
     assert ingestion.run(event)["objects"] == ingestion.run(event)["objects"]
+
+
+def test_the_same_request_at_another_time_gives_the_same_but_for_when_it_was_fetched(
+    ingestion: Ingestion,
+) -> None:
+    event = ingestion.event(["bitcoin", "ethereum"], ingestion.days(60))
+    first = written(ingestion.run(event))
+    ingestion.clock.passed += 60
+    second = written(ingestion.run(event))
+    assert all(
+        one.pop("fetched_at") < other.pop("fetched_at")
+        for one, other in zip(first, second, strict=True)
+    )
+    assert json.dumps(first) == json.dumps(second)
 
 
 def test_nothing_is_left_beside_the_objects(ingestion: Ingestion) -> None:
@@ -137,9 +232,17 @@ def test_windows_may_be_apart_and_in_any_order(ingestion: Ingestion) -> None:
     asked = [days[70], days[3], days[41]]
     response = ingestion.prices(["bitcoin"], asked)
     assert response["calls"] == 1
-    assert [record["window_start"] for record in written(response)] == [
-        window["start"] for window in asked
+    # From the 15th of August: the 24th of October comes first, then the 18th of August.
+    assert [
+        (record["window_start"], found["windows"])
+        for found in response["objects"]
+        for record in records(found["uri"])
+    ] == [
+        (asked[0]["start"], [[0, 0]]),
+        (asked[1]["start"], [[1, 1]]),
+        (asked[2]["start"], [[2, 2]]),
     ]
+    assert response["window_points"] == [1, 1, 1]
 
 
 def test_the_point_of_now_is_in_no_record(ingestion: Ingestion) -> None:
@@ -173,8 +276,10 @@ def test_a_window_without_a_price_is_missing_at_source(ingestion: Ingestion) -> 
     (absent,) = response["absent"]
     assert (absent["coin_id"], absent["status"]) == ("bitcoin", "missing_at_source")
     assert absent["windows"] == [[1, 2], [4, 4]]
-    assert points(response, "bitcoin", 5) == [1, 0, 0, 1, 0]
-    assert [found["window"] for found in response["objects"]] == [0, 3]
+    assert points(response, "bitcoin", days) == [1, 0, 0, 1, 0]
+    (found,) = response["objects"]
+    assert (found["rows"], found["points"], found["windows"]) == (1, 2, [[0, 0], [3, 3]])
+    assert response["window_points"] == [1, 0, 0, 1, 0]
 
 
 def test_a_window_with_a_volume_and_no_price_is_kept_and_missing_at_source(
@@ -196,7 +301,8 @@ def test_every_window_of_every_coin_has_a_price_or_a_reason(ingestion: Ingestion
     ingestion.environment["COINGECKO_HISTORY_DAYS"] = "100"
     ingestion.api.reply("empty", Reply.json(EMPTY))
     ingestion.api.always("delisted", NOT_FOUND)
-    response = ingestion.prices(["bitcoin", "delisted", "empty"], ingestion.days(110))
+    days = ingestion.days(110)
+    response = ingestion.prices(["bitcoin", "delisted", "empty"], days)
     reasons: dict[str, list[str]] = {coin: [""] * 110 for coin in response["points"]}
     for absent in response["absent"]:
         for first, last in absent["windows"]:
@@ -208,7 +314,7 @@ def test_every_window_of_every_coin_has_a_price_or_a_reason(ingestion: Ingestion
         "delisted": ["out_of_plan"] * 11 + ["failed"] * 99,
         "empty": ["out_of_plan"] * 11 + ["missing_at_source"] * 99,
     }
-    assert points(response, "bitcoin", 110) == [0] * 11 + [1] * 99
+    assert points(response, "bitcoin", days) == [0] * 11 + [1] * 99
 
 
 def test_windows_out_of_plan_are_not_asked_for(ingestion: Ingestion) -> None:
@@ -235,8 +341,9 @@ def test_an_earliest_time_that_overtakes_the_oldest_window_does_not_cost_the_oth
     ingestion.environment["COINGECKO_HISTORY_DAYS"] = "120"
     ingestion.clock.start = NOW.replace(hour=23, minute=59) - timedelta(days=1)
     ingestion.api.reply("bitcoin", TOO_OLD)
-    response = ingestion.prices(["bitcoin"], ingestion.days(119, ingestion.clock.start))
-    assert points(response, "bitcoin", 119) == [0] + [1] * 118
+    days = ingestion.days(119, ingestion.clock.start)
+    response = ingestion.prices(["bitcoin"], days)
+    assert points(response, "bitcoin", days) == [0] + [1] * 118
     (absent,) = response["absent"]
     assert (absent["status"], absent["windows"]) == ("out_of_plan", [[0, 0]])
 
@@ -263,7 +370,7 @@ def test_what_was_had_of_a_coin_before_it_failed_is_kept(ingestion: Ingestion) -
     good = chart("bitcoin", 1_795_000_000, 1_795_400_000, NOW)
     ingestion.api.reply("bitcoin", Reply.json(good), NOT_FOUND)
     response = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
-    assert points(response, "bitcoin", 8) == [6] * 5 + [0] * 3
+    assert points(response, "bitcoin", windows) == [6] * 5 + [0] * 3
     (absent,) = response["absent"]
     assert (absent["status"], absent["windows"]) == ("failed", [[5, 7]])
 
@@ -396,7 +503,7 @@ def every_call_takes(ingestion: Ingestion, seconds: float) -> Callable[[Asked], 
     return pass_time
 
 
-def by_coin_and_window(responses: list[dict[str, Any]]) -> dict[tuple[str, str], Any]:
+def by_coin_and_stretch(responses: list[dict[str, Any]]) -> dict[tuple[str, str], Any]:
     found = [record for response in responses for record in written(response)]
     values = {
         (record["coin_id"], record["window_start"]): [
@@ -410,11 +517,13 @@ def by_coin_and_window(responses: list[dict[str, Any]]) -> dict[tuple[str, str],
 
 def test_continuations_give_the_records_of_one_go(ingestion: Ingestion) -> None:
     event = ingestion.event([f"coin-{number}" for number in range(40)], ingestion.days(5))
-    at_once = by_coin_and_window([ingestion.run(event)])
+    at_once = by_coin_and_stretch([ingestion.run(event)])
     ingestion.api.before = every_call_takes(ingestion, 30)
     parts = follow(ingestion, event, seconds=200)
     assert len(parts) > 2
-    assert by_coin_and_window(parts) == at_once
+    assert by_coin_and_stretch(parts) == at_once
+    totals = [sum(points) for points in zip(*(p["window_points"] for p in parts), strict=True)]
+    assert totals == [40] * 5
     handled = [coin for part in parts for coin in part["points"]]
     assert sorted(handled) == sorted(event["coins"])
 
@@ -427,7 +536,7 @@ def test_a_continuation_knows_its_part_and_the_credits_left(ingestion: Ingestion
     assert first["part"] == 1
     assert first["credits_left"] == 100 - parts[0]["credits"]
     assert set(first["coins"]) == set(event["coins"]) - set(parts[0]["points"])
-    assert second["objects"][0]["uri"].endswith("/prices-00001.json.gz")
+    assert second["objects"][0]["uri"].endswith("/prices-run-1-00001.json.gz")
 
 
 def test_delisted_coins_in_a_last_part_do_not_undo_the_parts_before(ingestion: Ingestion) -> None:
@@ -453,14 +562,14 @@ def test_a_response_that_grows_too_large_is_continued(
     for coin in coins:
         with_every_second_day_missing(ingestion, coin)
     event = ingestion.event(coins, ingestion.days(400))
-    at_once = by_coin_and_window([ingestion.run(event)])
+    at_once = by_coin_and_stretch([ingestion.run(event)])
     room = 5_000
     monkeypatch.setattr(prices, "MAX_ABSENCES", room)
 
     parts = follow(ingestion, event, seconds=900)
 
     assert len(parts) > 1
-    assert by_coin_and_window(parts) == at_once
+    assert by_coin_and_stretch(parts) == at_once
     a_coin = len(json.dumps(parts[0]["absent"])) / len(parts[0]["points"])
     for part in parts:
         # Those under way when it was reached are still told.
@@ -476,17 +585,48 @@ def test_one_coin_is_handled_however_little_room_there_is(
     assert response["continuation"] is None
 
 
-def test_the_largest_response_fits_into_what_lambda_takes_back(ingestion: Ingestion) -> None:
+def with_uris_of_a_bucket(ingestion: Ingestion, windows: list[dict[str, str]], name: str) -> None:
+    """Gives windows uris as long as a bucket's are, ``name`` being what differs of them."""
+    for window in windows:
+        folder = window["start"].translate({ord(mark): None for mark in ":"})[: len(name)]
+        window["uri"] = f"{ingestion.lake}/{'x' * 40}/intra_day/{folder}/prices-{UUID(int=0)}"
+
+
+@pytest.mark.parametrize(
+    ("uri", "room"),
+    [
+        pytest.param("YYYY-MM", 3_000_000, id="an object a month"),
+        pytest.param("YYYY-MM-DDTHH", 0, id="an object a window"),
+    ],
+)
+def test_the_largest_response_fits_into_what_lambda_takes_back(
+    ingestion: Ingestion, uri: str, room: int
+) -> None:
+    days = 1_000
     with_every_second_day_missing(ingestion, "bitcoin")
-    windows = [
-        {**window, "uri": window["uri"].replace("run-1", str(UUID(int=0)))}
-        for window in ingestion.days(400)
-    ]
+    windows = ingestion.days(days)
+    with_uris_of_a_bucket(ingestion, windows, uri)
     response = ingestion.prices(["bitcoin"], windows)
-    objects = len(json.dumps(response["objects"])) / len(response["objects"]) * MAX_WINDOWS
+    at_most = MAX_WINDOWS / days
+    objects = at_most * len(json.dumps(response["objects"]))
+    if uri == "YYYY-MM-DDTHH":
+        # The other coins have the other windows: there are twice as many objects.
+        objects *= 2
+    # A window has up to 72 prices of each of thousands of coins.
+    window_points = MAX_WINDOWS * len("1000000, ")
     # A coin whose every second window is missing, at the most windows there may be.
-    a_coin = len(json.dumps(response["absent"])) / 400 * MAX_WINDOWS
-    assert objects + prices.MAX_ABSENCES + THREADS * a_coin < 6 * 1024 * 1024
+    a_coin = at_most * len(json.dumps(response["absent"]))
+    largest = objects + window_points + prices.MAX_ABSENCES + THREADS * a_coin
+    assert largest < 6 * 1024 * 1024 - room
+
+
+def test_the_largest_event_fits_into_what_lambda_takes(ingestion: Ingestion) -> None:
+    windows = ingestion.days(1_000)
+    with_uris_of_a_bucket(ingestion, windows, "YYYY-MM")
+    event = ingestion.event([f"a-coin-of-a-long-name-{n}" for n in range(20_000)], windows)
+    beside_windows = len(json.dumps({**event, "windows": []}))
+    largest_windows = MAX_WINDOWS / len(windows) * len(json.dumps(windows))
+    assert beside_windows + largest_windows < 6 * 1024 * 1024
 
 
 def test_more_windows_than_a_response_holds_are_refused(ingestion: Ingestion) -> None:

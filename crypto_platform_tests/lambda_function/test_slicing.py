@@ -1,5 +1,7 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain, pairwise
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from lambda_function.coingecko import ApiResponse, MarketChart, Point
 from lambda_function.request_planner import Span
-from lambda_function.slicing import Record, measure_granularity, slice_windows
+from lambda_function.slicing import Record, measure_granularity, slice_windows, stretches
 from lambda_function.windows import RequestedWindow
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -16,9 +18,9 @@ MS = 1_772_323_200_000
 HOUR = 3_600_000
 
 
-def hours(*numbers: int) -> tuple[RequestedWindow, ...]:
+def hours(*numbers: int, uri: str = "/month") -> tuple[RequestedWindow, ...]:
     return tuple(
-        RequestedWindow(index, START + timedelta(hours=n), START + timedelta(hours=n + 1), f"/{n}")
+        RequestedWindow(index, START + timedelta(hours=n), START + timedelta(hours=n + 1), uri)
         for index, n in enumerate(numbers)
     )
 
@@ -34,34 +36,76 @@ def decoded(record: Record) -> dict[str, Any]:
     return found
 
 
+def inside(points: list[Point], start: int, end: int) -> list[Point]:
+    return sorted((p for p in points if start <= p[0] < end), key=lambda p: p[0])
+
+
 values = st.one_of(st.none(), st.integers(), st.floats(allow_nan=False, allow_infinity=False))
 series = st.lists(st.tuples(st.integers(MS - HOUR, MS + 8 * HOUR), values).map(list), max_size=30)
+charts = st.builds(MarketChart, series, series, series)
+# Hours, some of them apart, in one object or more.
+requested = st.dictionaries(
+    st.integers(-1, 7), st.sampled_from(["/one", "/two"]), min_size=1, max_size=9
+).map(
+    lambda uris: tuple(
+        replace(window, uri=uris[number])
+        for number, window in zip(sorted(uris), hours(*sorted(uris)), strict=True)
+    )
+)
 
 
 @settings(deadline=None)
-@given(
-    chart=st.builds(MarketChart, series, series, series),
-    numbers=st.lists(st.integers(-1, 7), min_size=1, max_size=9, unique=True),
-)
-def test_a_window_has_just_the_points_stamped_in_it_each_as_it_came(
-    chart: MarketChart, numbers: list[int]
+@given(chart=charts, windows=requested)
+def test_the_lines_cut_by_windows_are_the_apis_points_in_them_each_as_it_came(
+    chart: MarketChart, windows: tuple[RequestedWindow, ...]
 ) -> None:
-    windows = hours(*numbers)
-    for window, record in zip(windows, cut_chart(chart, windows), strict=True):
-        start, end = window.milliseconds
-        expected = MarketChart(
-            *(
-                sorted((p for p in points if start <= p[0] < end), key=lambda p: p[0])
-                for points in chart
-            )
-        )
-        assert record.points == len(expected.prices)
-        if not any(expected):
-            assert record.line == b""
-            continue
-        got = decoded(record)
+    records = cut_chart(chart, windows)
+    assert [content.window for record in records for content in record.contents] == list(windows)
+    for record in records:
+        told = decoded(record) if record.line else MarketChart([], [], [])._asdict()
         for name in MarketChart._fields:
-            assert repr(got[name]) == repr(getattr(expected, name))
+            bounds = [content.window.milliseconds for content in record.contents]
+            expected = [inside(getattr(chart, name), *window) for window in bounds]
+            assert repr([inside(told[name], *window) for window in bounds]) == repr(expected)
+            # In order, and nothing else.
+            assert repr(told[name]) == repr(list(chain.from_iterable(expected)))
+
+
+@settings(deadline=None)
+@given(chart=charts, windows=requested)
+def test_what_a_window_has_is_counted_by_its_own_points(
+    chart: MarketChart, windows: tuple[RequestedWindow, ...]
+) -> None:
+    for record in cut_chart(chart, windows):
+        for window, points, filled in record.contents:
+            prices, caps, volumes = (inside(some, *window.milliseconds) for some in chart)
+            assert (points, filled) == (len(prices), bool(prices or caps or volumes))
+        assert bool(record.line) is any(content.filled for content in record.contents)
+
+
+@settings(deadline=None)
+@given(windows=requested)
+def test_a_stretch_is_as_long_as_neighbours_go_to_one_object(
+    windows: tuple[RequestedWindow, ...],
+) -> None:
+    cut = stretches(windows)
+    assert list(chain.from_iterable(cut)) == list(windows)
+    for before, after in pairwise(windows):
+        together = any(before in stretch and after in stretch for stretch in cut)
+        assert together is (before.end == after.start and before.uri == after.uri)
+
+
+def test_a_line_ends_at_a_gap_and_where_the_object_changes() -> None:
+    chart = MarketChart([[MS + HOUR * hour, hour] for hour in range(7)], [], [])
+    windows = (*hours(0, 1, 3), *hours(4, 5, uri="/next"))
+    lines = [decoded(record) for record in cut_chart(chart, windows)]
+    assert [(line["window_start"][11:13], line["window_end"][11:13]) for line in lines] == [
+        ("00", "02"),
+        ("03", "04"),
+        ("04", "06"),
+    ]
+    assert [[value for _, value in line["prices"]] for line in lines] == [[0, 1], [3], [4, 5]]
+    assert [record.uri for record in cut_chart(chart, windows)] == ["/month", "/month", "/next"]
 
 
 @pytest.mark.parametrize(
@@ -77,12 +121,12 @@ def test_a_float_keeps_its_last_bit(text: str) -> None:
 def test_an_int_stays_an_int_and_a_null_stays_null() -> None:
     (record,) = cut_chart(MarketChart([[MS, 7]], [[MS, None]], [[MS, 0]]), hours(0))
     assert b'"prices":[[1772323200000,7]],"market_caps":[[1772323200000,null]],' in record.line
-    assert b'"total_volumes":[[1772323200000,0]]}' in record.line
+    assert b'"total_volumes":[[1772323200000,0]]}\n' in record.line
 
 
 def test_series_of_different_lengths_are_cut_each_by_its_own_stamps() -> None:
     chart = MarketChart([[MS, 1], [MS + HOUR, 2]], [[MS + HOUR, 3]], [])
-    first, second = map(decoded, cut_chart(chart, hours(0, 1)))
+    first, second = map(decoded, cut_chart(chart, hours(0) + hours(1, uri="/next")))
     assert (first["prices"], first["market_caps"]) == ([[MS, 1]], [])
     assert (second["prices"], second["market_caps"]) == ([[MS + HOUR, 2]], [[MS + HOUR, 3]])
 

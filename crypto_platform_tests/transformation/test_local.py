@@ -46,12 +46,11 @@ def test_a_run_on_sail_says_nothing_and_ends_by_itself(tmp_path: Path) -> None:
         ran = LocalTransform(engine="sail", cache_folder=home).run(
             "historical_data_transformation",
             {
-                "job_spec": f"{home}/transform.jsonl",
-                "prices_output": f"{home}/again",
-                "rejected_output": f"{home}/rejected",
+                "job_spec": f"{home}/output.jsonl",
+                "output": f"{home}/again",
                 "grain": "86400000",
-                "partition_by": "date",
-                "run_id": "again",
+                "window_length": "86400000",
+                "window_anchor": "0",
             },
         )
         print(ran.ran_on.split()[0])
@@ -60,7 +59,7 @@ def test_a_run_on_sail_says_nothing_and_ends_by_itself(tmp_path: Path) -> None:
         str(tmp_path),
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "Sail\nset()\n", "")
-    assert runner.rows("again") == runner.rows("prices")
+    assert runner.rows("prices", "again") == runner.rows("prices") != []
 
 
 @pytest.fixture
@@ -99,7 +98,7 @@ def test_a_failure_is_one_line_with_the_end_of_its_log_beside_it(tmp_path: Path)
         JobRunner("sail", str(tmp_path), tmp_path).run([])
     message = str(failure.value.description)
     assert message.startswith("On Sail ")
-    assert message.endswith("transform.jsonl names no window.")
+    assert message.endswith("output.jsonl names no window.")
     [log] = failure.value.metadata.values()
     assert "TransformationError: The job spec" in str(log.value)
     assert failure.value.allow_retries is False

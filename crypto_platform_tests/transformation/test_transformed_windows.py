@@ -1,7 +1,7 @@
 """What a transformation wrote is read back from its files, and each window is told apart."""
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from crypto_platform.core.streams import DATASETS, HISTORICAL, Dataset, Window
+from crypto_platform.core.streams import HISTORICAL, Dataset, Window
 from crypto_platform.lake.layers import Lake, to_json_lines
-from crypto_platform.lake.manifests import Absence, Manifest
-from crypto_platform.transformation.transformed_windows import TransformedWindow, read_outputs
+from crypto_platform.lake.manifests import Absence, LakeFile, Manifest, MonthManifest
+from crypto_platform.transformation.job_spec import job_folder, plan_months
+from crypto_platform.transformation.transformed_windows import (
+    TransformedMonth,
+    TransformedWindow,
+    read_outputs,
+)
 
 RUN = "a-run"
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -27,35 +32,37 @@ class Transformation:
     def __init__(self, root: Path) -> None:
         self.lake = Lake(raw_root=str(root / "raw"), transformed_root=str(root / "transformed"))
         self._raw: list[Manifest] = []
+        self._held: dict[str, MonthManifest] = {}
+        self._written: dict[tuple[str, Dataset], list[pa.Table]] = {}
 
-    def window(self, *files: Sequence[Row], coins: Sequence[str] = ("bitcoin",)) -> Window:
-        """The next day, of which raw has a price a coin, and the transformation wrote files."""
-        start = FIRST + timedelta(days=len(self._raw))
-        window = Window(start=start, end=start + timedelta(days=1))
-        folder = HISTORICAL.window_folder(window)
-        stamp = int(start.timestamp() * 1000)
+    def window(self, rows: Sequence[Row] = (), coins: Sequence[str] = ("bitcoin",)) -> Window:
+        """The next day, of which raw has a price a coin, and the transformation wrote rows."""
+        window = self._next()
+        stamp = int(window.start.timestamp() * 1000)
         content = to_json_lines(
             {
                 "coin_id": coin,
                 "vs_currency": "usd",
+                "window_start": window.start.isoformat(),
+                "window_end": window.end.isoformat(),
+                "granularity": "daily",
                 "prices": [[stamp, 1.5]],
                 "market_caps": [],
                 "total_volumes": [],
             }
             for coin in coins
         )
-        path = f"{folder}/run=raw/prices.json.gz"
+        path = f"{HISTORICAL.window_folder(window)}/prices-raw-{len(self._raw)}.json.gz"
         self.lake.raw.put(path, content)
         raw = self.lake.raw.describe_file("prices", path, len(coins), content)
         self._raw.append(manifest_of(window, coins=len(coins), files=(raw,)))
-        for number, rows in enumerate(files):
-            self.write(window, rows, name=f"part-{number}")
+        if rows:
+            self.write(window, rows)
         return window
 
     def absent(self, coin: str) -> Window:
         """The next day, of which raw has nothing but the reason why."""
-        start = FIRST + timedelta(days=len(self._raw))
-        window = Window(start=start, end=start + timedelta(days=1))
+        window = self._next()
         absence = Absence(
             coin_id=coin,
             vs_currency="usd",
@@ -67,22 +74,38 @@ class Transformation:
         self._raw.append(manifest_of(window, absent=(absence,)))
         return window
 
-    def write(
-        self, window: Window, rows: Sequence[Row], *, name: str, dataset: Dataset = "prices"
-    ) -> None:
-        """A file of rows that each say only how they differ from a good one."""
-        self.put(window, table(window, rows), name=name, dataset=dataset)
+    def held(self, window: Window, manifest: Manifest) -> None:
+        """The transformed lake already holds a window."""
+        folder = HISTORICAL.window_folder(window)
+        month = self._held.get(folder, MonthManifest(HISTORICAL.name))
+        self._held[folder] = month.with_windows([manifest], FIRST)
 
-    def put(
-        self, window: Window, rows: pa.Table, *, name: str = "part", dataset: Dataset = "prices"
-    ) -> None:
-        folder = f"{HISTORICAL.window_folder(window, dataset)}/run={RUN}"
-        path = Path(self.lake.transformed.uri(f"{folder}/{name}.parquet"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(rows, path)
+    def write(self, window: Window, rows: Sequence[Row], *, dataset: Dataset = "prices") -> None:
+        """Rows of a window that each say only how they differ from a good one."""
+        self.put(window, table(window, rows), dataset=dataset)
+
+    def put(self, window: Window, rows: pa.Table, *, dataset: Dataset = "prices") -> None:
+        folder = HISTORICAL.window_folder(window)
+        self._written.setdefault((folder, dataset), []).append(rows)
+
+    def months(self) -> list[TransformedMonth]:
+        output = job_folder(HISTORICAL, RUN) + "/output"
+        folders = list(HISTORICAL.by_folder(manifest.window for manifest in self._raw))
+        for (folder, dataset), tables in self._written.items():
+            path = f"{output}/dataset={dataset}/number={folders.index(folder)}/part-0.parquet"
+            file = Path(self.lake.transformed.uri(path))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(pa.concat_tables(tables), file)
+        held = {folder: self._held.get(folder, MonthManifest("historical")) for folder in folders}
+        jobs = plan_months(HISTORICAL, self._raw, held, lambda _: True)
+        return list(read_outputs(self.lake, HISTORICAL, jobs, job_folder(HISTORICAL, RUN), RUN))
 
     def collected(self) -> list[TransformedWindow]:
-        return read_outputs(self.lake, HISTORICAL, self._raw, RUN)
+        return [window for month in self.months() for window in month.windows]
+
+    def _next(self) -> Window:
+        start = FIRST + timedelta(days=len(self._raw))
+        return Window(start=start, end=start + timedelta(days=1))
 
 
 def manifest_of(window: Window, **said: Any) -> Manifest:
@@ -145,20 +168,21 @@ def test_hundreds_of_windows_are_told_apart_and_keep_their_order(
     assert not any(one.findings for one in collected)
 
 
-def test_several_files_of_a_window_are_counted_together(transformation: Transformation) -> None:
-    transformation.window(
-        [{"coin_id": "bitcoin"}], [{"coin_id": "ether"}], coins=["bitcoin", "ether"]
-    )
+def test_the_windows_of_a_month_share_a_file(transformation: Transformation) -> None:
+    transformation.window([{}])
+    transformation.window([{}])
 
-    (window,) = transformation.collected()
+    (month,) = transformation.months()
 
-    assert (window.manifest.coins, window.manifest.points) == (2, 2)
-    assert len(window.manifest.files_of("prices")) == 2
-    assert window.findings == ()
+    assert {window.manifest.files for window in month.windows} == {
+        tuple(file for file in month.windows[0].manifest.files)
+    }
+    (file,) = month.windows[0].manifest.files
+    assert (file.path, file.rows) == ("historical_data/month=2026-01/prices-a-run.parquet", 2)
 
 
-def test_a_key_that_two_files_of_a_window_have_comes_twice(transformation: Transformation) -> None:
-    transformation.window([{}], [{}])
+def test_a_key_that_comes_twice_is_told(transformation: Transformation) -> None:
+    transformation.window([{}, {}])
 
     (window,) = transformation.collected()
 
@@ -190,17 +214,19 @@ def test_a_price_that_lies_in_the_next_window_is_outside_its_own(
     assert sound.findings == ()
 
 
-def test_a_file_of_another_shape_does_not_keep_the_others_from_being_judged(
+def test_a_file_of_another_shape_is_at_fault_in_all_its_windows(
     transformation: Transformation,
 ) -> None:
-    misshapen = transformation.window()
-    transformation.put(misshapen, table(misshapen, [{}]).drop_columns(["market_cap"]))
-    transformation.window([{"price": 0.0}])
+    for _ in range(2):
+        window = transformation.window()
+        transformation.put(window, table(window, [{}]).drop_columns(["market_cap"]))
 
-    first, second = transformation.collected()
+    told = [faults(window) for window in transformation.collected()]
 
-    assert faults(first) == ["schema: 2026-01-01: there is no column market_cap"]
-    assert faults(second) == ["prices: bitcoin 2026-01-02: price 0.0 at 2026-01-02 00:00:00"]
+    assert told == [
+        ["schema: 2026-01-01: there is no column market_cap"],
+        ["schema: 2026-01-02: there is no column market_cap"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +235,7 @@ def test_a_file_of_another_shape_does_not_keep_the_others_from_being_judged(
 def test_coins_are_counted_whatever_type_their_column_has(
     transformation: Transformation, kind: pa.DataType
 ) -> None:
-    window = transformation.window(coins=["bitcoin", "ether"])
+    window = transformation.window((), ["bitcoin", "ether"])
     rows = table(window, [{"coin_id": "bitcoin"}, {"coin_id": "ether"}])
     transformation.put(window, rows.set_column(0, "coin_id", rows["coin_id"].cast(kind)))
 
@@ -221,7 +247,7 @@ def test_coins_are_counted_whatever_type_their_column_has(
 
 
 def test_a_row_without_its_coin_is_a_coin_of_its_own(transformation: Transformation) -> None:
-    window = transformation.window(coins=["bitcoin", "ether"])
+    window = transformation.window((), ["bitcoin", "ether"])
     rows = table(window, [{}, {}, {}])
     coins = pa.array(["bitcoin", None, "bitcoin"])
     currencies = pa.array(["usd", "usd", None])
@@ -234,11 +260,10 @@ def test_a_row_without_its_coin_is_a_coin_of_its_own(transformation: Transformat
 
 
 def test_columns_that_nobody_declared_are_left_aside(transformation: Transformation) -> None:
-    for extra in (pa.array([1]), pa.array(["one"])):
-        window = transformation.window()
-        transformation.put(window, table(window, [{}]).append_column("window", extra))
+    window = transformation.window()
+    transformation.put(window, table(window, [{}]).append_column("beside", pa.array([1])))
 
-    assert [faults(window) for window in transformation.collected()] == [[], []]
+    assert [faults(window) for window in transformation.collected()] == [[]]
 
 
 def test_every_coin_with_too_few_points_is_named(transformation: Transformation) -> None:
@@ -268,7 +293,7 @@ def test_of_the_rows_of_a_window_that_are_broken_the_first_few_are_told(
 def test_a_window_of_which_nothing_was_written_has_lost_its_coins(
     transformation: Transformation,
 ) -> None:
-    transformation.window(coins=["bitcoin", "ether"])
+    transformation.window((), coins=["bitcoin", "ether"])
     transformation.window([{}])
 
     lost, sound = transformation.collected()
@@ -294,7 +319,7 @@ def test_a_coin_of_which_all_was_rejected_is_quarantined_with_the_reason(
 ) -> None:
     window = transformation.window([{}], coins=["bitcoin", "ether"])
     rejected = {"coin_id": "ether", "reason": "The price is null."}
-    transformation.write(window, [rejected], name="part", dataset="rejected")
+    transformation.write(window, [rejected], dataset="rejected")
 
     (collected,) = transformation.collected()
 
@@ -304,15 +329,107 @@ def test_a_coin_of_which_all_was_rejected_is_quarantined_with_the_reason(
         "quarantined",
         "The price is null.",
     )
-    assert collected.rejected == 1
+    assert collected.manifest.rejected == 1
 
 
-def test_files_that_other_runs_wrote_are_not_counted(transformation: Transformation) -> None:
+def kept_file(transformation: Transformation, *windows: Window, rows: int) -> LakeFile:
+    """A file that the transformed lake has held of these windows, one row each."""
+    file = LakeFile(
+        dataset="prices",
+        path="historical_data/month=2026-01/prices-earlier.parquet",
+        rows=rows,
+        bytes=1,
+        sha256="",
+    )
+    for window in windows:
+        transformation.held(window, manifest_of(window, coins=1, files=(file,)))
+    return file
+
+
+def test_the_other_windows_of_a_rewritten_file_are_carried_over(
+    transformation: Transformation,
+) -> None:
+    asked = transformation.window([{"price": 2.5}])
+    other = Window(start=asked.end, end=asked.end + timedelta(days=1))
+    earlier = kept_file(transformation, asked, other, rows=2)
+    transformation.write(other, [{}])
+
+    (month,) = transformation.months()
+
+    (kept,) = month.kept
+    assert (kept.window, kept.points, month.findings) == (other, 1, [])
+    assert kept.files == month.windows[0].manifest.files
+    assert earlier not in kept.files
+
+
+def test_a_row_that_is_not_carried_over_is_told(transformation: Transformation) -> None:
+    asked = transformation.window([{"price": 2.5}])
+    other = Window(start=asked.end, end=asked.end + timedelta(days=1))
+    kept_file(transformation, asked, other, rows=2)
+
+    (month,) = transformation.months()
+
+    assert [str(finding) for finding in month.findings] == [
+        (
+            "2026-01-02: 1 rows of prices were to be carried over from "
+            "historical_data/month=2026-01/prices-earlier.parquet, the transformation wrote 0"
+        )
+    ]
+
+
+def test_a_row_of_a_window_that_nobody_asked_for_is_told(transformation: Transformation) -> None:
     window = transformation.window([{}])
-    for dataset in DATASETS:
-        stray = f"{HISTORICAL.window_folder(window, dataset)}/run=other/stray.parquet"
-        transformation.lake.transformed.put(stray, json.dumps("not Parquet").encode())
+    transformation.write(window, [{"window_start": window.end, "price_at": window.end}])
 
-    (collected,) = transformation.collected()
+    (month,) = transformation.months()
 
-    assert collected.manifest.points == 1
+    assert [str(finding) for finding in month.findings] == [
+        "2026-01-01: the transformation wrote 1 rows of prices outside of its windows"
+    ]
+
+
+def test_windows_in_files_of_their_own_are_left_where_they_are(
+    transformation: Transformation,
+) -> None:
+    asked = transformation.window([{}])
+    other = Window(start=asked.end, end=asked.end + timedelta(days=1))
+    kept_file(transformation, other, rows=1)
+
+    (month,) = transformation.months()
+
+    assert list(month.kept) == []
+
+
+def test_many_small_files_of_a_month_become_one(transformation: Transformation) -> None:
+    asked = transformation.window([{}])
+    for day in range(1, 18):
+        window = Window(
+            start=asked.start + timedelta(days=day), end=asked.end + timedelta(days=day)
+        )
+        small = LakeFile(dataset="prices", path=f"small-{day}", rows=1, bytes=1, sha256="")
+        transformation.held(window, manifest_of(window, coins=1, files=(small,)))
+        transformation.write(window, [{}])
+
+    (month,) = transformation.months()
+
+    assert len(month.kept) == 17
+    assert {file.path for one in month.kept for file in one.files} == {
+        "historical_data/month=2026-01/prices-a-run.parquet"
+    }
+    assert month.findings == []
+
+
+def test_two_answers_are_counted_as_the_observations_that_they_give(
+    transformation: Transformation,
+) -> None:
+    transformation.window([{}])
+    (first,) = transformation._raw  # noqa: SLF001 - a second answer that says the same
+    again = first.files[0].model_copy(update={"path": "again.json.gz"})
+    content = transformation.lake.raw.read(first.files[0].path)
+    assert content is not None
+    transformation.lake.raw.put("again.json.gz", content)
+    transformation._raw[0] = replace(first, files=(*first.files, again), points=2)  # noqa: SLF001
+
+    (window,) = transformation.collected()
+
+    assert (window.manifest.points, window.findings) == (1, ())

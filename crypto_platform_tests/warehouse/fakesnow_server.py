@@ -244,6 +244,9 @@ def run_pipes(
         )
         for file in (file for manifest in manifests for file in manifest.files):
             folder, name = file.path.split("/", 1)
+            (pattern,) = re.findall(r"PATTERN = '(\S+)'", pipes[folder])
+            if not re.fullmatch(pattern, file.path):
+                continue
             copy = pipes[folder].replace("METADATA$FILENAME", f"'{file.path}'")
             copy = re.sub(r"@\S+", "@transformed.transformed_lake", copy)
             if status == "Loaded":

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from multiprocessing.synchronize import Event
@@ -400,17 +400,144 @@ def test_rows_that_would_outlive_or_double_their_window_are_refused(
     assert prices_of(warehouse, "intra_day_prices") == []
 
 
-def test_a_price_that_names_another_window_is_refused(
-    warehouse: Warehouse, lake: TransformedLake
+@pytest.mark.parametrize("named", [HISTORICAL.window("2026-11-21").start, None])
+def test_a_price_that_names_another_window_or_none_is_missed_in_its_own(
+    warehouse: Warehouse, lake: TransformedLake, named: datetime | None
 ) -> None:
-    other = HISTORICAL.window("2026-11-21").start
-
-    with pytest.raises(LoadMismatchError, match="window 2026-11-21, coin bitcoin"):
+    with pytest.raises(LoadMismatchError, match=r"2026-11-22: .* says 1 coins, .* hold 0"):
         loaded(
             warehouse,
             lake,
-            lake.day("2026-11-22", price("bitcoin", "2026-11-22", window_start=other)),
+            lake.day("2026-11-22", price("bitcoin", "2026-11-22", window_start=named)),
         )
+
+    assert prices_of(warehouse) == []
+
+
+# Files that many windows share
+
+
+def month_of_days(lake: TransformedLake, *days: str, value: float = 1.0) -> list[Manifest]:
+    return lake.months(
+        HISTORICAL, {day: {"prices": [price("bitcoin", day, value)]} for day in days}
+    )
+
+
+def test_of_a_file_only_the_windows_asked_for_are_loaded_and_the_others_stay_as_they_are(
+    warehouse: Warehouse, lake: TransformedLake
+) -> None:
+    days = ["2026-11-20", "2026-11-21", "2026-11-22"]
+    loaded(warehouse, lake, *month_of_days(lake, *days))
+    middle = month_of_days(lake, *days, value=2.0)[1]
+
+    result = warehouse.load(HISTORICAL, [middle], lake.root)
+
+    assert [row[-1] for row in prices_of(warehouse)] == [1.0, 2.0, 1.0]
+    assert result.prices == 1
+    assert result.ledger == {"present": 1}
+    assert result.revisions.by_window == {HISTORICAL.window(days[1]).start: 1}
+
+
+def test_of_a_file_of_snapshots_only_those_of_the_windows_asked_for_are_loaded(
+    warehouse: Warehouse, lake: TransformedLake
+) -> None:
+    hours = {"2026-11-22-06:00": "2026-11-22T12:10", "2026-11-22-12:00": "2026-11-22T18:10"}
+    first, second = lake.months(
+        INTRA_DAY,
+        {
+            key: {
+                "prices": [price("bitcoin", f"{key[:10]}T{key[11:]}:00")],
+                "snapshots": [snapshot("bitcoin", at)],
+            }
+            for key, at in hours.items()
+        },
+    )
+    assert first.files == second.files
+
+    loaded(warehouse, lake, first)
+
+    assert len(contents(warehouse)["market_snapshots"]) == 1
+    loaded(warehouse, lake, second)
+    assert len(contents(warehouse)["market_snapshots"]) == 2
+
+
+def test_windows_of_several_months_with_gaps_are_loaded_at_once(
+    warehouse: Warehouse, lake: TransformedLake
+) -> None:
+    days = ["2026-10-30", "2026-10-31", "2026-11-01", "2026-11-02", "2026-11-05"]
+    manifests = month_of_days(lake, *days)
+
+    loaded(warehouse, lake, *(manifests[place] for place in (0, 2, 4)))
+
+    assert [row[1][:10] for row in prices_of(warehouse)] == [days[0], days[2], days[4]]
+
+
+def test_a_file_that_says_other_than_its_manifest_of_one_window_loads_none_of_them(
+    warehouse: Warehouse, lake: TransformedLake
+) -> None:
+    first, second = month_of_days(lake, "2026-11-21", "2026-11-22")
+
+    with pytest.raises(LoadMismatchError, match="window 2026-11-22: the manifest says 2 prices"):
+        loaded(warehouse, lake, first, replace(second, points=2))
+
+    assert prices_of(warehouse) == []
+
+
+# A load that is looked at before it counts
+
+
+class RefusedError(Exception):
+    pass
+
+
+def test_a_load_is_looked_at_as_it_would_stand(warehouse: Warehouse, lake: TransformedLake) -> None:
+    seen: list[list[Row]] = []
+
+    warehouse.load(
+        HISTORICAL,
+        [lake.day("2026-11-22", price("bitcoin", "2026-11-22", 2.0), absent=[absence("ethereum")])],
+        lake.root,
+        lambda session: seen.extend(
+            session.execute(sql)
+            for sql in (
+                "SELECT price FROM prices",
+                "SELECT status FROM ingestion_ledger ORDER BY status",
+            )
+        ),
+    )
+
+    assert seen == [[{"price": 2.0}], [{"status": "missing_at_source"}, {"status": "present"}]]
+
+
+def test_a_load_that_is_refused_leaves_tables_ledger_and_revisions_as_they_were(
+    warehouse: Warehouse, lake: TransformedLake
+) -> None:
+    def load(value: float, *refuse: Callable[[Session], None]) -> None:
+        manifest = lake.six_hours(
+            "2026-11-22-18:00",
+            price("bitcoin", "2026-11-22T19:00", value),
+            snapshots=[snapshot("bitcoin", "2026-11-23T00:10", value)],
+            absent=[absence(f"coin-{value}")],
+        )
+        warehouse.load(INTRA_DAY, [manifest], lake.root, *refuse)
+
+    def refuse(_: Session) -> None:
+        raise RefusedError
+
+    def all_rows() -> list[list[Row]]:
+        return [
+            warehouse.query(f"SELECT * FROM {table} ORDER BY coin_id")
+            for table in (*TABLES, "price_revisions")
+        ]
+
+    load(1.0)
+    load(2.0)
+    before = all_rows()
+
+    with pytest.raises(RefusedError):
+        load(3.0, refuse)
+
+    assert all_rows() == before
 
 
 @pytest.mark.parametrize("described", [{"snapshots": 0}, {"snapshots": 2}])
@@ -422,13 +549,11 @@ def test_snapshots_are_counted_as_prices_are(
         price("bitcoin", "2026-11-22T19:00"),
         snapshots=[snapshot("bitcoin", "2026-11-23T00:10")],
     )
-    prices, snapshots = manifest.files
-    miscounted = snapshots.model_copy(update={"rows": described["snapshots"]})
 
     with pytest.raises(
         LoadMismatchError, match=rf"says {described['snapshots']} snapshots, its files hold 1"
     ):
-        loaded(warehouse, lake, manifest.model_copy(update={"files": (prices, miscounted)}))
+        loaded(warehouse, lake, replace(manifest, **described))
 
 
 def test_simulated_prices_never_stand_beside_real_ones(

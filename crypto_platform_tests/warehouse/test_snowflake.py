@@ -2,11 +2,13 @@
 
 import json
 import multiprocessing
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,22 +20,26 @@ from snowflake.connector import errors
 from snowflake.connector.cursor import SnowflakeCursor
 
 from crypto_platform.core.settings import Settings, SettingsError
-from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
+from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Dataset
 from crypto_platform.lake.manifests import Manifest
+from crypto_platform.warehouse.catalogue import script_text
 from crypto_platform.warehouse.load import LoadMismatchError
 from crypto_platform.warehouse.resource import Warehouse, WarehouseBusyError
+from crypto_platform.warehouse.session import Session
 from crypto_platform.warehouse.snowflake import SnowflakeWarehouse, snowflake_warehouse
 from crypto_platform.warehouse.snowflake_errors import (
     SnowflakeRefusedError,
     SnowflakeUnavailableError,
 )
 from crypto_platform.warehouse.snowpipe_session import SnowpipeLateError
-from crypto_platform_tests.transformed_lake import TransformedLake, price, snapshot
+from crypto_platform_tests.transformed_lake import Row, TransformedLake, price, snapshot
 from crypto_platform_tests.warehouse.fakesnow_server import Wire, run_pipes, write_private_key
 
 pytestmark = pytest.mark.integration
 
 Build = Callable[..., SnowflakeWarehouse]
+
+PIPES_OF_INTRA_DAY = "3_creating_pipe_for_intra_day.sql"
 
 
 @pytest.fixture
@@ -60,9 +66,12 @@ def test_more_files_than_a_statement_may_name_are_copied_by_several(
 
     with warehouse.session(read_only=False) as session:
         session.execute(
-            "CREATE TEMPORARY TABLE staged AS SELECT coin_id, price FROM historical_prices"
+            "CREATE TEMPORARY TABLE staged AS SELECT coin_id, price, price_at AS window_start "
+            "FROM historical_prices WHERE FALSE"
         )
-        session.stage_files("staged", names)
+        session.execute("CREATE TEMPORARY TABLE asked_for AS SELECT window_start FROM staged")
+        session.stage_rows("asked_for", [{"window_start": manifest.window.start}])
+        session.stage_files("staged", names, "asked_for")
         (count,) = session.execute("SELECT COUNT(*) AS staged FROM staged")
 
     copies = [text for text in wire.statements if "FILES = (" in text]
@@ -399,7 +408,8 @@ def test_a_pipe_that_is_late_is_not_waited_for_without_end_and_the_next_try_succ
     run_pipes(snowpipe, manifests[:1])
 
     with pytest.raises(
-        SnowpipeLateError, match=r"historical_prices_pipe has landed 1 of 2 .*date=2026-11-22.*"
+        SnowpipeLateError,
+        match=r"prices_pipe has landed 1 of 2 .*month=2026-11/prices-run-2.*",
     ):
         snowpipe.load(HISTORICAL, manifests, lake.root)
 
@@ -407,6 +417,87 @@ def test_a_pipe_that_is_late_is_not_waited_for_without_end_and_the_next_try_succ
     run_pipes(snowpipe, manifests[1:])
     snowpipe.load(HISTORICAL, manifests, lake.root)
     assert prices(snowpipe) == [1.0, 1.0]
+
+
+def month(lake: TransformedLake, *days: str, value: float = 1.0) -> list[Manifest]:
+    rows: dict[str, dict[Dataset, list[Row]]] = {
+        day: {"prices": [price("bitcoin", day, value)]} for day in days
+    }
+    return lake.months(HISTORICAL, rows, written_at=datetime.now(UTC))
+
+
+def test_of_a_landed_file_only_the_windows_asked_for_are_taken_and_all_of_it_is_cleared(
+    snowpipe: SnowflakeWarehouse, lake: TransformedLake, wire: Wire
+) -> None:
+    first, second = month(lake, "2026-11-21", "2026-11-22")
+    run_pipes(snowpipe, [first])
+
+    snowpipe.load(HISTORICAL, [first], lake.root)
+
+    assert prices(snowpipe) == [1.0]
+    assert landed(snowpipe, "historical_prices") == 0
+    wire.statements.clear()
+    snowpipe.load(HISTORICAL, [second], lake.root)
+    assert prices(snowpipe) == [1.0, 1.0]
+    assert sum("COPY INTO" in text for text in wire.statements) == 1
+
+
+def test_a_file_that_shares_a_window_with_the_load_is_cleared_as_a_whole(
+    snowpipe: SnowflakeWarehouse, lake: TransformedLake
+) -> None:
+    newer = month(lake, "2026-11-21", "2026-11-22", value=2.0)
+    older = month(lake, "2026-11-21")
+    run_pipes(snowpipe, [newer[0], older[0]])
+
+    snowpipe.load(HISTORICAL, older, lake.root)
+
+    assert landed(snowpipe, "historical_prices") == 0
+    snowpipe.load(HISTORICAL, newer, lake.root)
+    assert prices(snowpipe) == [2.0, 2.0]
+
+
+def test_a_file_that_another_run_wrote_is_not_waited_for(
+    snowpipe: SnowflakeWarehouse, lake: TransformedLake
+) -> None:
+    # A run that learned only why a coin is missing writes a manifest, and no file.
+    (manifest,) = month(lake, "2026-11-22")
+
+    snowpipe.load(HISTORICAL, [replace(manifest, run_id="a later run")], lake.root)
+
+    assert prices(snowpipe) == [1.0]
+
+
+def test_a_load_that_is_refused_leaves_what_has_landed(
+    snowpipe: SnowflakeWarehouse, lake: TransformedLake
+) -> None:
+    manifests = month(lake, "2026-11-22")
+    run_pipes(snowpipe, manifests)
+
+    def refuse(_: Session) -> None:
+        raise ValueError("not this one")
+
+    with pytest.raises(ValueError, match="not this one"):
+        snowpipe.load(HISTORICAL, manifests, lake.root, refuse)
+
+    assert prices(snowpipe) == []
+    assert landed(snowpipe, "historical_prices") == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["rejected/historical_data/month=2026-11/rejected-a.parquet", "part-0.parquet"]
+)
+def test_a_pipe_lands_files_of_the_lake_by_their_final_names_alone(name: str) -> None:
+    patterns = re.findall(
+        r"PATTERN = '(\S+)'",
+        "".join(map(script_text, ("2_creating_pipe_for_historical.sql", PIPES_OF_INTRA_DAY))),
+    )
+
+    assert not any(re.fullmatch(pattern, name) for pattern in patterns)
+    for final in (
+        "historical_data/month=2026-11/prices-a-run.parquet",
+        "market_snapshots/month=2026-11/snapshots-a-run.parquet",
+    ):
+        assert any(re.fullmatch(pattern, final) for pattern in patterns)
 
 
 def test_a_file_that_the_pipe_could_not_land_is_named_with_the_reason(
