@@ -178,9 +178,16 @@ def ten_years(bench: Bench) -> dict[str, float]:
     seconds = ours["stages"]["transformed_prices"] + ours["stages"]["snowflake_prices"]
     return {
         **_figures("ten years", ours),
+        "ten years files": _files_of(ours["home"]),
         "ten years ingestion memory": alone["memory"],
         "ten years rows a second": ours["rows"] / seconds,
     }
+
+
+def _files_of(home: Path) -> int:
+    """How many files the stream has in the lake, manifests included."""
+    folders = (home / layer / "historical_data" for layer in ("raw", "transformed"))
+    return sum(path.is_file() for folder in folders for path in folder.rglob("*"))
 
 
 def _figures(name: str, measured: Measured) -> dict[str, float]:

@@ -4,11 +4,13 @@ import dataclasses
 import multiprocessing
 import os
 import signal
+from calendar import monthrange
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 
 from crypto_platform.core.errors import MixedSourcesError, PermanentFailure
@@ -17,7 +19,9 @@ from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.definitions import build_definitions
 from crypto_platform.ingestion.tracked_coins import UnknownCoinError
 from crypto_platform.lake.layers import CorruptFileError, Layer, MissingWindowError
+from crypto_platform.lake.manifests import files_of
 from crypto_platform.simulated_market import SimulatedMarket
+from crypto_platform.transformation.job_spec import MAX_FILES_A_MONTH
 from crypto_platform_tests.conftest import STAGES, Platform
 from crypto_platform_tests.replay import (
     RECORDED,
@@ -125,6 +129,60 @@ def test_one_partition_at_a_time_gives_what_one_range_gives(
         alone.materialize(HISTORICAL, key)
 
     assert alone.query(query) == by_range
+
+
+def days_of_a_past_month() -> list[str]:
+    """The partition keys of a whole month that is over since a month."""
+    last = datetime.now(UTC).replace(day=1) - timedelta(days=40)
+    return [f"{last:%Y-%m}-{day:02}" for day in range(1, monthrange(last.year, last.month)[1] + 1)]
+
+
+def test_days_transformed_one_by_one_stay_few_files_and_a_whole_month_is_one_again(
+    market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    platform = build_platform(market.base_url, {"TRACKED_COINS": "bitcoin"})
+    month = days_of_a_past_month()
+    layer = platform.lake.transformed
+
+    def files() -> list[str]:
+        manifests = layer.manifests(HISTORICAL, [*map(HISTORICAL.window, month)])
+        return [layer.uri(file.path) for file in files_of(manifests, "prices")]
+
+    def rows() -> list[tuple[object, ...]]:
+        read = "SELECT coin_id, price_at, price FROM read_parquet(?) ORDER BY price_at"
+        return duckdb.execute(read, [files()]).fetchall()
+
+    platform.materialize(HISTORICAL, month[0], month[-1], stages=STAGES[:2])
+    by_range = rows()
+    for key in month[3:6]:
+        platform.materialize(HISTORICAL, key, stages=("transformed_prices",))
+
+    # Each day that is made again takes the others of its file along, so it stays one.
+    assert len(files()) == 1
+    assert rows() == by_range
+    assert len(by_range) == len(month)
+
+
+def test_many_small_files_of_a_month_become_one(
+    market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    platform = build_platform(market.base_url, {"TRACKED_COINS": "bitcoin"})
+    days = days_of_a_past_month()[: MAX_FILES_A_MONTH + 1]
+    platform.materialize(HISTORICAL, days[0], days[-1], stages=("raw_prices",))
+    layer = platform.lake.transformed
+    counts = []
+    for key in days:
+        platform.materialize(HISTORICAL, key, stages=("transformed_prices",))
+        folder = HISTORICAL.window_folder(HISTORICAL.window(key))
+        manifests = layer.month(HISTORICAL, folder).windows.values()
+        counts.append(len(files_of(manifests, "prices")))
+
+    assert counts == [*range(1, MAX_FILES_A_MONTH + 1), 1]
+    assert sum(manifest.points for manifest in manifests) == len(days)
+    assert duckdb.execute(
+        "SELECT COUNT(*), COUNT(DISTINCT price_at) FROM read_parquet(?)",
+        [[layer.uri(file.path) for file in files_of(manifests, "prices")]],
+    ).fetchone() == (len(days), len(days))
 
 
 def test_a_year_of_25_coins_takes_a_call_a_coin_and_one_for_the_list(
