@@ -16,6 +16,10 @@ from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform.warehouse.session import Session
 
 
+class _OvertakenError(Exception):
+    """Another run has made the windows anew; nothing was committed."""
+
+
 class _BlockedError(Exception):
     """A finding of a blocking check keeps a load from being committed."""
 
@@ -42,8 +46,8 @@ def load_windows(batch: WindowBatch, lake: Lake, warehouse: Warehouse, vs_curren
     """Replace exactly these windows in the warehouse, in one transaction.
 
     They are evaluated before it is committed, as they would stand; what fails a blocking check is
-    never committed. Where another run has made windows anew meanwhile, which happens only to runs
-    that share no Dagster instance, they are loaded again: that run may have been first here.
+    never committed. Nor is a load whose windows another run has made anew since it began, which
+    happens only to runs that share no Dagster instance: it begins again with what that run left.
 
     Args:
         batch: Windows that the transformed lake holds.
@@ -61,9 +65,8 @@ def load_windows(batch: WindowBatch, lake: Lake, warehouse: Warehouse, vs_curren
     refuse_old_layout(lake.transformed, batch.stream)
     while True:
         manifests = lake.transformed.manifests(batch.stream, batch.windows)
-        loaded = _load(batch, manifests, lake, warehouse, vs_currency)
-        if lake.transformed.manifests(batch.stream, batch.windows) == manifests:
-            return loaded
+        with suppress(_OvertakenError):
+            return _load(batch, manifests, lake, warehouse, vs_currency)
 
 
 def _load(
@@ -77,6 +80,9 @@ def _load(
     findings: list[Finding] = []
 
     def accept(session: Session) -> None:
+        # Now that no other load can come between: one that did was of newer windows.
+        if lake.transformed.manifests(batch.stream, batch.windows) != manifests:
+            raise _OvertakenError
         findings.extend(evaluate_load(session, batch, coins, vs_currency))
         if any(finding.check.blocking for finding in findings):
             raise _BlockedError
