@@ -31,6 +31,8 @@ pytestmark = pytest.mark.live
         "price API",
         "raw bucket",
         "transformed bucket",
+        "raw layout",
+        "transformed layout",
         "historical Glue job",
         "intra_day Glue job",
         "alerts topic",

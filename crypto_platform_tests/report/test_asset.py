@@ -296,7 +296,7 @@ def test_each_window_keeps_its_report_beside_the_latest(
 
     path = write_report(lake, quarter, list(drawn.values()))
 
-    assert path == "market_report/historical/date=2026-11-22/market_report.html"
+    assert path == "market_report/historical/date=2026-11-22/hour=00/market_report.html"
     kept = lake.transformed.read(path)
     assert kept == lake.transformed.read(LATEST) == page.encode()
 
