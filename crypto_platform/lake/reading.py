@@ -12,8 +12,9 @@ from typing import TypeVar
 from crypto_platform.core.errors import InvalidInputError
 from crypto_platform.core.lazy import pa, pads, pafs, pc, pq
 from crypto_platform.core.streams import Dataset, Stream, Window
-from crypto_platform.lake.layers import Layer, at, folder_start
+from crypto_platform.lake.layers import Layer, folder_start
 from crypto_platform.lake.manifests import LakeFile, Manifest, files_of
+from crypto_platform.lake.storage import at
 from crypto_platform.lake.upgrade import refuse_old_layout
 
 _Named = TypeVar("_Named")

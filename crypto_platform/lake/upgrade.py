@@ -22,8 +22,9 @@ from pydantic import AwareDatetime, BaseModel, ValidationError
 from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.lazy import pa, pq
 from crypto_platform.core.streams import DATASETS, STREAMS, Dataset, Stream, Window
-from crypto_platform.lake.layers import MANIFEST_NAME, Lake, Layer, sha256
+from crypto_platform.lake.layers import MANIFEST_NAME, Lake, Layer
 from crypto_platform.lake.manifests import Absence, CoinKey, LakeFile, Manifest
+from crypto_platform.lake.storage import sha256
 from lambda_function.lake import write_lines
 
 DAMAGED = "damaged"

@@ -11,14 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from crypto_platform.core.streams import DATASETS, STREAMS, Stream
-from crypto_platform.lake.layers import (
-    MANIFEST_NAME,
-    Lake,
-    Layer,
-    StoredFile,
-    folder_start,
-)
+from crypto_platform.lake.layers import MANIFEST_NAME, Lake, Layer, folder_start
 from crypto_platform.lake.manifests import MonthManifest
+from crypto_platform.lake.storage import StoredFile
 
 KEPT_FOR = timedelta(days=1)
 """How long a file stays after it was replaced, or was written and never named."""

@@ -10,8 +10,9 @@ from typing import Self
 
 from crypto_platform.core.lazy import duckdb, pa, tenacity
 from crypto_platform.core.streams import Stream
-from crypto_platform.lake.layers import Layer, at
+from crypto_platform.lake.layers import Layer
 from crypto_platform.lake.manifests import Manifest
+from crypto_platform.lake.storage import at
 from crypto_platform.warehouse.catalogue import relations
 from crypto_platform.warehouse.load import Accept, LoadResult
 from crypto_platform.warehouse.resource import Warehouse, WarehouseBusyError

@@ -11,7 +11,7 @@ import pytest
 from crypto_platform.core.streams import HISTORICAL
 from crypto_platform.ingestion.aws_lambda import LambdaIngestion
 from crypto_platform.ingestion.resource import FunctionBusy, IngestionFailure
-from crypto_platform.lake.layers import LakeRefusedError
+from crypto_platform.lake.storage import LakeRefusedError
 from crypto_platform.profiles import PROFILES
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.transformation.resource import TransformError

@@ -8,8 +8,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from crypto_platform.core.streams import HISTORICAL
-from crypto_platform.lake.layers import MANIFEST_NAME, Lake, LakeRefusedError, Layer
+from crypto_platform.lake.layers import MANIFEST_NAME, Lake, Layer
 from crypto_platform.lake.reading import live_files, read_rows
+from crypto_platform.lake.storage import LakeRefusedError
 from crypto_platform.lake.vacuum import KEPT_FOR, Removed, vacuum
 from crypto_platform_tests.aws.account import RAW_BUCKET, TRANSFORMED_BUCKET, client
 from crypto_platform_tests.aws.permissions import acting

@@ -11,8 +11,9 @@ import pytest
 from crypto_platform.core.streams import HISTORICAL, Window, WindowBatch
 from crypto_platform.ingestion.raw_windows import commit_response, merge_absences
 from crypto_platform.ingestion.responses import AbsentWindows, PricesResponse, WrittenObject
-from crypto_platform.lake.layers import Layer, sha256
+from crypto_platform.lake.layers import Layer
 from crypto_platform.lake.manifests import Absence, AbsenceStatus, Manifest
+from crypto_platform.lake.storage import sha256
 
 FETCHED_AT = datetime(2026, 11, 23, 0, 45, tzinfo=UTC)
 WINDOWS = HISTORICAL.windows(datetime(2026, 1, 30, tzinfo=UTC), datetime(2026, 2, 2, tzinfo=UTC))

@@ -8,14 +8,9 @@ from pathlib import Path
 import pytest
 
 from crypto_platform.core.streams import HISTORICAL
-from crypto_platform.lake.layers import (
-    LOCK_NAME,
-    MANIFEST_NAME,
-    CorruptFileError,
-    Layer,
-    MissingWindowError,
-)
+from crypto_platform.lake.layers import MANIFEST_NAME, CorruptFileError, Layer, MissingWindowError
 from crypto_platform.lake.manifests import Manifest, MonthManifest
+from crypto_platform.lake.storage import LOCK_NAME
 from crypto_platform_tests.lake.commits import FOLDER, WINDOW, naming
 
 ROOT = Path(__file__).parents[2]

@@ -25,8 +25,9 @@ from crypto_platform.core.streams import (
     Stream,
     WindowBatch,
 )
-from crypto_platform.lake.layers import MANIFEST_NAME, Lake, Layer, sha256
+from crypto_platform.lake.layers import MANIFEST_NAME, Lake, Layer
 from crypto_platform.lake.manifests import files_of
+from crypto_platform.lake.storage import sha256
 from crypto_platform.lake.upgrade import Fault, OldLayoutError, refuse_old_layout, upgrade
 from crypto_platform.stages.ingest import ingest_windows
 from crypto_platform.stages.load import load_windows

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
-from crypto_platform.lake.layers import LOCK_NAME, MANIFEST_NAME, Lake, Layer
+from crypto_platform.lake.layers import MANIFEST_NAME, Lake, Layer
+from crypto_platform.lake.storage import LOCK_NAME
 from crypto_platform.lake.vacuum import KEPT_FOR, Removed, vacuum
 from crypto_platform_tests.lake.commits import FOLDER, naming
 from crypto_platform_tests.transformed_lake import TransformedLake, price, snapshot
