@@ -150,7 +150,8 @@ def test_days_transformed_one_by_one_stay_few_files_and_a_whole_month_is_one_aga
 
     def rows() -> list[tuple[object, ...]]:
         read = "SELECT coin_id, price_at, price FROM read_parquet(?) ORDER BY price_at"
-        return duckdb.execute(read, [files()]).fetchall()
+        with duckdb.connect() as connection:
+            return connection.execute(read, [files()]).fetchall()
 
     platform.materialize(HISTORICAL, month[0], month[-1], stages=STAGES[:2])
     by_range = rows()
@@ -179,10 +180,12 @@ def test_many_small_files_of_a_month_become_one(
 
     assert counts == [*range(1, MAX_FILES_A_MONTH + 1), 1]
     assert sum(manifest.points for manifest in manifests) == len(days)
-    assert duckdb.execute(
-        "SELECT COUNT(*), COUNT(DISTINCT price_at) FROM read_parquet(?)",
-        [[layer.uri(file.path) for file in files_of(manifests, "prices")]],
-    ).fetchone() == (len(days), len(days))
+    paths = [layer.uri(file.path) for file in files_of(manifests, "prices")]
+    with duckdb.connect() as connection:
+        counted = connection.execute(
+            "SELECT COUNT(*), COUNT(DISTINCT price_at) FROM read_parquet(?)", [paths]
+        ).fetchall()
+    assert counted == [(len(days), len(days))]
 
 
 def test_a_year_of_25_coins_takes_a_call_a_coin_and_one_for_the_list(
