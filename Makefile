@@ -36,8 +36,8 @@ test: $(VENV)/.tests-installed lint types ## Check style and types, and run all 
 test-fast: $(VENV)/.tests-installed ## Run the tests that start no JVM.
 	$(BIN)/pytest -n auto --dist loadfile -m "not spark and not soak"
 
-soak: $(VENV)/.tests-installed ## Run 200 windows through the daemon with faults, for minutes.
-	$(BIN)/pytest -m soak -s crypto_platform_tests/test_soak.py
+soak: $(VENV)/.tests-installed ## Run 200 windows through the daemon, and 200 random schedules of faults.
+	$(BIN)/pytest -m soak -s crypto_platform_tests/test_soak.py crypto_platform_tests/test_schedules.py
 
 lint: $(VENV)/.tests-installed docs ## Check style, the direction of imports, and the pages.
 	$(BIN)/ruff check .

@@ -22,7 +22,6 @@ random schedules of all of it                         the law at the end
 ====================================================  ============================================
 """
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -33,20 +32,30 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pytest
 from dagster._core.errors import DagsterMaxRetriesExceededError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
-from crypto_platform.definitions import build_definitions
 from crypto_platform.lake.layers import Layer
 from crypto_platform.simulated_market import Fault, SimulatedMarket
-from crypto_platform.transformation.spark_process import SparkProcess
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse, _DuckDBSession
 from crypto_platform_tests.conftest import STAGES, Platform
+from crypto_platform_tests.trials import (
+    API_FAULTS,
+    FORKING,
+    PATIENCE,
+    Kill,
+    die,
+    hurry,
+    in_a_process,
+    killed_within,
+    platform_in,
+    platform_of,
+    run,
+    run_under_a_fault,
+)
 from crypto_platform_tests.truth import (
     FIVE_MINUTES,
     Truth,
@@ -58,7 +67,6 @@ from crypto_platform_tests.truth import (
     six_hours_of,
 )
 from lambda_function import lake as lake_objects
-from lambda_function.rate_limiter import Clock
 
 pytestmark = pytest.mark.integration
 
@@ -67,34 +75,6 @@ DAYS = days_ago(6, 3)
 HISTORY = Truth(HISTORICAL, DAYS, COINS)
 SIX_HOURS = Truth(INTRA_DAY, six_hours_of(DAYS[:1]), COINS)
 TWO_MONTHS = Truth(HISTORICAL, days_about_a_month_s_begin(), COINS)
-
-# Its children are forked from a process that has imported everything and started nothing.
-FORKING = multiprocessing.get_context("forkserver")
-FORKING.set_forkserver_preload(
-    ["crypto_platform_tests.test_faults", "duckdb", "pyarrow", "requests", "sqlglot", "pandas"]
-)
-PATIENCE = 60
-
-
-class HurriedClock(Clock):
-    """The time of day as it is; who sleeps, sleeps no time at all."""
-
-    def __init__(self) -> None:
-        self._slept = 0.0
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self._slept
-
-    def sleep(self, seconds: float, wake: Any) -> None:
-        self._slept += max(0.0, seconds)
-        wake.wait(0.001)
-
-
-def hurry(patch: pytest.MonkeyPatch) -> None:
-    """Nobody waits as long as in earnest."""
-    patch.setattr("lambda_function.handler.SYSTEM_CLOCK", HurriedClock())
-    patch.setattr("lambda_function.coingecko.TIMEOUTS", (0.5, 0.5))
-    patch.setattr("crypto_platform.assets.stages.RETRIES", dg.RetryPolicy(max_retries=1))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -123,47 +103,7 @@ def platform(market: SimulatedMarket, build_platform: Build) -> Platform:
     return build_platform(market.base_url, {"TRACKED_COINS": ",".join(COINS)})
 
 
-def run(
-    platform: Platform,
-    truth: Truth,
-    stages: Sequence[str] = STAGES,
-    only: Sequence[str] = (),
-) -> None:
-    platform.materialize(truth.stream, truth.keys[0], truth.keys[-1], stages=stages, only=only)
-
-
-def run_under_a_fault(platform: Platform, truth: Truth, stages: Sequence[str] = STAGES) -> None:
-    """A run that may fail, but only with an error that is written for people."""
-    with suppress(dg.Failure, DagsterMaxRetriesExceededError):
-        run(platform, truth, stages)
-
-
 # The API
-
-
-HTML = Fault(status=200, body="<html>Just a moment</html>", content_type="text/html")
-EMPTY = Fault(status=200, body='{"prices":[],"market_caps":[],"total_volumes":[]}')
-API_FAULTS: Mapping[str, tuple[str | Fault, Mapping[str, Any]]] = {
-    "a storm of 429": ("rate_limited", {"times": 9}),
-    "a storm of 429 without Retry-After": ("rate_limited_without_retry_after", {}),
-    "a 429 in plain text": ("throttled", {"probability": 0.5}),
-    "a 429 in HTML": ("blocked", {"times": 4}),
-    "500s": ("server_error", {}),
-    "500s for one coin": ("server_error", {"coin": "tether"}),
-    "503s in HTML now and then": ("unavailable", {"probability": 0.5}),
-    "a refused key": ("wrong_key", {"times": 1}),
-    "an error in a 200": ("error_in_a_200", {"coin": "bitcoin"}),
-    "HTML in a 200": (HTML, {"coin": "bitcoin"}),
-    "an empty chart": (EMPTY, {"coin": "ethereum"}),
-    "cut bodies": ("cut_body", {"probability": 0.7}),
-    "resets": ("connection_reset", {"times": 5}),
-    "a hang": ("hang", {"times": 1}),
-    "uneven arrays": ("uneven_arrays", {}),
-    "null prices": ("null_prices", {}),
-    "null caps": ("null_caps", {}),
-    "duplicated points": ("duplicated_points", {}),
-    "a delisted coin": ("delisted_coin", {"coin": "ethereum"}),
-}
 
 
 @pytest.mark.parametrize("trial", API_FAULTS)
@@ -242,45 +182,6 @@ def test_a_page_of_the_market_that_comes_twice_is_made_good_by_the_next_list(
 # The machine
 
 
-def in_a_process(target: Callable[..., None], *arguments: Any) -> Any:
-    process = FORKING.Process(target=target, args=(dict(os.environ), *arguments))
-    process.start()
-    return process
-
-
-def platform_of(environment: Mapping[str, str]) -> Platform:
-    """The platform of a child process, which knows nothing of its parent's."""
-    os.environ.update(environment)
-    time.tzset()
-    hurry(pytest.MonkeyPatch())
-    settings_ = Settings.from_environment(environment)
-    return Platform(build_definitions(settings_), settings_.home)
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def killed_within(
-    environment: Mapping[str, str], truth: Truth, owner: str, name: str, nth: int
-) -> None:
-    """Materialize, and be killed at the nth call of a function, within what it does."""
-    platform = platform_of(environment)
-    parent: Any = {"Path": Path, "Layer": Layer, "SparkProcess": SparkProcess}[owner]
-    function = getattr(parent, name)
-    seen = 0
-
-    def call(*arguments: Any, **options: Any) -> Any:
-        nonlocal seen
-        seen += 1
-        if seen == nth:
-            die()
-        return function(*arguments, **options)
-
-    setattr(parent, name, call)
-    run(platform, truth)
-
-
 def killed_at_half_a_raw_file(environment: Mapping[str, str]) -> None:
     """Materialize, and be killed while the first raw file is compressed into its hidden one."""
     platform = platform_of(environment)
@@ -357,7 +258,7 @@ def test_a_run_killed_within_a_write_is_completed_by_the_next(
 ) -> None:
     run(platform, Truth(HISTORICAL, DAYS[:2], COINS))
 
-    killed = in_a_process(killed_within, HISTORY, owner, name, nth)
+    killed = in_a_process(killed_within, HISTORY, Kill(owner, name, nth))
     killed.join(PATIENCE)
 
     assert killed.exitcode == -signal.SIGKILL
@@ -389,7 +290,7 @@ def test_a_run_killed_within_a_raw_file_is_completed_by_the_next(platform: Platf
 def test_a_run_killed_between_two_months_is_completed_by_the_next(
     name: str, nth: int, platform: Platform
 ) -> None:
-    killed = in_a_process(killed_within, TWO_MONTHS, "Layer", name, nth)
+    killed = in_a_process(killed_within, TWO_MONTHS, Kill("Layer", name, nth))
     killed.join(PATIENCE)
 
     assert killed.exitcode == -signal.SIGKILL
@@ -641,7 +542,7 @@ def test_after_any_faults_in_any_order_a_clean_run_leaves_the_truth(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        platform = platform_in(tmp_path_factory.mktemp("law"), market, patch)
+        platform = platform_in(tmp_path_factory.mktemp("law"), market, COINS, patch)
         for stream, (first, last), faults, loss in steps:
             of_stream = HISTORY if stream is HISTORICAL else SIX_HOURS
             for fault in faults:
@@ -653,16 +554,3 @@ def test_after_any_faults_in_any_order_a_clean_run_leaves_the_truth(
         for truth in (HISTORY, SIX_HOURS):
             run(platform, truth)
         assert_complete_and_true(platform, HISTORY, SIX_HOURS)
-
-
-def platform_in(home: Path, market: SimulatedMarket, patch: pytest.MonkeyPatch) -> Platform:
-    environment = {
-        "CRYPTO_HOME": str(home),
-        "COINGECKO_BASE_URL": market.base_url,
-        "COINGECKO_PLAN": "pro",
-        "COINGECKO_CALLS_A_MINUTE": "1000000",
-        "TRACKED_COINS": ",".join(COINS),
-    }
-    for name, text in environment.items():
-        patch.setenv(name, text)
-    return Platform(build_definitions(Settings.from_environment(environment)), home)
