@@ -186,7 +186,7 @@ def loaded_by_stage(
     both = Lake(raw_root=str(tmp_path / "raw"), transformed_root=lake.root)
     both.transformed.commit(HISTORICAL, manifests)
     batch = WindowBatch(HISTORICAL, [manifest.window for manifest in manifests])
-    return load_windows(batch, both, warehouse, "usd")
+    return load_windows(batch, both, warehouse, Settings.from_environment({}))
 
 
 def test_what_fails_a_blocking_check_never_counts_and_is_told(
