@@ -178,28 +178,36 @@ SELECT
 FROM finest
 LEFT JOIN transformed.coins ON coins.coin_id = finest.coin_id;
 
--- GENERATOR takes a constant: 65,536 windows are 44 years of six hours.
+-- GENERATOR takes a constant. Two digits to the base of 65,536 number the windows of any stream: of one
+-- minute they last for 8,000 years.
 CREATE OR REPLACE VIEW transformed.coin_windows COPY GRANTS
     COMMENT = 'Every tracked coin in every closed window: one row a coin a window, pending where the ledger has none'
 AS
-WITH numbers AS (
-    SELECT ROW_NUMBER() OVER (ORDER BY SEQ4()) - 1 AS window_number
+WITH digits AS (
+    SELECT ROW_NUMBER() OVER (ORDER BY SEQ4()) - 1 AS digit
     FROM TABLE(GENERATOR(ROWCOUNT => 65536))
+),
+
+closed AS (
+    SELECT
+        streams.*,
+        DATEDIFF('minute', first_window, SYSDATE()) AS minutes
+    FROM transformed.streams
 ),
 
 windows AS (
     SELECT
-        streams.stream,
-        streams.vs_currency,
-        numbers.window_number,
+        closed.stream,
+        closed.vs_currency,
+        high.digit * 65536 + low.digit AS window_number,
         DATEADD(
-            'minute', numbers.window_number * streams.window_minutes, streams.first_window
+            'minute', (high.digit * 65536 + low.digit) * closed.window_minutes, closed.first_window
         ) AS window_start
-    FROM transformed.streams
-    INNER JOIN numbers
-        ON
-            (numbers.window_number + 1) * streams.window_minutes
-            <= DATEDIFF('minute', streams.first_window, SYSDATE())
+    FROM closed
+    INNER JOIN digits AS high
+        ON (high.digit * 65536 + 1) * closed.window_minutes <= closed.minutes
+    INNER JOIN digits AS low
+        ON (high.digit * 65536 + low.digit + 1) * closed.window_minutes <= closed.minutes
 )
 
 SELECT

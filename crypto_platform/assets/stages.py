@@ -189,7 +189,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         batch = batch_of(context)
         try:
-            loaded = load_windows(batch, lake, warehouse, settings.vs_currency)
+            loaded = load_windows(batch, lake, warehouse, settings)
         except LoadMismatchError as refused:
             refusal = Finding(ROW_COUNTS, batch.partition_range, None, str(refused))
             yield check_result(ROW_COUNTS, [refusal], "what was to be loaded")

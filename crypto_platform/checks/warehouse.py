@@ -89,7 +89,7 @@ def _queries(batch: WindowBatch, vs_currency: str) -> Mapping[str, Sequence[obje
     return {
         "faulty_rows": (span.start, span.end) * 3,
         "ledger_by_coin": ledger,
-        "ledger_to_explain": (*ledger, len(batch.windows)),
+        "ledger_to_explain": (*ledger, _windows_in_span(batch)),
         "price_jumps": (
             *(looked_back, span.end, span.start),
             *(MIN_RETURNS, MIN_JUMP, JUMP_IN_DEVIATIONS),
@@ -123,14 +123,17 @@ def _faulty_rows(stream: Stream, rows: Sequence[Row]) -> list[Finding]:
 def _coins_in_ledger(
     batch: WindowBatch, coins: Sequence[str], counts: Sequence[Row], explained: Sequence[Row]
 ) -> list[Finding]:
-    windows = {row["coin_id"]: row["windows"] for row in counts}
+    # Who has a row in each window of the span has one in each of the batch; of the others the
+    # ledger has told all rows, since those that it has may be of windows between.
+    complete = {row["coin_id"] for row in counts if row["windows"] == _windows_in_span(batch)}
     failed = {row["coin_id"] for row in counts if row["failed"]}
+    loaded = {window.start for window in batch.windows}
     by_coin: dict[str, dict[datetime, Row]] = {}
     for row in explained:
         by_coin.setdefault(row["coin_id"], {})[row["window_start"]] = row
     findings = []
     for coin in sorted({*coins, *failed}):
-        if coin in coins and windows.get(coin, 0) < len(batch.windows):
+        if coin in coins and coin not in complete:
             findings += [
                 Finding(
                     COINS,
@@ -147,9 +150,13 @@ def _coins_in_ledger(
         findings += [
             Finding(COINS, batch.stream.key_at(start), coin, f"failed: {row['reason']}", WARN)
             for start, row in by_coin.get(coin, {}).items()
-            if row["status"] == "failed"
+            if row["status"] == "failed" and start in loaded
         ]
     return findings
+
+
+def _windows_in_span(batch: WindowBatch) -> int:
+    return (batch.span.end - batch.span.start) // batch.stream.window_length
 
 
 def _jumps(stream: Stream, rows: Sequence[Row]) -> list[Finding]:

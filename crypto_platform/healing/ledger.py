@@ -1,7 +1,7 @@
 """The asset ``ingestion_ledger``: every tracked coin in every closed window, and its status.
 
-Loads write the ledger's rows. Here the windows and coins that are expected are kept beside them, so
-that a window which no load was ever about shows as pending.
+Loads write the ledger's rows, and which windows and coins are expected beside them, so that a
+window which no load was ever about shows as pending. Here both are read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,10 @@ from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream
 from crypto_platform.healing.attempts import MAX_ATTEMPTS
 from crypto_platform.healing.planner import Gap, find_gaps
-from crypto_platform.ingestion.tracked_coins import TrackedCoins, load_tracked_coins
+from crypto_platform.ingestion.tracked_coins import load_tracked_coins
 from crypto_platform.lake.layers import Lake
 from crypto_platform.report.ledger_heatmap import heat_map
+from crypto_platform.warehouse.expected_windows import sync_expected_windows
 from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform.warehouse.session import Row
 from crypto_platform.warehouse.sql import ledger_statement
@@ -29,41 +30,6 @@ from crypto_platform.warehouse.sql import ledger_statement
 _SHOWN, _SHOWN_COINS = 3, 50
 
 STATUSES = ("present", "missing_at_source", "out_of_plan", "quarantined", "failed", "pending")
-
-
-def sync_expected_windows(
-    warehouse: Warehouse, settings: Settings, streams: Sequence[Stream], coins: TrackedCoins
-) -> None:
-    """Tell the warehouse which windows and coins are expected; writes only what changed.
-
-    Args:
-        warehouse: The warehouse.
-        settings: Where the streams begin, and their currency.
-        streams: The streams.
-        coins: The tracked coins, as the raw lake has them.
-
-    Raises:
-        WarehouseBusyError: Another process holds the warehouse.
-    """
-    wanted = [
-        {
-            "stream": stream.name,
-            "vs_currency": settings.vs_currency,
-            "first_window": settings.first_window(stream),
-            "window_minutes": int(stream.window_length.total_seconds() // 60),
-        }
-        for stream in sorted(streams, key=lambda stream: stream.name)
-    ]
-    with warehouse.session(read_only=True) as session:
-        known_streams = session.execute(ledger_statement("known_streams"))
-        known_coins = {row["coin_id"] for row in session.execute(ledger_statement("known_coins"))}
-    if known_coins != set(coins.ids):
-        warehouse.upsert_coins(coins.coins)
-    if any(row not in known_streams for row in wanted):
-        with warehouse.session(read_only=False) as session:
-            session.execute(ledger_statement("stage_streams"))
-            session.stage_rows("staged_streams", wanted)
-            session.execute(ledger_statement("merge_streams"))
 
 
 def status_counts(warehouse: Warehouse) -> Mapping[str, Mapping[str, int]]:

@@ -22,7 +22,6 @@ from crypto_platform.core.run_tags import HEAL_TAG
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream, Window
 from crypto_platform.healing.attempts import coins_of_run, range_of_run, raw_prices_config
-from crypto_platform.healing.ledger import sync_expected_windows
 from crypto_platform.healing.planner import (
     HealRequest,
     find_gaps,
@@ -33,6 +32,7 @@ from crypto_platform.healing.planner import (
 from crypto_platform.ingestion.quota import MonthBudget, present_budget
 from crypto_platform.ingestion.tracked_coins import TrackedCoins, load_tracked_coins
 from crypto_platform.lake.layers import Lake
+from crypto_platform.warehouse.expected_windows import sync_expected_windows
 from crypto_platform.warehouse.resource import Warehouse, WarehouseBusyError
 from lambda_function.plans import Plan, configured_plan
 

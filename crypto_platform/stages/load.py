@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from crypto_platform.checks.definitions import Finding
 from crypto_platform.checks.warehouse import evaluate_load, evaluate_revisions
+from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import WindowBatch
 from crypto_platform.ingestion.tracked_coins import load_tracked_coins
 from crypto_platform.lake.layers import Lake
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.lake.upgrade import refuse_old_layout
+from crypto_platform.warehouse.expected_windows import sync_expected_windows
 from crypto_platform.warehouse.load import LoadResult
 from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform.warehouse.session import Session
@@ -42,7 +44,9 @@ class Loaded:
     evaluated: str
 
 
-def load_windows(batch: WindowBatch, lake: Lake, warehouse: Warehouse, vs_currency: str) -> Loaded:
+def load_windows(
+    batch: WindowBatch, lake: Lake, warehouse: Warehouse, settings: Settings
+) -> Loaded:
     """Replace exactly these windows in the warehouse, in one transaction.
 
     They are evaluated before it is committed, as they would stand; what fails a blocking check is
@@ -53,7 +57,7 @@ def load_windows(batch: WindowBatch, lake: Lake, warehouse: Warehouse, vs_curren
         batch: Windows that the transformed lake holds.
         lake: The lake; its raw layer has the list of tracked coins.
         warehouse: The warehouse.
-        vs_currency: The currency in which tracked coins must have prices.
+        settings: Where the stream begins, and the currency in which tracked coins must have prices.
 
     Raises:
         OldLayoutError: An earlier version made the transformed lake.
@@ -63,20 +67,22 @@ def load_windows(batch: WindowBatch, lake: Lake, warehouse: Warehouse, vs_curren
         WarehouseBusyError: Another process holds the warehouse.
     """
     refuse_old_layout(lake.transformed, batch.stream)
+    coins = load_tracked_coins(lake.raw)
+    sync_expected_windows(warehouse, settings, [batch.stream], coins)
     while True:
         manifests = lake.transformed.manifests(batch.stream, batch.windows)
         with suppress(_OvertakenError):
-            return _load(batch, manifests, lake, warehouse, vs_currency)
+            return _load(batch, manifests, lake, warehouse, coins.ids, settings.vs_currency)
 
 
-def _load(
+def _load(  # noqa: PLR0913, PLR0917 - what load_windows is given, read once
     batch: WindowBatch,
     manifests: Sequence[Manifest],
     lake: Lake,
     warehouse: Warehouse,
+    coins: Sequence[str],
     vs_currency: str,
 ) -> Loaded:
-    coins = load_tracked_coins(lake.raw).ids
     findings: list[Finding] = []
 
     def accept(session: Session) -> None:

@@ -207,16 +207,19 @@ def test_windows_that_are_evaluated_together_are_evaluated_as_each_alone(
     assert sorted(together, key=str) == sorted(alone, key=str)
 
 
-def raw_manifest(*, coins: int, absent: tuple[Absence, ...] = ()) -> Manifest:
+def raw_manifest(
+    *coins: str, absent: tuple[Absence, ...] = (), vs_currency: str = "usd"
+) -> Manifest:
     return Manifest(
         stream="historical",
         window=WINDOW,
         run_id="a-run",
         written_at=MIDNIGHT,
-        coins=coins,
-        points=coins,
+        coins=len(coins),
+        points=len(coins),
         files=(),
         absent=absent,
+        present=frozenset((coin, vs_currency) for coin in coins),
     )
 
 
@@ -232,19 +235,35 @@ def failed(coin: str) -> Absence:
 
 
 def test_a_coin_that_was_asked_for_and_is_neither_here_nor_explained_is_an_error() -> None:
-    (finding,) = evaluate_raw(
-        HISTORICAL, [raw_manifest(coins=2)], ["bitcoin", "ethereum", "tether"]
-    )
+    manifest = raw_manifest("bitcoin", "ethereum")
 
-    assert (finding.check.name, finding.partition) == ("coins", KEY)
-    assert finding.fault == "3 coins were asked for, 2 are here or explained"
+    (finding,) = evaluate_raw(HISTORICAL, [manifest], ["bitcoin", "ethereum", "tether"], "usd")
+
+    assert (finding.check.name, finding.partition, finding.coin_id) == ("coins", KEY, "tether")
+    assert finding.fault == "asked for in usd, neither here nor explained"
     assert check_result(finding.check, [finding], "").severity is dg.AssetCheckSeverity.ERROR
 
 
-def test_a_coin_that_failed_is_a_warning_with_its_reason() -> None:
-    manifest = raw_manifest(coins=1, absent=(failed("ethereum"),))
+def test_coins_that_nobody_asked_for_do_not_hide_one_that_is_absent() -> None:
+    others = [f"coin-{number}" for number in range(25)]
 
-    (finding,) = evaluate_raw(HISTORICAL, [manifest], ["bitcoin", "ethereum"])
+    (finding,) = evaluate_raw(HISTORICAL, [raw_manifest(*others)], ["bitcoin"], "usd")
+
+    assert finding.coin_id == "bitcoin"
+
+
+def test_a_price_in_another_currency_does_not_hide_a_coin_that_is_absent() -> None:
+    manifest = raw_manifest("bitcoin", vs_currency="eur")
+
+    (finding,) = evaluate_raw(HISTORICAL, [manifest], ["bitcoin"], "usd")
+
+    assert finding.coin_id == "bitcoin"
+
+
+def test_a_coin_that_failed_is_a_warning_with_its_reason() -> None:
+    manifest = raw_manifest("bitcoin", absent=(failed("ethereum"),))
+
+    (finding,) = evaluate_raw(HISTORICAL, [manifest], ["bitcoin", "ethereum"], "usd")
 
     assert (finding.partition, finding.coin_id) == (KEY, "ethereum")
     assert "the API said no" in finding.fault

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from crypto_platform.lake.manifests import Manifest
 from crypto_platform.stages.load import Loaded, load_windows
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.resource import Warehouse
+from crypto_platform.warehouse.session import Session
 from crypto_platform_tests.transformed_lake import (
     Row,
     TransformedLake,
@@ -83,6 +84,24 @@ def change(warehouse: Warehouse, sql: str, *values: object) -> None:
     """Something that no load does."""
     with warehouse.session(read_only=False) as session:
         session.execute(sql, values)
+
+
+class Counting:
+    """A session that counts what it is asked."""
+
+    def __init__(self, session: Session) -> None:
+        self.statements = 0
+        self._session = session
+
+    def execute(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
+        self.statements += 1
+        return self._session.execute(sql, params)
+
+    def stage_files(self, table: str, uris: Sequence[str], windows: str) -> None:
+        self._session.stage_files(table, uris, windows)
+
+    def stage_rows(self, table: str, rows: Iterable[Row]) -> None:
+        self._session.stage_rows(table, rows)
 
 
 def names(findings: Sequence[Finding]) -> set[str]:
@@ -167,7 +186,7 @@ def loaded_by_stage(
     both = Lake(raw_root=str(tmp_path / "raw"), transformed_root=lake.root)
     both.transformed.commit(HISTORICAL, manifests)
     batch = WindowBatch(HISTORICAL, [manifest.window for manifest in manifests])
-    return load_windows(batch, both, warehouse, "usd")
+    return load_windows(batch, both, warehouse, Settings.from_environment({}))
 
 
 def test_what_fails_a_blocking_check_never_counts_and_is_told(
@@ -261,6 +280,51 @@ def test_a_tracked_coin_without_prices_or_reason_is_pending_in_each_of_its_windo
     assert finding.severity is WARN
     assert "pending" in finding.fault
     assert "materialize historical/raw_prices" in finding.fault
+
+
+def test_a_window_between_those_of_a_load_does_not_hide_one_that_a_coin_lacks(
+    warehouse: Warehouse, lake: TransformedLake
+) -> None:
+    manifests = [
+        lake.day(day(0), price("bitcoin", day(0)), price("ethereum", day(0))),
+        lake.day(day(1), price("bitcoin", day(1)), absent=[absence("ethereum", "failed")]),
+        lake.day(day(2), price("bitcoin", day(2))),
+    ]
+    warehouse.load(HISTORICAL, manifests, lake.root)
+
+    (finding,) = evaluated(warehouse, [manifests[0], manifests[2]], coins=["bitcoin", "ethereum"])
+
+    assert (finding.partition, finding.coin_id) == (day(2), "ethereum")
+    assert "pending" in finding.fault
+
+
+def test_a_price_in_another_currency_does_not_hide_a_coin_that_is_pending(
+    duckdb: Warehouse, lake: TransformedLake
+) -> None:
+    manifests = [lake.day(day(0), price("bitcoin", day(0), vs_currency="eur"))]
+    duckdb.load(HISTORICAL, manifests, lake.root)
+
+    (finding,) = evaluated(duckdb, manifests)
+
+    assert (finding.partition, finding.coin_id) == (day(0), "bitcoin")
+
+
+def test_the_faults_of_many_coins_take_no_more_queries_than_those_of_one(
+    duckdb: Warehouse, lake: TransformedLake
+) -> None:
+    asked = []
+    for coins in (["bitcoin"], [f"coin-{number}" for number in range(250)]):
+        absent = [absence(coin, "failed") for coin in coins]
+        manifests = [lake.day(day(0), absent=absent), lake.day(day(1))]
+        duckdb.load(HISTORICAL, manifests, lake.root)
+        with duckdb.session(read_only=True) as session:
+            counting = Counting(session)
+            batch = WindowBatch(HISTORICAL, tuple(one.window for one in manifests))
+            findings = evaluate_load(counting, batch, coins, "usd")
+        assert len(findings) == 2 * len(coins)
+        asked.append(counting.statements)
+
+    assert asked[0] == asked[1]
 
 
 def test_a_coin_that_failed_is_a_warning_with_its_reason(

@@ -9,9 +9,10 @@ import pytest
 
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL
-from crypto_platform.healing.ledger import cells, status_counts, sync_expected_windows
+from crypto_platform.healing.ledger import cells, status_counts
 from crypto_platform.ingestion.tracked_coins import TrackedCoin, TrackedCoins
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
+from crypto_platform.warehouse.expected_windows import sync_expected_windows
 from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform.warehouse.sql import ledger_statement
 from crypto_platform_tests.transformed_lake import (
@@ -180,20 +181,6 @@ def test_a_coin_that_is_taken_out_is_not_expected_and_a_new_one_is(warehouse: Wa
         ("bitcoin", "pending", day(2), day(1)),
         ("tether", "pending", day(5), day(1)),
     ]
-
-
-def test_expected_windows_are_written_only_where_they_changed(warehouse: Warehouse) -> None:
-    # Whoever would write now, would fail.
-    sync_expected_windows(ReadOnly(warehouse), settings(), [HISTORICAL], tracked(*COINS))  # type: ignore[arg-type]
-
-
-class ReadOnly:
-    def __init__(self, warehouse: Warehouse) -> None:
-        self._warehouse = warehouse
-
-    def session(self, *, read_only: bool) -> Any:
-        assert read_only
-        return self._warehouse.session(read_only=True)
 
 
 def test_the_heat_maps_cells_count_windows_by_status(warehouse: Warehouse) -> None:

@@ -428,7 +428,7 @@ def stages_of(lake: Lake, stream: Stream) -> dict[str, Callable[[], object]]:
     nothing: Any = SimpleNamespace(layer=lake.raw)
     return {
         "raw": lambda: ingest_windows(batch, nothing, nothing, (), batch.newest.end),
-        "transformed": lambda: load_windows(batch, lake, nothing, "usd"),
+        "transformed": lambda: load_windows(batch, lake, nothing, nothing),
         "either": lambda: transform_windows(batch, lake, nothing, "a-run"),
     }
 
