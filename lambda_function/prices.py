@@ -11,7 +11,8 @@ from datetime import timedelta
 from itertools import chain
 from typing import Any, TypeVar
 
-from lambda_function.coingecko import THREADS, CoinGecko
+from lambda_function.absence import Answer
+from lambda_function.coingecko import THREADS, ApiResponse, CoinGecko, MarketChart
 from lambda_function.errors import (
     BudgetExceeded,
     NothingFetched,
@@ -41,9 +42,6 @@ MAX_ABSENCES = 1_750_000
 # By how much the API's clock and earliest time allowed may differ from ours.
 _EARLIEST_MARGIN = timedelta(minutes=15)
 _KEPT_BODY = 64 * 1024
-# Stored in manifests and the ledger: another wording would change every window once.
-_MISSING = "The API answered, and has no price in the window."
-_MISSING_PRICE = "The API has a market cap or a volume in the window, and no price."
 
 T = TypeVar("T")
 
@@ -216,17 +214,28 @@ class _Ingestion:
             coin.problem = RequestProblem(str(problem), transient=problem.transient)
             coin.lacks("failed", str(problem), span.windows)
             if problem.body is not None and request.rejected_uri:
-                coin.rejected.append(self._reject(coin, span, position, problem.body))
+                coin.rejected.append(self._reject(coin, span, position, problem.body, str(problem)))
             return
         coin.fetched = True
+        yield from self._sliced(coin, span, position, response)
+
+    def _sliced(
+        self, coin: _Coin, span: Span, position: int, response: ApiResponse[MarketChart]
+    ) -> Iterator[Record]:
+        """Slices an answer into records, and notes which windows have no price in it."""
+        request = self._request
+        answer = Answer(response.data.prices, response.asked)
+        if answer.useless and response.data.prices and request.rejected_uri:
+            body = json.dumps(response.data._asdict()).encode()
+            coin.rejected.append(self._reject(coin, span, position, body, answer.useless))
         for record in slice_windows(
             response, span, coin.coin_id, request.vs_currency, request.run_id
         ):
             for content in record.contents:
                 coin.points += content.points
                 if not content.points:
-                    reason = _MISSING_PRICE if content.filled else _MISSING
-                    coin.lacks("missing_at_source", reason, [content.window])
+                    verdict = answer.verdict(content.window, filled=content.filled)
+                    coin.lacks(*verdict, [content.window])
             yield record
 
     def _keep(self, position: int, records: Iterable[Record]) -> None:
@@ -236,7 +245,7 @@ class _Ingestion:
             lines[record.uri] += record.line
         self._spool.add(position, list(lines.values()))
 
-    def _reject(self, coin: _Coin, span: Span, position: int, body: bytes) -> str:
+    def _reject(self, coin: _Coin, span: Span, position: int, body: bytes, reason: str) -> str:
         """Keeps a body that cannot be used, named by the coin's place: no id gets into a path."""
         request = self._request
         uri = f"{request.rejected_uri}/prices-{request.part:05d}-{position:05d}.json"
@@ -245,7 +254,7 @@ class _Ingestion:
             "vs_currency": request.vs_currency,
             "requested_from": iso(span.start),
             "requested_to": span.end and iso(span.end),
-            "reason": str(coin.problem),
+            "reason": reason,
             "run_id": request.run_id,
             "rejected_at": iso(self._api.clock.now(), "milliseconds"),
             "body": self._api.settings.redact(body.decode(errors="replace"))[:_KEPT_BODY],

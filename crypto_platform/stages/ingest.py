@@ -92,7 +92,7 @@ def ingest_windows(
         rejected=response.rejected,
         source=response.source,
         snapshot_problem=problem,
-        findings=evaluate_raw(batch.stream, manifests, asked),
+        findings=evaluate_raw(batch.stream, manifests, asked, api.vs_currency),
         evaluated=f"{len(batch.windows):,} window(s), {len(asked)} coins",
     )
 

@@ -207,16 +207,17 @@ def test_windows_that_are_evaluated_together_are_evaluated_as_each_alone(
     assert sorted(together, key=str) == sorted(alone, key=str)
 
 
-def raw_manifest(*, coins: int, absent: tuple[Absence, ...] = ()) -> Manifest:
+def raw_manifest(*present: str, absent: tuple[Absence, ...] = ()) -> Manifest:
     return Manifest(
         stream="historical",
         window=WINDOW,
         run_id="a-run",
         written_at=MIDNIGHT,
-        coins=coins,
-        points=coins,
+        coins=len(present),
+        points=len(present),
         files=(),
         absent=absent,
+        present=frozenset((coin, "usd") for coin in present),
     )
 
 
@@ -232,23 +233,38 @@ def failed(coin: str) -> Absence:
 
 
 def test_a_coin_that_was_asked_for_and_is_neither_here_nor_explained_is_an_error() -> None:
-    (finding,) = evaluate_raw(
-        HISTORICAL, [raw_manifest(coins=2)], ["bitcoin", "ethereum", "tether"]
-    )
+    manifest = raw_manifest("bitcoin", "ethereum", "one-healed-before")
 
-    assert (finding.check.name, finding.partition) == ("coins", KEY)
-    assert finding.fault == "3 coins were asked for, 2 are here or explained"
+    (finding,) = evaluate_raw(HISTORICAL, [manifest], ["bitcoin", "ethereum", "tether"], "usd")
+
+    assert (finding.check.name, finding.partition, finding.coin_id) == ("coins", KEY, "tether")
+    assert finding.fault == "asked for in usd, and neither here nor explained"
     assert check_result(finding.check, [finding], "").severity is dg.AssetCheckSeverity.ERROR
 
 
-def test_a_coin_that_failed_is_a_warning_with_its_reason() -> None:
-    manifest = raw_manifest(coins=1, absent=(failed("ethereum"),))
+def test_a_price_in_another_currency_is_not_the_one_that_was_asked_for() -> None:
+    (finding,) = evaluate_raw(HISTORICAL, [raw_manifest("bitcoin")], ["bitcoin"], "eur")
 
-    (finding,) = evaluate_raw(HISTORICAL, [manifest], ["bitcoin", "ethereum"])
+    assert finding.coin_id == "bitcoin"
+
+
+def test_a_coin_that_failed_is_a_warning_with_its_reason() -> None:
+    manifest = raw_manifest("bitcoin", absent=(failed("ethereum"),))
+
+    (finding,) = evaluate_raw(HISTORICAL, [manifest], ["bitcoin", "ethereum"], "usd")
 
     assert (finding.partition, finding.coin_id) == (KEY, "ethereum")
     assert "the API said no" in finding.fault
     assert check_result(finding.check, [finding], "").severity is dg.AssetCheckSeverity.WARN
+
+
+def test_a_window_of_which_nothing_came_is_an_error_with_the_reason() -> None:
+    manifest = raw_manifest(absent=(failed("bitcoin"), failed("ethereum")))
+
+    (finding,) = evaluate_raw(HISTORICAL, [manifest], ["bitcoin", "ethereum"], "usd")
+
+    assert finding.fault == "no price of any of 2 coin(s): the API said no"
+    assert check_result(finding.check, [finding], "").severity is dg.AssetCheckSeverity.ERROR
 
 
 def test_a_result_names_every_partition_and_coin_at_fault_and_shows_the_first_few() -> None:
