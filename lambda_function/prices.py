@@ -15,6 +15,7 @@ from lambda_function.absence import Answer
 from lambda_function.coingecko import THREADS, ApiResponse, CoinGecko, MarketChart
 from lambda_function.errors import (
     BudgetExceeded,
+    IngestionError,
     NothingFetched,
     NothingFetchedYet,
     OutOfPlan,
@@ -52,8 +53,8 @@ def ingest_prices(event: Event, api: CoinGecko) -> dict[str, Any]:
     An object has a line a coin a stretch of neighbouring windows, see ``slice_windows``.
 
     A coin that cannot be had does not stop the others: it is in the response's ``absent``, with the
-    reason. Where time or the response's room runs short, the coins not handled yet are in the
-    response's ``continuation``.
+    reason. What concerns all coins ends the asking, and what was had before stays. Where time or
+    the response's room runs short, the coins not handled yet are in its ``continuation``.
 
     Args:
         event: The event, as JSON gives it.
@@ -75,6 +76,8 @@ def ingest_prices(event: Event, api: CoinGecko) -> dict[str, Any]:
         ingestion = _Ingestion(request, api, spool)
         outcomes = _run_all(ingestion.coin, len(request.coins), api)
         handled = [coin for coin in outcomes if coin]
+        if ingestion.refusal and not (request.fetched or any(coin.fetched for coin in handled)):
+            raise ingestion.refusal
         continuation = _continuation(request, handled, api)
         objects = ingestion.write()
     return {
@@ -134,6 +137,7 @@ class _Ingestion:
 
     Attributes:
         window_points: How many prices each window has of the coins so far.
+        refusal: The first error that concerns all coins; nothing is asked after it.
     """
 
     def __init__(self, request: PricesRequest, api: CoinGecko, spool: Spool) -> None:
@@ -146,6 +150,7 @@ class _Ingestion:
         self._request = request
         self._api = api
         self._spool = spool
+        self.refusal: IngestionError | None = None
         self._failures_in_a_row = 0
         self._absences = 0
         self._lock = threading.Lock()
@@ -158,11 +163,8 @@ class _Ingestion:
         coin = _Coin(self._request.coins[position])
         plan = _plan(windows, self._request, self._api)
         coin.lacks("out_of_plan", self._too_old(), plan.out_of_plan)
-        if plan.spans and self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
-            coin.problem = RequestProblem(
-                f"Not asked for: the API had failed for {MAX_FAILURES_IN_A_ROW} coins in a row.",
-                transient=True,
-            )
+        if plan.spans:
+            coin.problem = self._why_not_to_ask()
         try:
             records = [
                 record for span in plan.spans for record in self._records(coin, span, position)
@@ -172,6 +174,17 @@ class _Ingestion:
         self._keep(position, records)
         self._note(coin, records)
         return coin
+
+    def _why_not_to_ask(self) -> RequestProblem | None:
+        """Why a coin is not even asked for; ``None`` where it is."""
+        if self.refusal:
+            return RequestProblem(f"Not asked for, after an error for all coins: {self.refusal}")
+        if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            return RequestProblem(
+                f"Not asked for: the API had failed for {MAX_FAILURES_IN_A_ROW} coins in a row.",
+                transient=True,
+            )
+        return None
 
     def write(self) -> list[dict[str, Any]]:
         """Writes what was kept, and describes each object as the response has it."""
@@ -208,6 +221,13 @@ class _Ingestion:
             coin.lacks("out_of_plan", str(problem), narrower.out_of_plan)
             for narrower_span in narrower.spans:
                 yield from self._records(coin, narrower_span, position, narrowed=True)
+            return
+        except OutOfTime:
+            raise
+        except IngestionError as error:
+            self.refusal = self.refusal or error
+            coin.problem = RequestProblem(str(error), transient=error.retryable)
+            coin.lacks("failed", str(error), span.windows)
             return
         except RequestProblem as problem:
             # Without the body and the frames of the original, which would add up over the coins.

@@ -532,6 +532,45 @@ def test_what_concerns_all_coins_stops_at_the_first(
     assert not ingestion.lake.exists()
 
 
+def test_a_refusal_of_one_coin_is_that_coins_failure(ingestion: Ingestion) -> None:
+    ingestion.api.always("ethereum", Reply(status=403, body=b"please add a User-Agent"))
+    response = ingestion.prices(["bitcoin", "ethereum", "tether"], ingestion.days(3))
+    assert response["points"] == {"bitcoin": 3, "ethereum": 0, "tether": 3}
+    ((status, reason, windows),) = lacking(response, "ethereum")
+    assert (status, windows) == ("failed", [[0, 2]])
+    assert "names itself in that header" in reason
+    assert "COINGECKO_API_KEY" not in reason
+
+
+def test_a_refusal_of_every_coin_says_so(ingestion: Ingestion) -> None:
+    for coin in ("bitcoin", "ethereum"):
+        ingestion.api.always(coin, Reply(status=403, body=b"<h1>No</h1>"))
+    with pytest.raises(NothingFetched, match=r"None of the 2 coins.*HTTP 403: 'No'"):
+        ingestion.prices(["bitcoin", "ethereum"], ingestion.days(3))
+
+
+def test_a_key_that_is_refused_midway_does_not_cost_what_was_had(ingestion: Ingestion) -> None:
+    coins = [f"coin-{number}" for number in range(60)]
+    for coin in coins[20:]:
+        ingestion.api.always(coin, Reply.json({"status": {"error_code": 10002}}, 401))
+    response = ingestion.prices(coins, ingestion.days(3))
+    assert [response["points"][coin] for coin in coins] == [3] * 20 + [0] * 40
+    assert len(written(response)) == 20
+    statuses = {coin: lacking(response, coin)[0][:2] for coin in coins[20:]}
+    assert {status for status, _ in statuses.values()} == {"failed"}
+    assert all("saw no key" in reason for _, reason in statuses.values())
+    assert "Not asked for" in statuses[coins[-1]][1]
+    assert response["continuation"] is None
+
+
+def test_a_key_that_is_refused_in_a_later_part_does_not_undo_the_parts_before(
+    ingestion: Ingestion,
+) -> None:
+    ingestion.api.always("bitcoin", Reply.json({"status": {"error_code": 10002}}, 401))
+    event = {**ingestion.event(["bitcoin"], ingestion.days(2)), "part": 1, "fetched": True}
+    assert lacking(ingestion.run(event), "bitcoin")[0][0] == "failed"
+
+
 def test_an_api_that_cannot_be_reached_is_named(ingestion: Ingestion) -> None:
     ingestion.environment["COINGECKO_BASE_URL"] = "http://127.0.0.1:9/api/v3"
     with pytest.raises(Unreachable, match=r"http://127\.0\.0\.1:9/api/v3"):
