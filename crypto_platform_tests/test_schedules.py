@@ -167,7 +167,11 @@ def assert_nothing_is_left_over(platform: Platform) -> None:
 
 
 def _stored(layer: Layer, truth: Truth) -> set[str]:
-    return {path for path in layer.paths(truth.stream.prefix) if not path.endswith(".json")}
+    return {
+        path
+        for path in layer.paths(truth.stream.dataset_folder("prices"))
+        if not path.endswith(".json")
+    }
 
 
 def _named(layer: Layer, truth: Truth) -> set[str]:

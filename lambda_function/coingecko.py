@@ -21,7 +21,7 @@ from requests.adapters import HTTPAdapter
 
 from lambda_function.error_mapping import classify
 from lambda_function.errors import NoResponse, RateLimited, RequestProblem, Unreachable
-from lambda_function.plans import MARKETS_A_PAGE, ApiSettings
+from lambda_function.plans import MARKETS_A_PAGE, USER_AGENT, ApiSettings
 from lambda_function.rate_limiter import Clock, RateLimiter, sleep
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,9 @@ class CoinGecko:
         self._halt = threading.Event()
         self._lock = threading.Lock()
         self._session = requests.Session()
-        self._session.headers.update({"Accept": "application/json", **settings.headers()})
+        self._session.headers.update(
+            {"Accept": "application/json", "User-Agent": USER_AGENT, **settings.headers()}
+        )
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=THREADS))
 

@@ -17,7 +17,7 @@ from lambda_function.errors import (
     RequestProblem,
     Unauthorized,
 )
-from lambda_function.plans import ApiSettings
+from lambda_function.plans import USER_AGENT, ApiSettings
 
 _OUT_OF_PLAN = 10012
 _ADVICE_ON_CODE = {
@@ -26,13 +26,49 @@ _ADVICE_ON_CODE = {
     10010: "COINGECKO_API_KEY is the key of a paid plan: set COINGECKO_PLAN to that plan.",
     10011: "COINGECKO_API_KEY is the key of a demo plan: set COINGECKO_PLAN to demo.",
 }
+_WALL = (
+    "A wall against bots that stands before the API refused this machine, and not the key. It may "
+    "pass; else ask more slowly (COINGECKO_CALLS_A_MINUTE), or from another network."
+)
+_ADVICE_ON_REFUSAL = {
+    "pace": _WALL,
+    "wall": _WALL,
+    "moment": "It may pass.",
+    "agent": (
+        "The platform names itself in that header ({agent}): see whether a proxy on the way takes "
+        "it out."
+    ),
+    "request": (
+        "That is said of this request and not of the key. Should all coins get it, check that "
+        "{variable} is the address of the API itself, and what stands between it and this machine; "
+        "should one coin get it for days, stop tracking it."
+    ),
+}
+_PASSING_REFUSALS = frozenset({"pace", "wall", "moment"})
+_REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _TRANSIENT = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT})
+_THROTTLED = r"throttled|rate limit|too many requests|error code: 1015"
+_PASSING = r"internal server error|bad gateway|unavailable|maintenance|overloaded|try again later"
 # What the status should have been where a success carries an error.
 _STATUS_BY_WORDS = (
     (r"coin not found|could not find coin", HTTPStatus.NOT_FOUND),
-    (r"throttled|rate limit|error code: 1015", HTTPStatus.TOO_MANY_REQUESTS),
+    (_THROTTLED, HTTPStatus.TOO_MANY_REQUESTS),
     (r"vs_currency", HTTPStatus.BAD_REQUEST),
-    (r"internal server error|bad gateway|unavailable", HTTPStatus.SERVICE_UNAVAILABLE),
+    (_PASSING, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+# What a 401 or 403 refuses, the first words that it has decide.
+_REFUSALS = (
+    (_THROTTLED, "pace"),
+    (_PASSING, "moment"),
+    (r"user.?agent", "agent"),
+    (r"\bkey\b|api.?key|unauthori[sz]ed|credential|subscri|authenticat|\bplan\b", "key"),
+    (
+        (
+            r"error code: 10\d\d|cloudflare|cloudfront|akamai|incapsula|captcha|attention required|"
+            r"just a moment|access denied|\bbots?\b|ddos|\bray id\b"
+        ),
+        "wall",
+    ),
 )
 
 T = TypeVar("T")
@@ -73,6 +109,8 @@ def classify(
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT:
         kind = RateLimited if status == HTTPStatus.TOO_MANY_REQUESTS else RequestProblem
         return kind(said, transient=True, retry_after=_retry_after(response, now))
+    if status in _REFUSED and code not in {*_ADVICE_ON_CODE, _OUT_OF_PLAN}:
+        return _refusal(status, words, said, settings)
     return _permanent(status, code, said, settings, advice_on_404)
 
 
@@ -82,9 +120,8 @@ def _permanent(
     """What a response means that would be the same if the request was made again."""
     if code == _OUT_OF_PLAN:
         return OutOfPlan(said)
-    if code in _ADVICE_ON_CODE or status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        advice = _ADVICE_ON_CODE.get(code or 0, settings.advice)
-        return Unauthorized(f"{said} {advice}")
+    if code in _ADVICE_ON_CODE:
+        return Unauthorized(f"{said} {_ADVICE_ON_CODE[code]}")
     if status < HTTPStatus.BAD_REQUEST:
         return InvalidSettings(
             f"{said} {settings.url_variable} must be the address of the API itself."
@@ -94,6 +131,19 @@ def _permanent(
     if "vs_currency" in said:
         return InvalidRequest(f"{said} Set VS_CURRENCY to a currency that the API has.")
     return RequestProblem(said)
+
+
+def _refusal(status: int, words: str, said: str, settings: ApiSettings) -> Exception:
+    """What a 401 or 403 refuses, by its words: this moment, this request, or the key."""
+    meant = next(
+        (kind for pattern, kind in _REFUSALS if re.search(pattern, words, re.IGNORECASE)),
+        "key" if status == HTTPStatus.UNAUTHORIZED else "request",
+    )
+    if meant == "key":
+        return Unauthorized(f"{said} {settings.advice}")
+    advice = _ADVICE_ON_REFUSAL[meant].format(variable=settings.url_variable, agent=USER_AGENT)
+    kind = RateLimited if meant == "pace" else RequestProblem
+    return kind(f"{said} {advice}", transient=meant in _PASSING_REFUSALS)
 
 
 def _error_in(body: str) -> tuple[int | None, str]:
@@ -119,7 +169,7 @@ def _find(node: object, kind: type[T], *keys: str) -> T | None:
 
 def _status_meant(code: int | None, words: str) -> int:
     if code is not None:
-        return code if code in set(HTTPStatus) else HTTPStatus.UNAUTHORIZED
+        return code if code in set(HTTPStatus) else HTTPStatus.FORBIDDEN
     found = (
         status for pattern, status in _STATUS_BY_WORDS if re.search(pattern, words, re.IGNORECASE)
     )

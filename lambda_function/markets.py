@@ -1,14 +1,14 @@
 """The action ``markets``: which coins there are, and how the market sees them now."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lambda_function.coingecko import CoinGecko
 from lambda_function.errors import BudgetExceeded
 from lambda_function.events import Event, MarketsRequest
 from lambda_function.lake import write_lines
-from lambda_function.plans import MARKETS_A_PAGE, markets_pages
+from lambda_function.plans import MARKETS_A_PAGE, id_pages, markets_pages
 from lambda_function.windows import iso
 
 Market = dict[str, Any]
@@ -30,10 +30,12 @@ def ingest_markets(event: Event, api: CoinGecko) -> dict[str, Any]:
     """
     request = MarketsRequest.parse(event, api.clock.now())
     _check_budget(request)
-    markets = _markets(request, api)
+    top = _top(request, api)
+    markets = top | _named(request, api, top)
     observed_at = iso(api.clock.now(), "milliseconds")
     return {
         "coins": [_coin(market) for market in markets.values()],
+        "ranked": len(top),
         "unknown": [name for name in request.ids if name not in markets],
         "objects": _snapshots(request, markets, observed_at, api.source),
         "calls": api.calls,
@@ -44,7 +46,7 @@ def ingest_markets(event: Event, api: CoinGecko) -> dict[str, Any]:
 
 
 def _check_budget(request: MarketsRequest) -> None:
-    calls = markets_pages(request.top) + markets_pages(len(request.ids))
+    calls = markets_pages(request.top) + len(id_pages(request.ids))
     if request.credits_left is not None and calls > request.credits_left:
         raise BudgetExceeded(
             f"The market takes up to {calls} API calls ({MARKETS_A_PAGE} coins a call), and "
@@ -53,12 +55,16 @@ def _check_budget(request: MarketsRequest) -> None:
         )
 
 
-def _markets(request: MarketsRequest, api: CoinGecko) -> dict[str, Market]:
-    top = {market["id"]: market for market in _ranked(request, api)}
-    markets = dict(list(top.items())[: request.top])
-    wanted = [name for name in request.ids if name not in markets]
-    for first in range(0, len(wanted), MARKETS_A_PAGE):
-        page = wanted[first : first + MARKETS_A_PAGE]
+def _top(request: MarketsRequest, api: CoinGecko) -> dict[str, Market]:
+    ranked = {market["id"]: market for market in _ranked(request, api)}
+    return dict(list(ranked.items())[: request.top])
+
+
+def _named(
+    request: MarketsRequest, api: CoinGecko, known: Mapping[str, Market]
+) -> dict[str, Market]:
+    markets: dict[str, Market] = {}
+    for page in id_pages([name for name in request.ids if name not in known]):
         response = api.markets(request.vs_currency, ids=page)
         markets |= {market["id"]: market for market in response.data if market["id"] in page}
     return markets

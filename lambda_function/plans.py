@@ -1,11 +1,11 @@
 """The API's plans, their limits, and the settings of an installation."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from lambda_function.errors import InvalidSettings
 
@@ -14,13 +14,41 @@ _BASE_URL = "COINGECKO_BASE_URL"
 PUBLIC_URL = "https://api.coingecko.com/api/v3"
 PAID_URL = "https://pro-api.coingecko.com/api/v3"
 
+USER_AGENT = "crypto-platform/0.2.0 (prices of coins, asked for on a schedule)"
+"""How every request names its sender: servers refuse those that do not, or that name a library."""
+
 MARKETS_A_PAGE = 250
 """How many coins one call for the market's present state may have: the documented ``per_page``."""
 
+# Characters of ids in an address: servers refuse addresses from 8,190 on (balancer/frontend-v2#2858
+# met it with this API), proxies on the way from 4,096 or so.
+_IDS_A_CALL = 3_500
+
 
 def markets_pages(coins: int) -> int:
-    """How many calls the market's present state of so many coins takes."""
+    """How many calls the largest coins take, so many of them."""
     return -(-coins // MARKETS_A_PAGE)
+
+
+def id_pages(ids: Sequence[str]) -> list[list[str]]:
+    """Coins by name as calls for the market's present state take them.
+
+    Args:
+        ids: The coins, each once.
+
+    Returns:
+        Pages of the ids in their order, none with more coins or a longer address than a call takes.
+    """
+    pages: list[list[str]] = []
+    length = 0
+    for name in ids:
+        of_name = len(quote(name, safe="", errors="replace")) + len("%2C")
+        if not pages or len(pages[-1]) == MARKETS_A_PAGE or length + of_name > _IDS_A_CALL:
+            pages.append([])
+            length = 0
+        pages[-1].append(name)
+        length += of_name
+    return pages
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from datetime import timedelta
 from itertools import chain
 from typing import Any, TypeVar
 
-from lambda_function.coingecko import THREADS, CoinGecko
+from lambda_function.absence import Answer
+from lambda_function.coingecko import THREADS, ApiResponse, CoinGecko, MarketChart
 from lambda_function.errors import (
     BudgetExceeded,
+    IngestionError,
     NothingFetched,
     NothingFetchedYet,
     OutOfPlan,
@@ -41,9 +43,6 @@ MAX_ABSENCES = 1_750_000
 # By how much the API's clock and earliest time allowed may differ from ours.
 _EARLIEST_MARGIN = timedelta(minutes=15)
 _KEPT_BODY = 64 * 1024
-# Stored in manifests and the ledger: another wording would change every window once.
-_MISSING = "The API answered, and has no price in the window."
-_MISSING_PRICE = "The API has a market cap or a volume in the window, and no price."
 
 T = TypeVar("T")
 
@@ -54,8 +53,8 @@ def ingest_prices(event: Event, api: CoinGecko) -> dict[str, Any]:
     An object has a line a coin a stretch of neighbouring windows, see ``slice_windows``.
 
     A coin that cannot be had does not stop the others: it is in the response's ``absent``, with the
-    reason. Where time or the response's room runs short, the coins not handled yet are in the
-    response's ``continuation``.
+    reason. What concerns all coins ends the asking, and what was had before stays. Where time or
+    the response's room runs short, the coins not handled yet are in its ``continuation``.
 
     Args:
         event: The event, as JSON gives it.
@@ -77,6 +76,8 @@ def ingest_prices(event: Event, api: CoinGecko) -> dict[str, Any]:
         ingestion = _Ingestion(request, api, spool)
         outcomes = _run_all(ingestion.coin, len(request.coins), api)
         handled = [coin for coin in outcomes if coin]
+        if ingestion.refusal and not (request.fetched or any(coin.fetched for coin in handled)):
+            raise ingestion.refusal
         continuation = _continuation(request, handled, api)
         objects = ingestion.write()
     return {
@@ -136,6 +137,7 @@ class _Ingestion:
 
     Attributes:
         window_points: How many prices each window has of the coins so far.
+        refusal: The first error that concerns all coins; nothing is asked after it.
     """
 
     def __init__(self, request: PricesRequest, api: CoinGecko, spool: Spool) -> None:
@@ -148,6 +150,7 @@ class _Ingestion:
         self._request = request
         self._api = api
         self._spool = spool
+        self.refusal: IngestionError | None = None
         self._failures_in_a_row = 0
         self._absences = 0
         self._lock = threading.Lock()
@@ -160,11 +163,8 @@ class _Ingestion:
         coin = _Coin(self._request.coins[position])
         plan = _plan(windows, self._request, self._api)
         coin.lacks("out_of_plan", self._too_old(), plan.out_of_plan)
-        if plan.spans and self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
-            coin.problem = RequestProblem(
-                f"Not asked for: the API had failed for {MAX_FAILURES_IN_A_ROW} coins in a row.",
-                transient=True,
-            )
+        if plan.spans:
+            coin.problem = self._why_not_to_ask()
         try:
             records = [
                 record for span in plan.spans for record in self._records(coin, span, position)
@@ -174,6 +174,17 @@ class _Ingestion:
         self._keep(position, records)
         self._note(coin, records)
         return coin
+
+    def _why_not_to_ask(self) -> RequestProblem | None:
+        """Why a coin is not even asked for; ``None`` where it is."""
+        if self.refusal:
+            return RequestProblem(f"Not asked for, after an error for all coins: {self.refusal}")
+        if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            return RequestProblem(
+                f"Not asked for: the API had failed for {MAX_FAILURES_IN_A_ROW} coins in a row.",
+                transient=True,
+            )
+        return None
 
     def write(self) -> list[dict[str, Any]]:
         """Writes what was kept, and describes each object as the response has it."""
@@ -211,22 +222,40 @@ class _Ingestion:
             for narrower_span in narrower.spans:
                 yield from self._records(coin, narrower_span, position, narrowed=True)
             return
+        except OutOfTime:
+            raise
+        except IngestionError as error:
+            self.refusal = self.refusal or error
+            coin.problem = RequestProblem(str(error), transient=error.retryable)
+            coin.lacks("failed", str(error), span.windows)
+            return
         except RequestProblem as problem:
             # Without the body and the frames of the original, which would add up over the coins.
             coin.problem = RequestProblem(str(problem), transient=problem.transient)
             coin.lacks("failed", str(problem), span.windows)
             if problem.body is not None and request.rejected_uri:
-                coin.rejected.append(self._reject(coin, span, position, problem.body))
+                coin.rejected.append(self._reject(coin, span, position, problem.body, str(problem)))
             return
         coin.fetched = True
+        yield from self._sliced(coin, span, position, response)
+
+    def _sliced(
+        self, coin: _Coin, span: Span, position: int, response: ApiResponse[MarketChart]
+    ) -> Iterator[Record]:
+        """Slices an answer into records, and notes which windows have no price in it."""
+        request = self._request
+        answer = Answer(response.data.prices, response.asked)
+        if answer.useless and response.data.prices and request.rejected_uri:
+            body = json.dumps(response.data._asdict()).encode()
+            coin.rejected.append(self._reject(coin, span, position, body, answer.useless))
         for record in slice_windows(
             response, span, coin.coin_id, request.vs_currency, request.run_id
         ):
             for content in record.contents:
                 coin.points += content.points
                 if not content.points:
-                    reason = _MISSING_PRICE if content.filled else _MISSING
-                    coin.lacks("missing_at_source", reason, [content.window])
+                    verdict = answer.verdict(content.window, filled=content.filled)
+                    coin.lacks(*verdict, [content.window])
             yield record
 
     def _keep(self, position: int, records: Iterable[Record]) -> None:
@@ -236,7 +265,7 @@ class _Ingestion:
             lines[record.uri] += record.line
         self._spool.add(position, list(lines.values()))
 
-    def _reject(self, coin: _Coin, span: Span, position: int, body: bytes) -> str:
+    def _reject(self, coin: _Coin, span: Span, position: int, body: bytes, reason: str) -> str:
         """Keeps a body that cannot be used, named by the coin's place: no id gets into a path."""
         request = self._request
         uri = f"{request.rejected_uri}/prices-{request.part:05d}-{position:05d}.json"
@@ -245,7 +274,7 @@ class _Ingestion:
             "vs_currency": request.vs_currency,
             "requested_from": iso(span.start),
             "requested_to": span.end and iso(span.end),
-            "reason": str(coin.problem),
+            "reason": reason,
             "run_id": request.run_id,
             "rejected_at": iso(self._api.clock.now(), "milliseconds"),
             "body": self._api.settings.redact(body.decode(errors="replace"))[:_KEPT_BODY],

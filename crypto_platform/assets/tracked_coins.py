@@ -31,7 +31,10 @@ def build_tracked_coins(settings: Settings) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, ingestion: Ingestion, lake: Lake, warehouse: Warehouse
     ) -> dg.MaterializeResult[None]:
         api = price_api(context, settings, ingestion, lake)
-        coins = refresh_tracked_coins(api, settings.tracked_coins)
+        refreshed = refresh_tracked_coins(api, settings.tracked_coins)
+        coins = refreshed.coins
+        if refreshed.problem:
+            context.log.warning(refreshed.problem)
         warehouse.upsert_coins(coins.coins)
         return dg.MaterializeResult(
             metadata={
@@ -40,6 +43,7 @@ def build_tracked_coins(settings: Settings) -> dg.AssetsDefinition:
                 "tracked": markdown_table(
                     [{"coin": coin.coin_id, "name": coin.name} for coin in coins.coins]
                 ),
+                "problem": refreshed.problem or "none",
             }
         )
 

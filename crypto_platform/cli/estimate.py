@@ -38,6 +38,7 @@ def estimate(
         coins or spec.top + len(spec.named),
         configured_plan({**os.environ, "COINGECKO_PLAN": plan} if plan else os.environ),
         now,
+        tracked=() if coins or spec.top else spec.named,
     )
     if as_json:
         click.echo(json.dumps(estimated.as_json(), indent=2))

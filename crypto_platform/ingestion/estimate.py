@@ -11,7 +11,7 @@ from typing import Any
 
 from crypto_platform.core.errors import InvalidInputError
 from crypto_platform.core.streams import Stream, Window
-from lambda_function.plans import Plan, markets_pages
+from lambda_function.plans import Plan, id_pages, markets_pages
 from lambda_function.rate_limiter import RateLimiter
 from lambda_function.request_planner import SpanPlan, plan_spans
 from lambda_function.windows import RequestedWindow
@@ -173,8 +173,14 @@ def windows_of(stream: Stream, text: str, now: datetime) -> list[Window]:
     return stream.windows(start.start, end.start)
 
 
-def estimate(
-    stream: Stream, windows: Sequence[Window], coins: int, plan: Plan, now: datetime
+def estimate(  # noqa: PLR0913 - what is asked for, and how
+    stream: Stream,
+    windows: Sequence[Window],
+    coins: int,
+    plan: Plan,
+    now: datetime,
+    *,
+    tracked: Sequence[str] = (),
 ) -> Estimate:
     """Say what loading windows takes.
 
@@ -184,6 +190,8 @@ def estimate(
         coins: How many coins.
         plan: The plan of the price API.
         now: The time at which the run asks: it decides what the plan has, and how finely.
+        tracked: Ids of all coins tracked, which a snapshot of the market is of, where they are
+            known: long ones take more calls.
     """
     asked = [RequestedWindow(n, window.start, window.end, "") for n, window in enumerate(windows)]
     earliest_allowed = plan.earliest_allowed(now)
@@ -192,7 +200,9 @@ def estimate(
     points = coins * round(sum(map(_points, alone)))
     files = len(windows) - len(together.out_of_plan)
     newest = max(windows, key=lambda window: window.end)
-    snapshot_calls = markets_pages(coins) if stream.takes_snapshot(newest, now) else 0
+    snapshot_calls = len(id_pages(tracked)) if tracked else markets_pages(coins)
+    if not stream.takes_snapshot(newest, now):
+        snapshot_calls = 0
     return Estimate(
         stream=stream.name,
         windows=len(windows),

@@ -4,17 +4,19 @@ Each run that asks adds one small file of its own to the raw lake: there is noth
 a month is a folder to add up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import dagster as dg
 from pydantic import AwareDatetime, BaseModel
 
 from crypto_platform.core.errors import MixedSourcesError
 from crypto_platform.core.streams import SIMULATED, Dataset, Stream, Window
 from crypto_platform.ingestion.resource import Ingestion
 from crypto_platform.ingestion.responses import (
+    AbsentWindows,
     MarketsResponse,
     PricesResponse,
     merge_responses,
@@ -101,12 +103,20 @@ class PriceApi:
                 "credits_left": None if credits_left is None else max(0, credits_left - used),
             }
             while event:
-                response = self.ingestion.invoke(event)
+                try:
+                    response = self.ingestion.invoke(event)
+                except dg.Failure as failure:
+                    if not parts:
+                        raise
+                    # What was had before stays; healing asks for the rest.
+                    lost = (
+                        first,
+                        _not_had(event, coins, len(targets) - first, parts[-1][1], failure),
+                    )
+                    return self._noted(merge_responses([*parts, lost]))
                 parts.append((first, PricesResponse.model_validate(response)))
                 event = {**event, **response["continuation"]} if response["continuation"] else None
-        merged = merge_responses(parts)
-        self._note(merged)
-        return merged
+        return self._noted(merge_responses(parts))
 
     def markets(
         self,
@@ -148,6 +158,10 @@ class PriceApi:
         """Where a window's object goes, without its ending; a run has one a folder."""
         return self.layer.uri(f"{stream.window_folder(window)}/{name}-{self.run_id}")
 
+    def _noted(self, response: PricesResponse) -> PricesResponse:
+        self._note(response)
+        return response
+
     def _credits_left(self) -> int | None:
         if self.plan.monthly_credits is None:
             return None
@@ -168,6 +182,44 @@ class PriceApi:
         # Without a response nobody said who they are.
         if response.credits:
             refuse_other_source(self.layer, response.source, "COINGECKO_BASE_URL")
+
+
+def _not_had(
+    event: Mapping[str, Any],
+    coins: Sequence[str],
+    windows: int,
+    before: PricesResponse,
+    failure: dg.Failure,
+) -> PricesResponse:
+    """What came of an invocation that failed after others: nothing, for a reason.
+
+    Args:
+        event: What it was asked.
+        coins: All coins that are asked for.
+        windows: How many windows are lost with it: the event's, and those of events not sent.
+        before: The response before it.
+        failure: Why it failed.
+    """
+    described = failure.description or "The function failed."
+    asked = len(event["windows"])
+    lost = [(event["coins"], 0, asked - 1), (coins, asked, windows - 1)]
+    return before.model_copy(
+        update={
+            "objects": (),
+            "window_points": (0,) * windows,
+            "absent": tuple(
+                AbsentWindows(
+                    coin_id=coin, status="failed", reason=described, windows=((begin, end),)
+                )
+                for some, begin, end in lost
+                if begin <= end
+                for coin in some
+            ),
+            "rejected": (),
+            "calls": 0,
+            "credits": 0,
+        }
+    )
 
 
 def refuse_other_source(

@@ -19,7 +19,7 @@ from crypto_platform.core.streams import STREAMS, Stream
 from crypto_platform.ingestion.metered_api import ApiUsage, usage_of_month
 from crypto_platform.ingestion.tracked_coins import load_tracked_coins
 from crypto_platform.lake.layers import Lake
-from lambda_function.plans import configured_plan, markets_pages
+from lambda_function.plans import configured_plan, id_pages, markets_pages
 
 WARN_FROM = 0.8
 """The share of the budget from which a forecast is worth a look."""
@@ -170,7 +170,7 @@ def month_budget(
 
 
 def scheduled_needs(
-    now: datetime, streams: Sequence[Stream], *, coins: int, top: int
+    now: datetime, streams: Sequence[Stream], *, coins: int, top: int, ids: Sequence[str] = ()
 ) -> list[Need]:
     """What the schedules of some streams will ask until the month ends.
 
@@ -182,11 +182,14 @@ def scheduled_needs(
         streams: The streams whose schedules run.
         coins: How many coins are tracked.
         top: How many of them are asked for by market capitalization.
+        ids: Their ids, the largest first, where they are known: long ones take more calls.
     """
-    listing = markets_pages(top) + markets_pages(max(0, coins - top))
+    named = len(id_pages(ids[top:])) if ids else markets_pages(max(0, coins - top))
+    listing = markets_pages(top) + named
+    market = len(id_pages(ids)) if ids else markets_pages(coins)
     needs = []
     for stream in streams:
-        snapshot = 0 if stream.snapshot_within is None else markets_pages(coins)
+        snapshot = 0 if stream.snapshot_within is None else market
         for tick in _ticks(stream, now):
             needs.append(Need(tick, stream.name, coins + snapshot))
             needs.append(Need(tick, TRACKED_COINS, listing))
@@ -211,7 +214,7 @@ def present_budget(
     """
     now = datetime.now(UTC)
     spec = settings.tracked_coins
-    coins = len(load_tracked_coins(lake.raw).ids) or spec.top + len(spec.named)
+    ids = load_tracked_coins(lake.raw).ids
     return month_budget(
         now,
         configured_plan(environment).monthly_credits,
@@ -219,8 +222,9 @@ def present_budget(
         scheduled_needs(
             now,
             [stream for stream in streams if is_scheduled(stream, instance)],
-            coins=coins,
+            coins=len(ids) or spec.top + len(spec.named),
             top=spec.top,
+            ids=ids,
         ),
     )
 

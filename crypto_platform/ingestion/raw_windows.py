@@ -7,17 +7,36 @@ coin has no price in a window is only true as long as no answer has one.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import cast
+from operator import attrgetter
+from typing import Literal, cast
 
 from crypto_platform.core.streams import Dataset, Window, WindowBatch
 from crypto_platform.ingestion.responses import PricesResponse, WrittenObject
 from crypto_platform.lake.layers import Layer
 from crypto_platform.lake.manifests import Absence, CoinKey, LakeFile, Manifest
+from lambda_function.absence import EMPTY, ENDED, MISSING, UNPROVEN
+
+PROOF_PAUSE = timedelta(minutes=10)
+"""How far apart two answers are of which the second proves that a coin has no price.
+
+The API caches an answer for five minutes, and a step's retries follow within four; healing asks for
+the second time half an hour after its first attempt.
+"""
+
+PROVEN = "The API answered twice, at least ten minutes apart, and had no price in the window."
+GONE = "The API has had no price of the coin since a window before, where that is certain."
+
+# How far back it is looked what a coin had last: that may be in the month before.
+_LOOK_BACK = timedelta(days=31)
+
+_Last = Literal["present", "gone"] | None
+"""What a coin last had before a window: a price, certainly none, or nothing that is known."""
 
 # That the source has nothing stays true when it can no longer be asked.
-_CERTAINTY = {"failed": 0, "out_of_plan": 1, "quarantined": 2, "missing_at_source": 2}
+_CERTAINTY = {"failed": 0, "out_of_plan": 2, "quarantined": 3, "missing_at_source": 3}
+_CERTAINTY_OF_ONE_ANSWER = 1
 
 
 def commit_response(  # noqa: PLR0913 - what was asked, what came, and where it goes
@@ -127,6 +146,7 @@ def _manifests(  # noqa: PLR0913 - as for commit_response
             for place in range(first, last + 1):
                 files[place].append(file)
     absent = _absences_by_window(response, vs_currency, run_id)
+    _judge_unproven(layer, batch, absent, came=any(response.window_points))
     now = datetime.now(UTC)
     present = _Present(coins, vs_currency)
     manifests = []
@@ -195,9 +215,92 @@ def _absences_by_window(
     return by_window
 
 
+def _judge_unproven(
+    layer: Layer, batch: WindowBatch, absent: dict[int, list[Absence]], *, came: bool
+) -> None:
+    """Decide which absences one answer proves after all, by what is known of windows before.
+
+    An answer without a price is what the API also gives while it is out of order. It is believed
+    of a coin that is known to have ended, and of one that never had a price; else the absence stays
+    ``failed`` until a second answer proves it.
+
+    Args:
+        layer: The raw lake.
+        batch: The windows.
+        absent: The absences by place; changed in place.
+        came: Whether the response has a price of any coin: else nothing in it is believed.
+    """
+    told = {place: {_key(one): one for one in some} for place, some in absent.items()}
+    unproven = {
+        coin for of_window in told.values() for coin in of_window if _is_unproven(of_window[coin])
+    }
+    if not (came and unproven):
+        return
+    held = _held_until(layer, batch)
+    gone = {
+        start: {_key(one) for one in manifest.absent if one.status == "missing_at_source"}
+        for start, manifest in held.items()
+    }
+    places = {window.start: place for place, window in enumerate(batch.windows)}
+    starts = sorted({*held, *places})
+    for coin in unproven:
+        last: _Last = None
+        for start in starts:
+            if start in held and coin in held[start].present:
+                last = "present"
+            elif start in held and coin in gone[start]:
+                last = "gone"
+            if start not in places:
+                continue
+            one = told.get(places[start], {}).get(coin)
+            if one:
+                told[places[start]][coin] = _judged(one, last)
+            # An answer that ends had prices before the window, be they in the lake or not.
+            if one is None or one.reason == ENDED:
+                last = "present"
+    for place, of_window in told.items():
+        absent[place] = list(of_window.values())
+
+
+def _judged(absence: Absence, last: _Last) -> Absence:
+    """An absence after what is known of the windows before."""
+    believed = last == "gone" or (last is None and absence.reason == EMPTY)
+    if not (_is_unproven(absence) and believed):
+        return absence
+    reason = GONE if last else MISSING
+    return absence.model_copy(update={"status": "missing_at_source", "reason": reason})
+
+
+def _held_until(layer: Layer, batch: WindowBatch) -> dict[datetime, Manifest]:
+    """What the lake holds of the windows and of those before them."""
+    stream = batch.stream
+    folders: set[str] = set()
+    for windows in stream.by_folder(batch.windows).values():
+        first, last = (pick(windows, key=attrgetter("start")).start for pick in (min, max))
+        folders.update(stream.by_folder(stream.windows(first - _LOOK_BACK, last)))
+    months = layer.each(lambda folder: layer.month(stream, folder), folders)
+    return {start: held for month in months for start, held in month.windows.items()}
+
+
+def _is_unproven(absence: Absence) -> bool:
+    return absence.reason in UNPROVEN
+
+
+def _key(absence: Absence) -> CoinKey:
+    return absence.coin_id, absence.vs_currency
+
+
 def _more_certain(old: Absence | None, new: Absence | None) -> Absence:
     if old is None or new is None:
         return cast(Absence, old or new)
-    if _CERTAINTY[new.status] < _CERTAINTY[old.status]:
+    if _is_unproven(old) and _is_unproven(new):
+        if new.seen_at - old.seen_at < PROOF_PAUSE:
+            return old
+        return new.model_copy(update={"status": "missing_at_source", "reason": PROVEN})
+    if _certainty(new) < _certainty(old):
         return old
     return old if (old.status, old.reason) == (new.status, new.reason) else new
+
+
+def _certainty(absence: Absence) -> int:
+    return _CERTAINTY_OF_ONE_ANSWER if _is_unproven(absence) else _CERTAINTY[absence.status]

@@ -123,6 +123,7 @@ class MarketsResponse(BaseModel, frozen=True):
         credits: Requests that count against the month.
         source: ``coingecko`` or ``simulated``.
         observed_at: When the market was in this state.
+        ranked: How many coins the list of the largest came with; ``None`` from a function of 0.2.
     """
 
     coins: tuple[Listing, ...]
@@ -131,6 +132,7 @@ class MarketsResponse(BaseModel, frozen=True):
     credits: int
     source: str
     observed_at: AwareDatetime
+    ranked: int | None = None
 
 
 class FearAndGreedResponse(BaseModel, frozen=True):

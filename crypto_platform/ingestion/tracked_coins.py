@@ -5,16 +5,19 @@ A coin that was tracked once stays tracked, also when it falls out of the top, u
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Self
 
+import dagster as dg
 from pydantic import AwareDatetime, BaseModel
 
-from crypto_platform.core.errors import PermanentFailure
+from crypto_platform.core.errors import MixedSourcesError, PermanentFailure
 from crypto_platform.core.settings import TrackedCoinsSpec
 from crypto_platform.ingestion.metered_api import PriceApi
-from crypto_platform.ingestion.responses import Listing
+from crypto_platform.ingestion.resource import IngestionFailure
+from crypto_platform.ingestion.responses import Listing, MarketsResponse
 from crypto_platform.lake.layers import Layer
 
 DOCUMENT = "tracked_coins.json"
@@ -92,13 +95,21 @@ class TrackedCoins(BaseModel, frozen=True):
             and tracked.isdisjoint(spec.removed)
         )
 
-    def updated(self, spec: TrackedCoinsSpec, listings: Sequence[Listing], now: datetime) -> Self:
+    def updated(
+        self,
+        spec: TrackedCoinsSpec,
+        listings: Sequence[Listing],
+        now: datetime,
+        *,
+        whole: bool = True,
+    ) -> Self:
         """The list with new coins added, names brought up to date and removed coins taken out.
 
         Args:
             spec: What is to be tracked.
             listings: What the API said of coins; none where it was not asked.
             now: Since when new coins count as tracked.
+            whole: Whether the listings have as many coins as ``spec`` asks for.
         """
         listed = {listing.coin_id: listing.model_dump() for listing in listings}
         known = {coin.coin_id: coin for coin in self.coins}
@@ -110,12 +121,27 @@ class TrackedCoins(BaseModel, frozen=True):
             coins.append(coin.model_copy(update={**listed.get(coin_id, {}), "tracked": tracked}))
         return type(self)(
             coins=tuple(coins),
-            resolved_top=max(spec.top if listings else 0, self.resolved_top),
+            resolved_top=max(spec.top if listings and whole else 0, self.resolved_top),
         )
 
 
-def refresh_tracked_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins:
+@dataclass(frozen=True)
+class CoinList:
+    """The list after it was looked at, and what is wrong with it.
+
+    Attributes:
+        coins: The list.
+        problem: Why it is not what ``TRACKED_COINS`` asks for; empty where it is.
+    """
+
+    coins: TrackedCoins
+    problem: str = ""
+
+
+def refresh_tracked_coins(api: PriceApi, spec: TrackedCoinsSpec) -> CoinList:
     """Ask the API for the top coins and the names of all, and keep the list that results.
+
+    Coins that are tracked already stay so whatever the API says, or if it says nothing.
 
     Args:
         api: The API, and the raw lake that the list is kept in.
@@ -123,32 +149,92 @@ def refresh_tracked_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins
 
     Raises:
         UnknownCoinError: ``spec`` names a new coin that the API does not have.
+        PermanentFailure: No coin is known yet, and asking again cannot help.
+        IngestionFailure: No coin is known yet; a later attempt may succeed.
     """
     before = load_tracked_coins(api.layer)
     ids = dict.fromkeys([*before.ids, *spec.named])
-    listings = api.markets(top=spec.top, ids=list(ids)).coins
-    known = {listing.coin_id for listing in listings}.union(coin.coin_id for coin in before.coins)
+    try:
+        response = api.markets(top=spec.top, ids=list(ids))
+    except dg.Failure as failure:
+        # A name that the API was never asked about may be a wrong one: it is not taken up.
+        known = {coin.coin_id for coin in before.coins}
+        kept = spec.model_copy(update={"named": tuple(n for n in spec.named if n in known)})
+        return _unasked(api, before.updated(kept, (), datetime.now(UTC)), failure)
+    known = {listing.coin_id for listing in response.coins}
+    known.update(coin.coin_id for coin in before.coins)
     # A coin tracked before may be gone from the API: a delisted one must not stop the others.
     if unknown := [coin for coin in spec.named if coin not in known]:
         raise UnknownCoinError(unknown, [coin.coin_id for coin in api.markets(top=250).coins])
-    return _keep(api.layer, before.updated(spec, listings, datetime.now(UTC)))
+    return _listed(api, before, spec, response)
 
 
-def ensure_tracked_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins:
+def ensure_tracked_coins(api: PriceApi, spec: TrackedCoinsSpec) -> CoinList:
     """The list as it stands, with the API asked only where ``spec`` wants a top not yet known.
 
     Coins that are named join the list as they are; one that the API does not have shows as failed
-    in the ledger, and does not stop the others.
+    in the ledger, and does not stop the others. Nor does a list that cannot be had: the prices of
+    coins that are known are asked for without it.
 
     Args:
         api: The API, and the raw lake that the list is kept in.
         spec: What is to be tracked.
+
+    Raises:
+        PermanentFailure: No coin is known yet, and asking again cannot help.
+        IngestionFailure: No coin is known yet; a later attempt may succeed.
     """
     before = load_tracked_coins(api.layer)
     if before.satisfies(spec):
-        return before
-    listings = api.markets(top=spec.top).coins if spec.top > before.resolved_top else ()
-    return _keep(api.layer, before.updated(spec, listings, datetime.now(UTC)))
+        return CoinList(before)
+    without = before.updated(spec, (), datetime.now(UTC))
+    if spec.top <= before.resolved_top:
+        return CoinList(_keep(api.layer, without))
+    try:
+        response = api.markets(top=spec.top)
+    except dg.Failure as failure:
+        return _unasked(api, without, failure)
+    return _listed(api, before, spec, response)
+
+
+def _unasked(api: PriceApi, coins: TrackedCoins, failure: dg.Failure) -> CoinList:
+    """The list where the API could not be asked for it.
+
+    Raises:
+        Failure: No coin is known, or the lake is not of this API.
+    """
+    if isinstance(failure, MixedSourcesError) or not coins.ids:
+        raise failure
+    problem = (
+        f"The list of coins could not be brought up to date: the {len(coins.ids)} coins known "
+        f"are asked for without it. {failure.description}"
+    )
+    return CoinList(_keep(api.layer, coins), problem)
+
+
+def _listed(
+    api: PriceApi, before: TrackedCoins, spec: TrackedCoinsSpec, response: MarketsResponse
+) -> CoinList:
+    """The list with what the API said, which may be less than it was asked for.
+
+    Raises:
+        IngestionFailure: Nothing came, and no coin is known.
+    """
+    whole = response.ranked is None or response.ranked >= spec.top
+    coins = before.updated(spec, response.coins, datetime.now(UTC), whole=whole)
+    if whole:
+        return CoinList(_keep(api.layer, coins))
+    problem = (
+        f"TRACKED_COINS asks for top:{spec.top}, and the API's list of the market came with "
+        f"{response.ranked} coins."
+    )
+    if not coins.ids:
+        raise IngestionFailure(
+            description=f"{problem} There is no coin to ask for: try again when the API has its "
+            "list, or name coins in TRACKED_COINS."
+        )
+    problem += " The coins known stay tracked, and the list is asked for again by the next run."
+    return CoinList(_keep(api.layer, coins), problem)
 
 
 def chosen_coins(tracked: Sequence[str], only: Sequence[str]) -> Sequence[str]:
@@ -160,7 +246,13 @@ def chosen_coins(tracked: Sequence[str], only: Sequence[str]) -> Sequence[str]:
 
     Raises:
         UntrackedCoinError: It names a coin that is not tracked.
+        PermanentFailure: No coin is tracked.
     """
+    if not tracked:
+        raise PermanentFailure(
+            "No coin is tracked, so there is nothing to ask for: TRACKED_COINS takes out every "
+            "coin that it asks for."
+        )
     untracked = sorted(set(only) - set(tracked))
     if untracked:
         raise UntrackedCoinError(

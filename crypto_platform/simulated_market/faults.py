@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from crypto_platform.simulated_market.api import Chart, Series
+from crypto_platform.simulated_market.api import DAY_MS, Chart, Series
 
 
 class Fault(BaseModel, frozen=True, extra="forbid"):
@@ -30,7 +30,18 @@ class Fault(BaseModel, frozen=True, extra="forbid"):
     body: str | None = None
     content_type: str = "application/json; charset=utf-8"
     headers: Mapping[str, str] = {}
-    edit: Literal["uneven_arrays", "null_prices", "null_caps", "duplicated_points"] | None = None
+    edit: (
+        Literal[
+            "uneven_arrays",
+            "null_prices",
+            "null_caps",
+            "duplicated_points",
+            "no_points",
+            "stamps_in_seconds",
+            "another_time",
+        ]
+        | None
+    ) = None
     delay_seconds: float = Field(default=0.0, ge=0.0)
     cut: bool = False
     reset: bool = False
@@ -71,6 +82,22 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "null_prices": Fault(edit="null_prices"),
         "null_caps": Fault(edit="null_caps"),
         "duplicated_points": Fault(edit="duplicated_points"),
+        "no_points": Fault(edit="no_points"),
+        "stamps_in_seconds": Fault(edit="stamps_in_seconds"),
+        "another_time": Fault(edit="another_time"),
+        "forbidden_for_now": Fault(
+            status=403,
+            body="<html><body>The service is temporarily unavailable.</body></html>",
+            content_type="text/html; charset=UTF-8",
+        ),
+        "bot_wall": Fault(
+            status=403,
+            body="<html><title>Access denied</title><body>error code: 1020</body></html>",
+            content_type="text/html; charset=UTF-8",
+        ),
+        "wants_user_agent": Fault(
+            status=403, body="Please add a User-Agent header.", content_type="text/plain"
+        ),
     }
 )
 """Faults by name, after what the API has been seen to do."""
@@ -202,9 +229,25 @@ def _duplicated(_name: str, series: Series) -> Series:
     ]
 
 
+def _no_points(_name: str, _series: Series) -> Series:
+    return []
+
+
+def _moved(stamp: Callable[[int], int]) -> Callable[[str, Series], Series]:
+    """Every point has another stamp."""
+
+    def edit(_name: str, series: Series) -> Series:
+        return [(stamp(at), value) for at, value in series]
+
+    return edit
+
+
 _EDITS: Mapping[str, Callable[[str, Series], Series]] = {
     "uneven_arrays": _uneven,
     "null_prices": _nulls("prices"),
     "null_caps": _nulls("market_caps"),
     "duplicated_points": _duplicated,
+    "no_points": _no_points,
+    "stamps_in_seconds": _moved(lambda at: at // 1000),
+    "another_time": _moved(lambda at: at - 1000 * DAY_MS),
 }

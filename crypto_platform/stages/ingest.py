@@ -6,7 +6,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from crypto_platform.checks.definitions import Finding
+from crypto_platform.checks.definitions import COINS, WARN, Finding
 from crypto_platform.checks.raw import evaluate_raw
 from crypto_platform.core.settings import TrackedCoinsSpec
 from crypto_platform.core.streams import WindowBatch
@@ -69,9 +69,10 @@ def ingest_windows(
         IngestionFailure: A later try may succeed.
     """
     refuse_old_layout(api.layer, batch.stream)
-    coins = ensure_tracked_coins(api, tracked).ids
+    coin_list = ensure_tracked_coins(api, tracked)
+    coins = coin_list.coins.ids
     asked = chosen_coins(coins, only)
-    estimated = estimate(batch.stream, batch.windows, len(asked), api.plan, now)
+    estimated = estimate(batch.stream, batch.windows, len(asked), api.plan, now, tracked=coins)
     response = api.prices(batch.stream, batch.windows, asked)
     # A window has one snapshot, so it is of all coins.
     snapshot, problem = _snapshot(api, batch, coins, now)
@@ -92,7 +93,10 @@ def ingest_windows(
         rejected=response.rejected,
         source=response.source,
         snapshot_problem=problem,
-        findings=evaluate_raw(batch.stream, manifests, asked, api.vs_currency),
+        findings=[
+            *evaluate_raw(batch.stream, manifests, asked, api.vs_currency),
+            *([Finding(COINS, "", None, coin_list.problem, WARN)] if coin_list.problem else []),
+        ],
         evaluated=f"{len(batch.windows):,} window(s), {len(asked)} coins",
     )
 

@@ -240,7 +240,7 @@ def test_a_coin_that_was_asked_for_and_is_neither_here_nor_explained_is_an_error
     (finding,) = evaluate_raw(HISTORICAL, [manifest], ["bitcoin", "ethereum", "tether"], "usd")
 
     assert (finding.check.name, finding.partition, finding.coin_id) == ("coins", KEY, "tether")
-    assert finding.fault == "asked for in usd, neither here nor explained"
+    assert finding.fault == "asked for in usd, and neither here nor explained"
     assert check_result(finding.check, [finding], "").severity is dg.AssetCheckSeverity.ERROR
 
 
@@ -268,6 +268,15 @@ def test_a_coin_that_failed_is_a_warning_with_its_reason() -> None:
     assert (finding.partition, finding.coin_id) == (KEY, "ethereum")
     assert "the API said no" in finding.fault
     assert check_result(finding.check, [finding], "").severity is dg.AssetCheckSeverity.WARN
+
+
+def test_a_window_of_which_nothing_came_is_an_error_with_the_reason() -> None:
+    manifest = raw_manifest(absent=(failed("bitcoin"), failed("ethereum")))
+
+    (finding,) = evaluate_raw(HISTORICAL, [manifest], ["bitcoin", "ethereum"], "usd")
+
+    assert finding.fault == "no price of any of 2 coin(s): the API said no"
+    assert check_result(finding.check, [finding], "").severity is dg.AssetCheckSeverity.ERROR
 
 
 def test_a_result_names_every_partition_and_coin_at_fault_and_shows_the_first_few() -> None:

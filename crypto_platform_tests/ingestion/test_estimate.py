@@ -128,6 +128,16 @@ def test_windows_before_the_plans_history_are_not_asked_for_and_said() -> None:
     assert "366 of the windows begin before the history" in estimated.remarks()[0]
 
 
+def test_a_snapshot_of_coins_with_long_ids_takes_more_calls() -> None:
+    ids = [f"{'wrapped-staked-' * 4}{number}" for number in range(250)]
+    newest = INTRA_DAY.window_at(NOW - timedelta(hours=6))
+    short, long = (
+        estimate(INTRA_DAY, [newest], 250, PLANS["pro"], newest.end, tracked=tracked)
+        for tracked in ((), ids)
+    )
+    assert long.one_run.api_calls - short.one_run.api_calls == 4
+
+
 def test_more_than_the_months_credits_is_said() -> None:
     windows = windows_of(INTRA_DAY, "2026-01-01-00:00...2026-11-20-18:00", NOW)
 

@@ -90,6 +90,17 @@ def test_snapshots_and_lists_are_counted_by_their_pages() -> None:
     }
 
 
+def test_coins_of_long_ids_need_the_calls_that_they_take() -> None:
+    ids = [f"{'wrapped-staked-' * 4}{number}" for number in range(250)]
+
+    needs = scheduled_needs(NOW, [INTRA_DAY], coins=250, top=0, ids=ids)
+
+    assert {(need.consumer, need.credits) for need in needs} == {
+        ("intra_day", 255),
+        ("tracked_coins", 5),
+    }
+
+
 def test_a_month_that_is_over_needs_nothing_and_a_december_ends_with_its_year() -> None:
     last = datetime(2026, 12, 31, 23, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from pydantic import PrivateAttr
 
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Window
 from crypto_platform.ingestion.metered_api import PriceApi
-from crypto_platform.ingestion.resource import Ingestion, LocalIngestion
+from crypto_platform.ingestion.resource import Ingestion, IngestionFailure, LocalIngestion
 from crypto_platform.ingestion.responses import PricesResponse
 from crypto_platform.lake.layers import Layer
 from crypto_platform.simulated_market import SimulatedMarket
@@ -89,6 +89,41 @@ def test_more_windows_than_an_event_may_have_are_asked_for_by_several(
     assert [written.uri for written in cut.objects] == [
         f"{folder}/prices-r1-{part:05d}.json.gz" for part in range(3)
     ]
+
+
+class FailingAfter(LocalIngestion):
+    """The function in process, which fails after some invocations."""
+
+    succeeding: int
+    _invoked: int = PrivateAttr(default=0)
+
+    def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        self._invoked += 1
+        if self._invoked > self.succeeding:
+            raise IngestionFailure(description="The function ran out of memory.")
+        return super().invoke(event)
+
+
+def test_an_invocation_that_fails_does_not_cost_what_those_before_it_brought(
+    market: SimulatedMarket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COINGECKO_BASE_URL", market.base_url)
+    monkeypatch.setenv("COINGECKO_PLAN", "pro")
+    monkeypatch.setattr(events, "MAX_WINDOWS", 2)
+
+    response = ask(FailingAfter(succeeding=1), tmp_path)
+
+    assert response.window_points == (2, 2, 0, 0, 0)
+    assert {stamp for stamp, _, _ in prices_of(response)} == {
+        (FIRST + timedelta(days=day)).timestamp() * 1000 for day in range(2)
+    }
+    lost = [one for one in response.absent if "out of memory" in one.reason]
+    assert {(one.coin_id, one.status) for one in lost} == {
+        (coin, "failed") for coin in ("bitcoin", "ethereum", "nobody")
+    }
+    assert {window for one in lost for window in one.windows} == {(2, 3), (4, 4)}
+    with pytest.raises(IngestionFailure):
+        ask(FailingAfter(succeeding=0), tmp_path)
 
 
 def test_a_snapshot_has_a_name_of_its_own_beside_its_months_prices(

@@ -1,8 +1,10 @@
 import json
 import logging
 import socket
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +70,13 @@ def test_the_key_goes_in_a_header_and_never_in_the_url(api: ScriptedApi, client:
     assert KEY not in str(api.asked[0].query) + api.asked[0].raw_path
 
 
+def test_every_request_says_who_asks(api: ScriptedApi, client: CoinGecko) -> None:
+    ask(client)
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    product = f"{project['name'].replace('_', '-')}/{project['version']}"
+    assert api.asked[0].headers["user-agent"].startswith(product)
+
+
 def test_a_span_without_an_end_goes_to_the_moment_the_request_is_sent(
     api: ScriptedApi, client: CoinGecko, clock: VirtualClock
 ) -> None:
@@ -104,6 +113,11 @@ passing = [
     Reply(status=429),
     Reply(body=b"Throttled"),
     Reply(body=b"<html>error code: 1015</html>"),
+    Reply(status=403, body=b"<html>error code: 1015</html>"),
+    Reply(status=403, body=b"<title>Access denied</title>error code: 1020"),
+    Reply(status=403, body=b"<title>Just a moment...</title>"),
+    Reply(status=403, body=b"The service is temporarily unavailable."),
+    Reply(status=401, body=b"The key service is temporarily unavailable."),
     Reply.json({"status": {"error_code": 429, "error_message": "Rate Limit"}}),
     Reply(body=b'{"prices": [[1, 2], [3'),
     Reply(body=b""),
@@ -141,7 +155,11 @@ lasting: list[tuple[Reply, type[Exception], str]] = [
     (Reply.json({"error": "invalid vs_currency"}, 400), InvalidRequest, "Set VS_CURRENCY"),
     (Reply.json({"error": "invalid vs_currency"}), InvalidRequest, "Set VS_CURRENCY"),
     (Reply(status=401), Unauthorized, "Check COINGECKO_API_KEY"),
-    (Reply(status=403, body=b"<h1>Blocked</h1>"), Unauthorized, "HTTP 403: 'Blocked'"),
+    (Reply(status=403, body=b"<h1>No</h1>"), RequestProblem, "HTTP 403: 'No'.*not of the key"),
+    (Reply(status=403, body=b"please add a User-Agent"), RequestProblem, "a proxy on the way"),
+    (Reply.json({"error": "invalid api key"}, 403), Unauthorized, "Check COINGECKO_API_KEY"),
+    (Reply.json({"error_code": 10099}, 403), RequestProblem, "not of the key"),
+    (Reply.json({"error_code": 10099}), RequestProblem, "not of the key"),
     (Reply.json({"status": {"error_code": 10002}}, 401), Unauthorized, "saw no key"),
     (Reply.json({"status": {"error_code": 10002}}), Unauthorized, "saw no key"),
     (Reply.json({"error_code": 10010}, 400), Unauthorized, "COINGECKO_PLAN to that plan"),

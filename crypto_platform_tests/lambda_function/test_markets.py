@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -11,6 +12,7 @@ from lambda_function.errors import (
     NothingFetched,
     NothingFetchedYet,
 )
+from lambda_function.plans import id_pages
 
 
 def listing(count: int) -> list[dict[str, Any]]:
@@ -55,6 +57,38 @@ def test_the_top_coins_take_one_call_a_page(market: Ingestion) -> None:
     response = ask(market, top=300)
     assert ids(response) == [f"coin-{rank}" for rank in range(1, 301)]
     assert response["calls"] == 2
+
+
+def test_coins_of_long_ids_take_more_calls_so_that_no_address_is_refused(
+    market: Ingestion,
+) -> None:
+    names = [f"{'wrapped-staked-' * 2}é-token-{number}" for number in range(260)]
+    market.api.listing = [{"id": name} for name in names]
+    response = ask(market, ids=names)
+    assert set(ids(response)) == set(names)
+    addresses = [f"{one.raw_path}?{urlencode(one.query)}" for one in market.api.asked]
+    assert response["calls"] == len(addresses) == len(id_pages(names)) > 2
+    assert max(map(len, addresses)) < 4_000
+    assert [name for page in id_pages(names) for name in page] == names
+
+
+def test_an_id_longer_than_a_page_is_a_page_of_its_own() -> None:
+    assert id_pages(["a", "b" * 9_000, "c"]) == [["a"], ["b" * 9_000], ["c"]]
+
+
+def test_the_calls_of_long_ids_count_against_the_budget(market: Ingestion) -> None:
+    names = [f"{'wrapped-staked-' * 4}{number}" for number in range(250)]
+    with pytest.raises(BudgetExceeded, match="takes up to 5 API calls"):
+        ask(market, ids=names, credits_left=2)
+    assert market.api.asked == []
+
+
+@pytest.mark.parametrize("listed", [0, 3])
+def test_the_response_tells_how_many_coins_the_list_came_with(
+    market: Ingestion, listed: int
+) -> None:
+    market.api.listing = listing(listed)
+    assert ask(market, top=25, ids=["coin-1"])["ranked"] == listed
 
 
 def test_a_market_of_fewer_coins_ends_with_its_last_page(market: Ingestion) -> None:

@@ -21,7 +21,8 @@ from crypto_platform_tests.lambda_function.conftest import (
     records,
     written,
 )
-from lambda_function import prices
+from lambda_function import absence, prices
+from lambda_function.absence import ELSEWHERE, ENDED, MISSING, MISSING_PRICE, SECONDS
 from lambda_function.coingecko import THREADS
 from lambda_function.errors import (
     BudgetExceeded,
@@ -187,7 +188,7 @@ def test_a_window_of_volumes_alone_inside_of_a_stretch_is_told_apart(ingestion: 
     ingestion.api.reply("bitcoin", Reply.json(body))
     response = ingestion.prices(["bitcoin"], ingestion.days(3))
     (absent,) = response["absent"]
-    assert (absent["reason"], absent["windows"]) == (prices._MISSING_PRICE, [[1, 1]])  # noqa: SLF001
+    assert (absent["reason"], absent["windows"]) == (MISSING_PRICE, [[1, 1]])
     assert [(found["rows"], found["windows"]) for found in response["objects"]] == [(1, [[0, 2]])]
 
 
@@ -285,16 +286,83 @@ def test_a_window_without_a_price_is_missing_at_source(ingestion: Ingestion) -> 
 def test_a_window_with_a_volume_and_no_price_is_kept_and_missing_at_source(
     ingestion: Ingestion,
 ) -> None:
-    stamp = 1_795_305_600_000
-    body = {"prices": [], "market_caps": [], "total_volumes": [[stamp, 5]]}
+    before, stamp = 1_795_219_200_000, 1_795_305_600_000
+    body = {"prices": [[before, 1]], "market_caps": [], "total_volumes": [[stamp, 5]]}
     ingestion.api.reply("bitcoin", Reply.json(body))
     response = ingestion.prices(["bitcoin"], ingestion.days(2))
     (record,) = written(response)
-    assert (record["prices"], record["total_volumes"]) == ([], [[stamp, 5]])
-    assert {(absent["status"], str(absent["windows"])) for absent in response["absent"]} == {
-        ("missing_at_source", "[[0, 0]]"),
-        ("missing_at_source", "[[1, 1]]"),
-    }
+    assert (record["prices"], record["total_volumes"]) == ([[before, 1]], [[stamp, 5]])
+    assert lacking(response, "bitcoin") == [("missing_at_source", MISSING_PRICE, [[1, 1]])]
+
+
+def lacking(response: dict[str, Any], coin: str) -> list[tuple[str, str, list[list[int]]]]:
+    return [
+        (absent["status"], absent["reason"], absent["windows"])
+        for absent in response["absent"]
+        if absent["coin_id"] == coin
+    ]
+
+
+def at_days(*stamps: str) -> Reply:
+    """A chart with a point at the midnight of each of these days."""
+    points = [[int(milliseconds(f"{stamp}T00:00:00Z")), 1.5] for stamp in stamps]
+    return Reply.json(dict.fromkeys(("prices", "market_caps", "total_volumes"), points))
+
+
+def test_an_answer_without_any_price_does_not_prove_that_there_is_none(
+    ingestion: Ingestion,
+) -> None:
+    for coin in ("bitcoin", "ethereum"):
+        ingestion.api.always(coin, Reply.json(EMPTY))
+    response = ingestion.prices(["bitcoin", "ethereum"], ingestion.days(3))
+    assert lacking(response, "bitcoin") == lacking(response, "ethereum")
+    assert lacking(response, "bitcoin") == [("failed", absence.EMPTY, [[0, 2]])]
+
+
+def test_caps_alone_do_not_prove_that_there_is_no_price(ingestion: Ingestion) -> None:
+    stamp = 1_795_305_600_000
+    body = {"prices": [], "market_caps": [[stamp, 5]], "total_volumes": [[stamp, 5]]}
+    ingestion.api.reply("bitcoin", Reply.json(body))
+    response = ingestion.prices(["bitcoin"], ingestion.days(2))
+    assert lacking(response, "bitcoin") == [("failed", absence.EMPTY, [[0, 1]])]
+    assert [record["market_caps"] for record in written(response)] == [[[stamp, 5]]]
+
+
+def test_a_hole_before_other_prices_is_missing_and_what_comes_after_the_last_one_is_not_proven(
+    ingestion: Ingestion,
+) -> None:
+    # From the 18th to the 22nd of November.
+    ingestion.api.reply("bitcoin", at_days("2026-11-19", "2026-11-21"))
+    response = ingestion.prices(["bitcoin"], ingestion.days(5))
+    assert lacking(response, "bitcoin") == [
+        ("missing_at_source", MISSING, [[0, 0], [2, 2]]),
+        ("failed", ENDED, [[4, 4]]),
+    ]
+
+
+def test_prices_from_before_the_windows_tell_that_the_coin_had_some(ingestion: Ingestion) -> None:
+    ingestion.api.reply("bitcoin", at_days("2026-11-20", "2026-11-21"))
+    response = ingestion.prices(["bitcoin"], ingestion.days(1))
+    assert lacking(response, "bitcoin") == [("failed", ENDED, [[0, 0]])]
+
+
+def test_stamps_in_seconds_are_named_and_the_answer_is_kept(ingestion: Ingestion) -> None:
+    good = chart("bitcoin", 1_794_000_000, 1_795_400_000, NOW)
+    seconds = {name: [[at // 1000, one] for at, one in some] for name, some in good.items()}
+    ingestion.api.reply("bitcoin", Reply.json(seconds))
+    response = ingestion.prices(["bitcoin", "ethereum"], ingestion.days(3))
+    assert lacking(response, "bitcoin") == [("failed", SECONDS, [[0, 2]])]
+    assert lacking(response, "ethereum") == []
+    (uri,) = response["rejected"]
+    rejected = json.loads(Path(uri).read_text())
+    assert rejected["reason"] == SECONDS
+    assert json.loads(rejected["body"]) == seconds
+
+
+def test_prices_of_another_time_alone_prove_nothing(ingestion: Ingestion) -> None:
+    ingestion.api.reply("bitcoin", at_days("2021-03-01", "2021-03-02"))
+    response = ingestion.prices(["bitcoin"], ingestion.days(2))
+    assert lacking(response, "bitcoin") == [("failed", ELSEWHERE, [[0, 1]])]
 
 
 def test_every_window_of_every_coin_has_a_price_or_a_reason(ingestion: Ingestion) -> None:
@@ -312,7 +380,7 @@ def test_every_window_of_every_coin_has_a_price_or_a_reason(ingestion: Ingestion
     assert reasons == {
         "bitcoin": ["out_of_plan"] * 11 + [""] * 99,
         "delisted": ["out_of_plan"] * 11 + ["failed"] * 99,
-        "empty": ["out_of_plan"] * 11 + ["missing_at_source"] * 99,
+        "empty": ["out_of_plan"] * 11 + ["failed"] * 99,
     }
     assert points(response, "bitcoin", days) == [0] * 11 + [1] * 99
 
@@ -462,6 +530,45 @@ def test_what_concerns_all_coins_stops_at_the_first(
         ingestion.prices(coins, ingestion.days(3))
     assert len(ingestion.api.asked) < 150
     assert not ingestion.lake.exists()
+
+
+def test_a_refusal_of_one_coin_is_that_coins_failure(ingestion: Ingestion) -> None:
+    ingestion.api.always("ethereum", Reply(status=403, body=b"please add a User-Agent"))
+    response = ingestion.prices(["bitcoin", "ethereum", "tether"], ingestion.days(3))
+    assert response["points"] == {"bitcoin": 3, "ethereum": 0, "tether": 3}
+    ((status, reason, windows),) = lacking(response, "ethereum")
+    assert (status, windows) == ("failed", [[0, 2]])
+    assert "names itself in that header" in reason
+    assert "COINGECKO_API_KEY" not in reason
+
+
+def test_a_refusal_of_every_coin_says_so(ingestion: Ingestion) -> None:
+    for coin in ("bitcoin", "ethereum"):
+        ingestion.api.always(coin, Reply(status=403, body=b"<h1>No</h1>"))
+    with pytest.raises(NothingFetched, match=r"None of the 2 coins.*HTTP 403: 'No'"):
+        ingestion.prices(["bitcoin", "ethereum"], ingestion.days(3))
+
+
+def test_a_key_that_is_refused_midway_does_not_cost_what_was_had(ingestion: Ingestion) -> None:
+    coins = [f"coin-{number}" for number in range(60)]
+    for coin in coins[20:]:
+        ingestion.api.always(coin, Reply.json({"status": {"error_code": 10002}}, 401))
+    response = ingestion.prices(coins, ingestion.days(3))
+    assert [response["points"][coin] for coin in coins] == [3] * 20 + [0] * 40
+    assert len(written(response)) == 20
+    statuses = {coin: lacking(response, coin)[0][:2] for coin in coins[20:]}
+    assert {status for status, _ in statuses.values()} == {"failed"}
+    assert all("saw no key" in reason for _, reason in statuses.values())
+    assert "Not asked for" in statuses[coins[-1]][1]
+    assert response["continuation"] is None
+
+
+def test_a_key_that_is_refused_in_a_later_part_does_not_undo_the_parts_before(
+    ingestion: Ingestion,
+) -> None:
+    ingestion.api.always("bitcoin", Reply.json({"status": {"error_code": 10002}}, 401))
+    event = {**ingestion.event(["bitcoin"], ingestion.days(2)), "part": 1, "fetched": True}
+    assert lacking(ingestion.run(event), "bitcoin")[0][0] == "failed"
 
 
 def test_an_api_that_cannot_be_reached_is_named(ingestion: Ingestion) -> None:
