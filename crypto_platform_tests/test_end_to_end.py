@@ -405,6 +405,24 @@ def test_a_snapshot_that_cannot_be_had_costs_no_price(
     ]
 
 
+def test_a_snapshot_that_is_damaged_costs_no_price(
+    market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    platform = with_snapshots_within(timedelta(hours=7), market, build_platform)
+    (key,) = newest_keys(INTRA_DAY, 1)
+    platform.materialize(INTRA_DAY, key, stages=("raw_prices",))
+    layer = platform.lake.raw
+    (path,) = [path for path in layer.paths("intra_day") if "/snapshots-" in path]
+    layer.put(path, (layer.read(path) or b"")[:-20])
+
+    platform.materialize(INTRA_DAY, key, stages=("transformed_prices", "snowflake_prices"))
+
+    assert platform.query("SELECT COUNT(DISTINCT coin_id) AS coins FROM intra_day_prices") == [
+        {"coins": 3}
+    ]
+    assert platform.query("SELECT * FROM market_snapshots") == []
+
+
 def test_a_stage_without_the_one_before_it_says_what_to_materialize(simulated: Platform) -> None:
     (key,) = newest_keys(HISTORICAL, 1)
 

@@ -25,6 +25,7 @@ _SCHEMAS: dict[str, pa.Schema] = {
             "vs_currency": pa.string(),
             "window_start": _UTC_MICROSECONDS,
             "price_at": _UTC_MICROSECONDS,
+            "stamped_at": _UTC_MICROSECONDS,
             "price": pa.float64(),
             "market_cap": pa.float64(),
             "total_volume": pa.float64(),

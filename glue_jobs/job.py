@@ -5,6 +5,7 @@ windows each of them is asked for. It appends to a folder of the run's own and o
 """
 
 import argparse
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as sf
 
 from glue_jobs import prices, snapshots
+
+logger = logging.getLogger(__name__)
 
 POINTS_A_WRITE = 400_000
 """About how many prices one write holds, as Sail sorts them in memory: 900,000 at once take 720 MB,
@@ -70,21 +73,23 @@ class Output:
 
     Attributes:
         source: The field of the job spec that names the raw files.
-        raw_schema: Schema of the raw records.
+        raw_schema: Schema of the raw records; ``None`` for lines as they stand, in ``value``.
         kept: The fields of the job spec that name Parquet files of an earlier run.
         schema: Schema of the rows, of which a kept file may lack columns.
         transformation: From raw records and the job's arguments to rows.
         dataset: SQL that tells a row's dataset.
         order: How the rows of a file are ordered.
+        is_side_data: Whether the job goes on without these datasets where they cannot be made.
     """
 
     source: str
-    raw_schema: str
+    raw_schema: str | None
     kept: Sequence[str]
     schema: str
     transformation: Callable[[DataFrame, argparse.Namespace], DataFrame]
     dataset: str
     order: Sequence[str]
+    is_side_data: bool = False
 
 
 def _observations(raw: DataFrame, arguments: argparse.Namespace) -> DataFrame:
@@ -104,12 +109,13 @@ PRICES = Output(
 )
 SNAPSHOTS = Output(
     source="snapshots",
-    raw_schema=snapshots.RAW_SCHEMA,
+    raw_schema=None,
     kept=("kept_snapshots",),
     schema=snapshots.SCHEMA,
     transformation=lambda raw, _arguments: snapshots.snapshots(raw),
     dataset="'snapshots'",
     order=("coin_id", "observed_at"),
+    is_side_data=True,
 )
 
 
@@ -221,9 +227,13 @@ def _write(
     """Write some months' rows, one file a month a dataset, or none where it has no row."""
     try:
         for output in outputs:
-            parts = list(_parts(spark, output, arguments, months))
-            if parts:
-                _append(reduce(lambda one, other: one.union(other), parts), output, arguments)
+            try:
+                _write_output(spark, output, arguments, months)
+            except Exception as error:
+                if not output.is_side_data:
+                    raise
+                # Whoever reads the output back sees that it is not there, and keeps what was.
+                logger.warning("%s wrote no %s: %s", name, output.source, _root_cause(error))
     except Exception as error:
         windows = sorted(window for month in months for window in month.windows or ())
         raise TransformationError(
@@ -232,6 +242,14 @@ def _write(
             if windows
             else f"{name} could not copy month {months[0].number}: {_root_cause(error)}",
         ) from error
+
+
+def _write_output(
+    spark: SparkSession, output: Output, arguments: argparse.Namespace, months: Sequence[Row]
+) -> None:
+    parts = list(_parts(spark, output, arguments, months))
+    if parts:
+        _append(reduce(lambda one, other: one.union(other), parts), output, arguments)
 
 
 def _parts(
@@ -273,12 +291,14 @@ def _columns(schema: str) -> list[str]:
 def _read(
     spark: SparkSession,
     arguments: argparse.Namespace,
-    schema: str,
+    schema: str | None,
     files: Sequence[str],
 ) -> DataFrame:
     """Read JSON lines; a line that is not of the schema is an error once the rows are used."""
-    reader = spark.read.schema(schema).option("mode", "FAILFAST")
-    return reader.json(_uris(arguments, files))
+    uris = _uris(arguments, files)
+    if schema is None:
+        return spark.read.text(uris)
+    return spark.read.schema(schema).option("mode", "FAILFAST").json(uris)
 
 
 def _uris(arguments: argparse.Namespace, files: Sequence[str]) -> list[str]:

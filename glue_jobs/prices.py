@@ -15,6 +15,10 @@ SERIES = {"prices": "price", "market_caps": "market_cap", "total_volumes": "tota
 SPACINGS = {"daily": 86_400_000, "hourly": 3_600_000, "5-minute": 300_000}
 """Milliseconds from one observation to the next by granularity, from the coarsest to the finest."""
 
+ON_TIME = 7_200_000
+"""How many milliseconds after the moment that it is floored to an observation still stands for it:
+two hours. A price of the evening is none of midnight."""
+
 RAW_SCHEMA = """
     coin_id string, vs_currency string, window_start timestamp, window_end timestamp,
     granularity string, fetched_at timestamp, source string, run_id string,
@@ -23,9 +27,9 @@ RAW_SCHEMA = """
 """
 
 SCHEMA = """
-    coin_id string, vs_currency string, window_start timestamp, price_at timestamp, price double,
-    market_cap double, total_volume double, granularity string, fetched_at timestamp, source string,
-    run_id string, stamp double, reason string
+    coin_id string, vs_currency string, window_start timestamp, price_at timestamp,
+    stamped_at timestamp, price double, market_cap double, total_volume double, granularity string,
+    fetched_at timestamp, source string, run_id string, stamp double, reason string
 """
 """Schema of the rows; a row with a reason is a rejected one."""
 
@@ -65,21 +69,22 @@ def observations(raw: DataFrame, grain: int, window_length: int, window_anchor: 
     Args:
         raw: Raw records, of ``RAW_SCHEMA``: all answers on each of the windows. The newest answer
             is the one with the latest ``fetched_at``, then the last ``run_id``.
-        grain: What ``price_at`` is floored to, in milliseconds from the start of the window.
+        grain: What ``price_at`` is floored to, in milliseconds from the start of the window, where
+            the stamp is at most ``ON_TIME`` later; else ``price_at`` is the stamp's own moment.
         window_length: Length of a window, in milliseconds.
         window_anchor: Start of any window, in milliseconds since 1970.
 
     Returns:
-        Rows of ``SCHEMA``: ``stamp`` is the API's timestamp in milliseconds, ``reason`` a sentence
-        where the row is rejected, else null. ``window_start`` is that of the window that the stamp
-        lies in. A stamp outside of its record's windows is rejected, with a null ``price_at`` and
-        the record's ``window_start``. Values are the API's, to the bit.
+        Rows of ``SCHEMA``: ``stamp`` is the API's timestamp in milliseconds, ``stamped_at`` the
+        same as a moment, ``reason`` a sentence where the row is rejected, else null.
+        ``window_start`` is that of the window that the stamp lies in. A stamp outside of its
+        record's windows is rejected, with a null ``price_at`` and the record's ``window_start``.
+        Values are the API's, to the bit.
     """
     rows = _placed(_resolved(_points(raw)), grain, window_length, window_anchor)
     by_time = Window.partitionBy(*COIN, "reason").orderBy("stamp", "window_start")
-    previous = sf.lag("price_at").over(by_time)
-    rows = rows.withColumn("previous", previous).where(
-        "reason IS NOT NULL OR previous IS NULL OR previous != price_at"
+    rows = rows.withColumn("previous", sf.lag("at").over(by_time)).where(
+        "reason IS NOT NULL OR previous IS NULL OR previous != at"
     )
     # Where a window is one row there is nothing side by side.
     rows = rows if grain >= window_length else _without_superseded(rows)
@@ -201,7 +206,7 @@ def _newest(field: str) -> Column:
 
 
 def _placed(rows: DataFrame, grain: int, window_length: int, window_anchor: int) -> DataFrame:
-    """Add the window that each stamp lies in, and the time it is floored to."""
+    """Add the window that each stamp lies in, its moment, and the time that it stands for."""
     inside = sf.col("outside_of").isNull()
     # Flooring is done in whole numbers; what is outside may be too large for one.
     millis = sf.floor(sf.when(inside, sf.col("stamp"))).cast("long")
@@ -216,7 +221,13 @@ def _placed(rows: DataFrame, grain: int, window_length: int, window_anchor: int)
         )
         # From the window's start, as not every grain is aligned to the epoch.
         .withColumn("at", sf.col("millis") - sf.pmod("of_window", sf.lit(grain)))
-        .withColumn("price_at", sf.timestamp_millis("at"))
+        .withColumn("stamped_at", sf.timestamp_millis("millis"))
+        .withColumn(
+            "price_at",
+            sf.when(sf.col("millis") - sf.col("at") > ON_TIME, sf.col("stamped_at")).otherwise(
+                sf.timestamp_millis("at")
+            ),
+        )
     )
 
 

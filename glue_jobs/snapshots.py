@@ -1,8 +1,9 @@
 """Raw market snapshots to rows: pure functions from DataFrame to DataFrame."""
 
+from functools import reduce
 from typing import NamedTuple
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
 
@@ -49,46 +50,72 @@ COLUMNS = (
 loaded once its column stands in ``snowflake_scripts/1_creation_tables.sql``."""
 
 
-def _raw_schema() -> str:
-    # A whole number may come as 1.0, which read as an integer is null on one engine and 1 on the
-    # other: integers are read as doubles.
-    fields = [(one.source, {"int": "double"}.get(one.type, one.type)) for one in COLUMNS]
-    record = [f"{field} {kind}" for field, kind in fields if not field.startswith("market.")]
-    market = [
-        f"{field.removeprefix('market.')}: {kind}"
-        for field, kind in fields
-        if field.startswith("market.")
-    ]
-    return f"{', '.join(record)}, market struct<{', '.join(market)}>"
-
-
-RAW_SCHEMA = _raw_schema()
-
+REQUIRED = ("coin_id", "vs_currency", "observed_at", "window_start", "source")
+"""What a row cannot be without."""
 
 SCHEMA = ", ".join(f"{one.name} {one.type}" for one in COLUMNS)
 """Schema of the rows."""
+
+# As JSON writes them, so that what one engine takes for a number beside ("NaN", "5d") is none.
+_NUMBER = r"^-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]+)?$"
+_MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?(Z|[+-][0-9:]{5})$"
+_LARGEST_INT = 2**31 - 1
 
 
 def snapshots(raw: DataFrame) -> DataFrame:
     """Market snapshots, one row a coin a window: of several snapshots the first counts.
 
-    A coin whose rank changes between two pages of one response is on both: the fresher entry wins.
+    A value that is not of its column's type is null, unless it is a text of just such a value: it
+    costs neither its row nor the others. A snapshot with such a value gives way to a later one
+    without. A coin whose rank changes between two pages of one response is on both: the fresher
+    entry wins.
 
     Args:
-        raw: Raw records, of ``RAW_SCHEMA``.
+        raw: The raw records as they stand, a line of JSON in ``value``. A reader of JSON would give
+            up a whole file, and with it a run, for one value of another type.
 
     Returns:
         ``COLUMNS``. Values are the API's, to the bit.
     """
-    first_then_freshest = Window.partitionBy("coin_id", "vs_currency", "window_start").orderBy(
+    whole_then_first_then_freshest = Window.partitionBy(
+        "coin_id", "vs_currency", "window_start"
+    ).orderBy(
+        "faults",
         "observed_at",
         sf.col("last_updated").desc_nulls_last(),
         sf.col("rank").asc_nulls_last(),
         "run_id",
     )
-    return (
-        raw.select(*[sf.col(one.source).cast(one.type).alias(one.name) for one in COLUMNS])
-        .withColumn("place", sf.row_number().over(first_then_freshest))
-        .where("place = 1")
-        .drop("place")
+    texts = raw.select(
+        *(sf.get_json_object("value", f"$.{one.source}").alias(one.name) for one in COLUMNS)
     )
+    faults = (
+        sf.when(sf.col(one.name).isNotNull() & _value(one).isNull(), 1).otherwise(0)
+        for one in COLUMNS
+    )
+    values = texts.select(
+        *(_value(one).alias(one.name) for one in COLUMNS),
+        reduce(lambda one, other: one + other, faults).alias("faults"),
+    )
+    return (
+        values.where(" AND ".join(f"{name} IS NOT NULL" for name in REQUIRED))
+        .withColumn("place", sf.row_number().over(whole_then_first_then_freshest))
+        .where("place = 1")
+        .select(*(one.name for one in COLUMNS))
+    )
+
+
+def _value(column: SnapshotColumn) -> Column:
+    """The value of a text; null for what is none of the column's type."""
+    text = sf.col(column.name)
+    if column.type == "string":
+        return text
+    if column.type == "timestamp":
+        moment = sf.when(text.rlike(_MOMENT), text)
+        return sf.try_to_timestamp(moment)
+    number = sf.when(text.rlike(_NUMBER), text).cast("double")
+    number = sf.when(sf.abs(number) < sf.lit(float("inf")), number)
+    if column.type == "double":
+        return number
+    whole = (number == sf.floor(number)) & (sf.abs(number) <= _LARGEST_INT)
+    return sf.when(whole, number).cast(column.type)

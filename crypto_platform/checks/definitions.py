@@ -157,6 +157,15 @@ ROW_COUNTS = Check(
     blocking=True,
 )
 
+SNAPSHOTS = Check(
+    "snapshots",
+    "A market snapshot that was taken has become rows. A warning: snapshots stand beside the "
+    "prices and never stop them; what the table had of the window stays.",
+    "Materialize the partitions again, from transformed_prices on; where the raw file is damaged, "
+    "the snapshot of that moment is lost.",
+    severity=WARN,
+)
+
 COINS = Check(
     "coins",
     "Completeness over coins: each tracked coin has prices in the window, or the reason why not "
@@ -195,7 +204,16 @@ REVISIONS = Check(
 
 RAW_CHECKS = (COINS,)
 
-TRANSFORMED_CHECKS = (SCHEMA, KEYS, STAMPS, POSITIVE_PRICES, CAPS_AND_VOLUMES, POINTS, ROW_COUNTS)
+TRANSFORMED_CHECKS = (
+    SCHEMA,
+    KEYS,
+    STAMPS,
+    POSITIVE_PRICES,
+    CAPS_AND_VOLUMES,
+    POINTS,
+    ROW_COUNTS,
+    SNAPSHOTS,
+)
 
 WAREHOUSE_CHECKS = (
     SCHEMA,

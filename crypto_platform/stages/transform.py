@@ -1,12 +1,12 @@
 """Transform: have a Spark job make Parquet of raw windows, evaluate it, and make it count."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from crypto_platform.checks.definitions import Finding
-from crypto_platform.core.streams import WindowBatch
-from crypto_platform.lake.layers import Lake
-from crypto_platform.lake.manifests import Manifest
+from crypto_platform.checks.definitions import SNAPSHOTS, Finding
+from crypto_platform.core.streams import Stream, WindowBatch
+from crypto_platform.lake.layers import Lake, Layer
+from crypto_platform.lake.manifests import Manifest, files_of
 from crypto_platform.lake.upgrade import refuse_old_layout
 from crypto_platform.transformation.job_spec import (
     job_arguments,
@@ -81,7 +81,9 @@ def transform_windows(
 
 def _transform(batch: WindowBatch, lake: Lake, engine: Transform, run_id: str) -> Transformed:
     stream, layer = batch.stream, lake.transformed
-    raw = lake.raw.manifests(stream, batch.windows)
+    raw, damaged = _without_damaged_snapshots(
+        lake.raw, stream, lake.raw.manifests(stream, batch.windows)
+    )
     lake.raw.check(stream, raw)
     folders = list(stream.by_folder(batch.windows))
     held = layer.each(lambda name: layer.month(stream, name), folders)
@@ -93,6 +95,7 @@ def _transform(batch: WindowBatch, lake: Lake, engine: Transform, run_id: str) -
     made = list(read_outputs(lake, stream, months, folder, run_id))
     windows = {one.manifest.window: one for month in made for one in month.windows}
     findings = [
+        *damaged,
         *(finding for window in batch.windows for finding in windows[window].findings),
         *(finding for month in made for finding in month.findings),
     ]
@@ -111,3 +114,36 @@ def _transform(batch: WindowBatch, lake: Lake, engine: Transform, run_id: str) -
         layer.commit(stream, [*manifests, *kept], unless_outrun)
         layer.remove_folder(folder)
     return Transformed([windows[window] for window in batch.windows], ran, findings, blocked)
+
+
+def _without_damaged_snapshots(
+    layer: Layer, stream: Stream, raw: Sequence[Manifest]
+) -> tuple[list[Manifest], list[Finding]]:
+    """Raw windows without the snapshots that cannot be read: those stop no price.
+
+    Args:
+        layer: The raw layer.
+        stream: The stream of the windows.
+        raw: One a window.
+
+    Returns:
+        The windows, and what is wrong with their snapshots.
+    """
+    files = files_of(raw, "snapshots")
+    intact = dict(zip(files, layer.each(layer.is_intact, files), strict=True))
+    findings = [
+        Finding(
+            SNAPSHOTS,
+            stream.partition_key(manifest.window),
+            None,
+            f"{layer.uri(file.path)} is gone or was changed after it was written",
+        )
+        for manifest in raw
+        for file in manifest.files_of("snapshots")
+        if not intact[file]
+    ]
+    without = [
+        replace(manifest, files=tuple(f for f in manifest.files if intact.get(f, True)))
+        for manifest in raw
+    ]
+    return without, findings

@@ -6,12 +6,13 @@ Rows are counted in the files themselves, not taken from the job's word.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import accumulate, chain
 from typing import Any
 
-from crypto_platform.checks.definitions import ROW_COUNTS, SCHEMA, Finding
+from crypto_platform.checks.definitions import ROW_COUNTS, SCHEMA, SNAPSHOTS, Finding
 from crypto_platform.checks.parquet import evaluate_prices, schema_faults_of
 from crypto_platform.core.lazy import pa, pc, pq
 from crypto_platform.core.streams import DATASETS, Dataset, Stream, Window
@@ -23,6 +24,7 @@ from crypto_platform.transformation.job_spec import MonthJob
 _PREVIEW_ROWS = 5
 _PREVIEWED = ("coin_id", "price_at", "price", "market_cap", "total_volume", "granularity")
 _COIN = ("coin_id", "vs_currency")
+_SIDE_DATA: Dataset = "snapshots"
 _COUNTED: tuple[Dataset, Dataset] = ("prices", "rejected")
 
 
@@ -119,16 +121,15 @@ def _read_month(
     lake: Lake, stream: Stream, month: MonthJob, written: Mapping[Dataset, str], run_id: str
 ) -> TransformedMonth:
     windows = [manifest.window for manifest in (*month.raw, *month.kept)]
-    outputs: _Outputs = {
-        dataset: _read_output(
-            lake,
-            path,
-            dataset,
-            f"{stream.window_folder(windows[0], dataset)}/{dataset}-{run_id}.parquet",
-            windows,
-        )
-        for dataset, path in written.items()
-    }
+    outputs: dict[Dataset, _Output] = {}
+    for dataset, path in written.items():
+        target = f"{stream.window_folder(windows[0], dataset)}/{dataset}-{run_id}.parquet"
+        # A job that had to go on without its side data may have left a part of a file.
+        with suppress(pa.ArrowInvalid) if dataset == _SIDE_DATA else nullcontext():
+            outputs[dataset] = _read_output(lake, path, dataset, target, windows)
+    if _SIDE_DATA not in outputs:
+        rewritten = [file for file in month.rewritten if file.dataset != _SIDE_DATA]
+        month = replace(month, rewritten=rewritten)
     transformed = _Asked(lake, stream, month, outputs, run_id).windows()
     return TransformedMonth(
         windows=transformed,
@@ -164,6 +165,7 @@ class _Asked:
         self._lake = lake
         self._stream = stream
         self._raw = month.raw
+        self._held = month.held
         self._run_id = run_id
         self._files = {dataset: output.file for dataset, output in outputs.items()}
         self._rows = {
@@ -178,13 +180,15 @@ class _Asked:
 
     def windows(self) -> list[TransformedWindow]:
         findings: dict[str, list[Finding]] = defaultdict(list)
-        for finding in chain(self._price_findings(), self._count_findings()):
+        for finding in chain(
+            self._price_findings(), self._count_findings(), self._snapshot_findings()
+        ):
             findings[finding.partition].append(finding)
         previews = self._previews()
         refused = self._refused()
         priced = self._by_coin("prices", list(refused))
         now = datetime.now(UTC)
-        return [
+        made = [
             TransformedWindow(
                 manifest=Manifest(
                     stream=self._stream.name,
@@ -210,6 +214,27 @@ class _Asked:
             )
             for place, raw in enumerate(self._raw)
         ]
+        return made if _SIDE_DATA in self._files else [*map(self._with_held_snapshots, made)]
+
+    def _with_held_snapshots(self, window: TransformedWindow) -> TransformedWindow:
+        """The window with the snapshots that it had, where the job wrote none of the month."""
+        held = self._held.get(window.manifest.window)
+        if held is None:
+            return window
+        files = (*window.manifest.files, *held.files_of(_SIDE_DATA))
+        manifest = replace(window.manifest, files=files, snapshots=held.snapshots)
+        return replace(window, manifest=manifest)
+
+    def _snapshot_findings(self) -> Iterator[Finding]:
+        """Where nothing came of a market snapshot, which stops no price."""
+        for place, raw in enumerate(self._raw):
+            entries = sum(file.rows for file in raw.files_of(_SIDE_DATA))
+            if entries and not self._counts[_SIDE_DATA][place]:
+                fault = (
+                    f"its market snapshot has {entries} entries, and the transformation wrote none "
+                    "of them; the log of its job says why"
+                )
+                yield Finding(SNAPSHOTS, self._stream.partition_key(raw.window), None, fault)
 
     def _coins_by_window(self) -> Counter[int | None]:
         """How many coins each window has prices of, by the window's place."""

@@ -62,6 +62,7 @@ def parquet(*rows: Mapping[str, Any]) -> pa.Table:
         "vs_currency": "usd",
         "window_start": MIDNIGHT,
         "price_at": MIDNIGHT,
+        "stamped_at": MIDNIGHT,
         "price": 1.5,
         "market_cap": 2.5,
         "total_volume": 3.5,

@@ -247,9 +247,11 @@ def expected_rows(records: Sequence[Record], stream: Stream) -> list[Row]:
             stamps.setdefault(key, []).append((one, values))
     made = [_row_at(key, answers, stream) for key, answers in stamps.items()]
     priced = sorted((row for row in made if row["reason"] is None), key=itemgetter("stamp"))
+    grain = grain_of(stream)
     kept: dict[Any, Row] = {}
     for row in priced:
-        kept.setdefault((row["coin_id"], row["price_at"]), row)
+        of_window = row["stamp"] - milliseconds(row["window_start"])
+        kept.setdefault((row["coin_id"], row["window_start"], of_window // grain), row)
     by_window: dict[Any, list[Row]] = {}
     for row in kept.values():
         by_window.setdefault((row["coin_id"], row["window_start"]), []).append(row)
@@ -289,9 +291,11 @@ def _row_at(key: Any, answers: Sequence[tuple[Record, Any]], stream: Stream) -> 
     )
     if outside_of is None:
         start = anchor + (stamp - anchor) // length * length
-        price_at = from_milliseconds(start + (stamp - start) // grain * grain)
+        stamped_at = from_milliseconds(stamp)
+        floored = from_milliseconds(start + (stamp - start) // grain * grain)
+        price_at = floored if stamped_at - floored <= timedelta(hours=2) else stamped_at
     else:
-        start, price_at = outside_of, None
+        start, price_at, stamped_at = outside_of, None, None
     if stamp is None:
         reason = "The point has no timestamp."
     elif outside_of is not None:
@@ -313,6 +317,7 @@ def _row_at(key: Any, answers: Sequence[tuple[Record, Any]], stream: Stream) -> 
         "vs_currency": "usd",
         "window_start": from_milliseconds(int(start)),
         "price_at": price_at,
+        "stamped_at": stamped_at,
         **{
             name: None if value is None else float(value)
             for name, value in zip(SERIES.values(), (price, caps, volumes), strict=True)

@@ -64,6 +64,7 @@ def test_a_row_has_the_columns_of_the_contract_in_order(jobs: JobRunner) -> None
             "vs_currency": "usd",
             "window_start": START,
             "price_at": START,
+            "stamped_at": START + timedelta(milliseconds=5),
             "price": 1.5,
             "market_cap": 2.0,
             "total_volume": 3.0,
@@ -81,6 +82,22 @@ def test_a_day_keeps_its_first_price_and_rejects_nothing(jobs: JobRunner) -> Non
     made = record([[AT + 20, 2.5], [AT + 10, 1.5]], [[AT + 20, 8], [AT + 10, 7]])
     assert values(jobs.transform([made])) == [(AT, 1.5, 7, None)]
     assert jobs.files("rejected") == []
+
+
+TWO_HOURS = 2 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("after", "stands_at"),
+    [(0, 0), (TWO_HOURS, 0), (TWO_HOURS + 1, TWO_HOURS + 1), (DAY - 1, DAY - 1)],
+)
+def test_a_price_of_the_day_stands_for_its_midnight_up_to_two_hours_later(
+    jobs: JobRunner, after: int, stands_at: int
+) -> None:
+    points = [[AT + after, 1.5]] + [[AT + late, 2.5] for late in [DAY - 1] if late > after]
+    [row] = jobs.transform([record(points)])
+    assert values([row]) == [(AT + stands_at, 1.5, None, None)]
+    assert milliseconds(row["stamped_at"]) == row["stamp"] == AT + after
 
 
 WEEKLY = replace(

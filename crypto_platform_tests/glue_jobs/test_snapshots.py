@@ -1,5 +1,6 @@
 """What the intra-day job makes of market snapshots, on both engines."""
 
+import gzip
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from crypto_platform_tests.glue_jobs.jobs import (
     Row,
     bits,
     iso,
+    milliseconds,
+    record,
     spec_line,
     write_lines,
 )
@@ -124,6 +127,86 @@ def test_a_coin_on_two_pages_is_one_row_of_the_fresher(jobs: JobRunner) -> None:
 def test_an_entry_without_anything_is_nulls(jobs: JobRunner) -> None:
     [row] = transform(jobs, [snapshot({"id": "dead-coin", "market_cap_rank": None}, "dead-coin")])
     assert (row["coin_id"], row["rank"], row["current_price"]) == ("dead-coin", None, None)
+
+
+ODD_NUMBERS: dict[str, tuple[Any, float | None]] = {
+    "no text": ("", None),
+    "text": ("unlimited", None),
+    "a number in a text": ("21000000.5", 21000000.5),
+    "an exponent in a text": ("1.1e-05", 1.1e-05),
+    "a space before": (" 21", None),
+    "NaN": ("NaN", None),
+    "beyond doubles": ("1e999", None),
+    "yes": (True, None),
+    "object": ({"usd": 1}, None),
+    "list": ([21], None),
+    "the least": (5e-324, 5e-324),
+    "zero": (-0.0, -0.0),
+}
+
+
+def test_a_value_that_is_no_number_is_null_and_costs_no_other(jobs: JobRunner) -> None:
+    made = [
+        snapshot({**MARKET, "max_supply": value}, name) for name, (value, _) in ODD_NUMBERS.items()
+    ]
+    rows = transform(jobs, made)
+    assert {row["coin_id"]: bits(row["max_supply"]) for row in rows} == {
+        name: bits(number) for name, (_, number) in ODD_NUMBERS.items()
+    }
+    assert {row["current_price"] for row in rows} == {MARKET["current_price"]}
+
+
+def test_a_rank_is_a_whole_number_or_null(jobs: JobRunner) -> None:
+    ranks: dict[Any, int | None] = {
+        "7": 7,
+        8.0: 8,
+        2.5: None,
+        "none": None,
+        2**31: None,
+        True: None,
+    }
+    made = [snapshot({**MARKET, "market_cap_rank": rank}, f"coin of {rank}") for rank in ranks]
+    rows = transform(jobs, made)
+    assert {row["coin_id"]: row["rank"] for row in rows} == {
+        f"coin of {rank}": number for rank, number in ranks.items()
+    }
+
+
+def test_a_date_that_is_none_is_null(jobs: JobRunner) -> None:
+    dates = ["", "never", "2025-02-31T00:00:00.000Z", "2025-13-01T00:00:00Z", "T12:00", 1.7e12]
+    made = [snapshot({**MARKET, "ath_date": date}, str(date)) for date in dates]
+    rows = transform(jobs, made)
+    assert [row["ath_date"] for row in rows] == [None] * len(dates)
+
+
+@pytest.mark.parametrize("market", [None, [], "bitcoin", 5])
+def test_an_entry_that_is_no_object_is_nulls(jobs: JobRunner, market: Any) -> None:
+    rows = transform(jobs, [snapshot(market, "a"), snapshot(MARKET, "b")])
+    assert [(row["coin_id"], row["rank"]) for row in rows] == [("a", None), ("b", 1)]
+
+
+def test_a_later_snapshot_mends_a_value_that_was_none(jobs: JobRunner) -> None:
+    later = snapshot({**MARKET, "market_cap_rank": 2}, at="2026-01-01T06:20:00.000Z")
+    [row] = transform(jobs, [snapshot({**MARKET, "max_supply": ""}), later])
+    assert (row["rank"], row["max_supply"]) == (2, MARKET["max_supply"])
+
+
+@pytest.mark.parametrize("line", ["no json", '{"coin_id": "cut', "5", "{}"])
+def test_a_line_that_is_no_record_is_left_out(jobs: JobRunner, line: str) -> None:
+    file = write_lines(jobs.home / "raw" / "snapshots-00000.json.gz", [snapshot(MARKET)])
+    with gzip.open(file, "at") as lines:
+        lines.write(line + "\n")
+    jobs.run([spec_line(0, [iso(START)], [], [file])], INTRA_DAY)
+    assert [row["coin_id"] for row in jobs.rows("snapshots")] == ["bitcoin"]
+
+
+def test_snapshots_that_cannot_be_read_cost_no_price(jobs: JobRunner) -> None:
+    [line] = jobs.write_raw([record([[milliseconds(START), 1.5]], stream=INTRA_DAY)], INTRA_DAY)
+    damaged = jobs.home / "raw" / "snapshots-00000.json.gz"
+    write_lines(damaged, [snapshot(MARKET)])
+    damaged.write_bytes(damaged.read_bytes()[:-12])
+    jobs.run([{**line, "snapshots": [str(damaged)]}], INTRA_DAY)
+    assert [row["price"] for row in jobs.rows("prices")] == [1.5]
 
 
 @pytest.mark.recorded

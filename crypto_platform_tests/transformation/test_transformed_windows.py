@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from crypto_platform.checks.definitions import SNAPSHOTS
 from crypto_platform.core.streams import HISTORICAL, Dataset, Window
 from crypto_platform.lake.layers import Lake, to_json_lines
 from crypto_platform.lake.manifests import Absence, LakeFile, Manifest, MonthManifest
@@ -74,6 +75,18 @@ class Transformation:
         self._raw.append(manifest_of(window, absent=(absence,)))
         return window
 
+    def add_raw(self, window: Window, file: LakeFile) -> None:
+        """Raw has one file more of a window."""
+        self._raw = [
+            replace(raw, files=(*raw.files, file)) if raw.window == window else raw
+            for raw in self._raw
+        ]
+
+    def leave(self, content: bytes, *, dataset: Dataset) -> None:
+        """A job that failed has left something of the first month."""
+        output = f"{job_folder(HISTORICAL, RUN)}/output"
+        self.lake.transformed.put(f"{output}/dataset={dataset}/number=0/part-0.parquet", content)
+
     def held(self, window: Window, manifest: Manifest) -> None:
         """The transformed lake already holds a window."""
         folder = HISTORICAL.window_folder(window)
@@ -128,6 +141,7 @@ def table(window: Window, rows: Sequence[Row]) -> pa.Table:
         "vs_currency": "usd",
         "window_start": window.start,
         "price_at": window.start,
+        "stamped_at": window.start,
         "price": 1.5,
         "market_cap": 2.5,
         "total_volume": 3.5,
@@ -344,6 +358,44 @@ def kept_file(transformation: Transformation, *windows: Window, rows: int) -> La
     for window in windows:
         transformation.held(window, manifest_of(window, coins=1, files=(file,)))
     return file
+
+
+def with_snapshot(transformation: Transformation, window: Window) -> LakeFile:
+    """The file of a market snapshot of two coins, which raw has of the newest window."""
+    file = LakeFile(dataset="snapshots", path="snapshots.json.gz", rows=2, bytes=1, sha256="")
+    transformation.add_raw(window, file)
+    return file
+
+
+@pytest.mark.parametrize("left", [None, b"", b"PAR1 and no more"])
+def test_snapshots_that_were_not_written_stay_as_they_were_and_stop_no_price(
+    transformation: Transformation, left: bytes | None
+) -> None:
+    asked = transformation.window([{}])
+    other = Window(start=asked.end, end=asked.end + timedelta(days=1))
+    with_snapshot(transformation, asked)
+    before = LakeFile(dataset="snapshots", path="earlier.parquet", rows=4, bytes=1, sha256="")
+    for window in (asked, other):
+        transformation.held(window, manifest_of(window, files=(before,), snapshots=2))
+    if left is not None:
+        transformation.leave(left, dataset="snapshots")
+
+    (month,) = transformation.months()
+
+    (window,) = month.windows
+    assert (window.manifest.points, window.manifest.snapshots) == (1, 2)
+    assert window.manifest.files_of("snapshots") == (before,)
+    assert [(kept.window, kept.files_of("snapshots")) for kept in month.kept] == [
+        (other, (before,))
+    ]
+    assert [*month.findings] == []
+    assert faults(window) == [
+        (
+            "snapshots: 2026-01-01: its market snapshot has 2 entries, and the transformation "
+            "wrote none of them; the log of its job says why"
+        )
+    ]
+    assert not SNAPSHOTS.blocking
 
 
 def test_the_other_windows_of_a_rewritten_file_are_carried_over(

@@ -126,9 +126,9 @@ def intercepted(
 def test_a_price_stands_in_the_table_as_it_was_in_the_file(
     warehouse: Warehouse, lake: TransformedLake
 ) -> None:
-    manifest = lake.day(
-        "2026-11-22", price("bitcoin", "2026-11-22", 1.5, market_cap=None, total_volume=0.0)
-    )
+    stamped_at = datetime(2026, 11, 22, 0, 5, 18, 123_000, tzinfo=UTC)
+    row = price("bitcoin", "2026-11-22", market_cap=None, total_volume=0.0, stamped_at=stamped_at)
+    manifest = lake.day("2026-11-22", row)
 
     result = warehouse.load(HISTORICAL, [manifest], lake.root)
 
@@ -137,6 +137,7 @@ def test_a_price_stands_in_the_table_as_it_was_in_the_file(
             "coin_id": "bitcoin",
             "vs_currency": "usd",
             "price_at": datetime(2026, 11, 22, tzinfo=UTC),
+            "stamped_at": stamped_at,
             "price": 1.5,
             "market_cap": None,
             "total_volume": 0.0,

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -313,14 +313,30 @@ def older(version: str, tmp_path: Path) -> tuple[DuckDBWarehouse, Lake]:
     )
 
 
-def rows_of(warehouse: DuckDBWarehouse) -> dict[str, list[tuple[Any, ...]]]:
+def columns_of(warehouse: DuckDBWarehouse) -> dict[str, list[str]]:
+    """The columns of each table as the file has them now."""
     with duckdb.connect(warehouse.path, read_only=True) as connection:
-        names = connection.execute(
-            "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'transformed'"
+        columns = connection.execute(
+            "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'transformed'"
+            " AND table_name IN (SELECT table_name FROM duckdb_tables()) ORDER BY column_index"
         ).fetchall()
+    found: dict[str, list[str]] = {}
+    for table, column in columns:
+        found.setdefault(table, []).append(column)
+    return found
+
+
+def rows_of(
+    warehouse: DuckDBWarehouse, columns: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, list[tuple[Any, ...]]]:
+    """The rows of each table, in those columns that an earlier version of it had."""
+    listed = columns_of(warehouse) | dict(columns or {})
+    with duckdb.connect(warehouse.path, read_only=True) as connection:
         return {
-            name: connection.execute(f"FROM transformed.{name} ORDER BY ALL").fetchall()
-            for (name,) in names
+            table: connection.execute(
+                f"SELECT {', '.join(names)} FROM transformed.{table} ORDER BY ALL"
+            ).fetchall()
+            for table, names in listed.items()
         }
 
 
@@ -334,6 +350,7 @@ def test_a_warehouse_of_an_earlier_version_keeps_every_row_and_takes_its_windows
     version: str, tmp_path: Path
 ) -> None:
     warehouse, lake = older(version, tmp_path)
+    columns = columns_of(warehouse)
     before = rows_of(warehouse)
     assert {name: len(before[name]) for name in ("historical_prices", "market_snapshots")} == {
         "historical_prices": 4,
@@ -342,7 +359,7 @@ def test_a_warehouse_of_an_earlier_version_keeps_every_row_and_takes_its_windows
 
     assert len(warehouse.query("SELECT * FROM prices")) == 148
 
-    after = rows_of(warehouse)
+    after = rows_of(warehouse, columns)
     assert {name: after[name] for name in before} == before
     assert after.keys() == tables().keys() - {name for name in tables() if "landing" in name}
     assert all(after[name] == [] for name in after.keys() - before.keys())
@@ -351,7 +368,7 @@ def test_a_warehouse_of_an_earlier_version_keeps_every_row_and_takes_its_windows
         manifests = [manifest_of_earlier_version(lake, stream, key) for key in keys]
         result = warehouse.load(stream, manifests, lake.transformed.root)
         assert result.revisions.total == 0
-    loaded = rows_of(warehouse)
+    loaded = rows_of(warehouse, columns)
     assert without_times_of_load({name: loaded[name] for name in before}) == without_times_of_load(
         before
     )
