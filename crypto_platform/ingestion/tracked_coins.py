@@ -21,6 +21,12 @@ DOCUMENT = "tracked_coins.json"
 """Where the list is kept, relative to the root of the raw lake."""
 
 
+_WAY_OUT = (
+    "The warehouse's table coins has the list too. Move the file away, set TRACKED_COINS so that it "
+    "names every coin that is to stay tracked, and materialize tracked_coins."
+)
+
+
 class UnknownCoinError(PermanentFailure):
     """``TRACKED_COINS`` names coins that the API does not have.
 
@@ -171,9 +177,12 @@ def chosen_coins(tracked: Sequence[str], only: Sequence[str]) -> Sequence[str]:
 
 
 def load_tracked_coins(layer: Layer) -> TrackedCoins:
-    """The list as the raw lake has it, without asking the API; empty where none was ever made."""
-    content = layer.read(DOCUMENT)
-    return TrackedCoins.model_validate_json(content) if content else TrackedCoins()
+    """The list as the raw lake has it, without asking the API; empty where none was ever made.
+
+    Raises:
+        DamagedDocumentError: It cannot be read; says what to do.
+    """
+    return layer.document(DOCUMENT, TrackedCoins, _WAY_OUT) or TrackedCoins()
 
 
 def _keep(layer: Layer, coins: TrackedCoins) -> TrackedCoins:

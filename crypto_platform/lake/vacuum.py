@@ -11,8 +11,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from crypto_platform.core.streams import DATASETS, STREAMS, Stream
-from crypto_platform.lake.layers import MANIFEST_NAME, Lake, Layer, folder_start
-from crypto_platform.lake.manifests import MonthManifest
+from crypto_platform.lake.layers import (
+    MANIFEST_NAME,
+    SET_ASIDE,
+    DamagedManifestError,
+    Lake,
+    Layer,
+    folder_start,
+)
+from crypto_platform.lake.manifests import MonthManifest, NewerManifestError
 from crypto_platform.lake.storage import StoredFile
 
 KEPT_FOR = timedelta(days=1)
@@ -92,11 +99,11 @@ def vacuum(
             month = _Month(layer, streams, name, before)
             try:
                 manifests = month.manifests()
-            except ValueError as error:
+            except (DamagedManifestError, NewerManifestError) as error:
                 # Without its manifest nobody knows which of the month's files count.
                 problems.append(
                     f"Files of {name} in {layer.root} were left alone, since a manifest of that "
-                    f"month cannot be read: {error}"
+                    f"month cannot be read. {error.description}"
                 )
                 continue
             doomed = month.doomed(manifests, files)
@@ -145,7 +152,10 @@ class _Month:
         return [
             file
             for file in files
-            if file.path not in named and replaced.get(file.path, file.written_at) < self.before
+            if file.path not in named
+            # A person may want it.
+            and f"/{MANIFEST_NAME}{SET_ASIDE}" not in file.path
+            and replaced.get(file.path, file.written_at) < self.before
         ]
 
     def forget(self, manifests: dict[Stream, MonthManifest], there: set[str]) -> None:

@@ -8,6 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Self
 
+from crypto_platform.core.disk import explaining_disk
 from crypto_platform.core.lazy import duckdb, pa, tenacity
 from crypto_platform.core.streams import Stream
 from crypto_platform.lake.layers import Layer
@@ -105,7 +106,10 @@ class DuckDBWarehouse(Warehouse):
     @contextmanager
     def session(self, *, read_only: bool) -> Iterator[Session]:
         """See ``Warehouse.session``."""
-        with closing(self._open(read_only=read_only)) as session:
+        with (
+            explaining_disk(f"The warehouse {self.path}", duckdb.Error),
+            closing(self._open(read_only=read_only)) as session,
+        ):
             yield session
 
     def schema_changes(self) -> list[SchemaChange]:

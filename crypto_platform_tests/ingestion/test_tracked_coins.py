@@ -1,10 +1,17 @@
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from crypto_platform.core.settings import TrackedCoinsSpec
 from crypto_platform.ingestion.responses import Listing
-from crypto_platform.ingestion.tracked_coins import TrackedCoins, UnknownCoinError
+from crypto_platform.ingestion.tracked_coins import (
+    DOCUMENT,
+    TrackedCoins,
+    UnknownCoinError,
+    load_tracked_coins,
+)
+from crypto_platform.lake.layers import DamagedDocumentError, Layer
 
 MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
 TUESDAY = datetime(2026, 11, 17, tzinfo=UTC)
@@ -92,3 +99,19 @@ def test_a_tracked_coin_that_the_api_no_longer_lists_stays_tracked() -> None:
     later = coins.updated(TrackedCoinsSpec.parse("bitcoin,luna"), listings("bitcoin"), TUESDAY)
 
     assert later.ids == ("bitcoin", "luna")
+
+
+@pytest.mark.parametrize("content", [b"", b'{"coins":[{"coin_id":"bit', b"[]"])
+def test_a_damaged_list_is_named_with_its_way_out_and_stays_as_it_is(
+    content: bytes, tmp_path: Path
+) -> None:
+    layer = Layer(str(tmp_path), "raw", "raw_prices")
+    layer.put(DOCUMENT, content)
+
+    with pytest.raises(DamagedDocumentError) as told:
+        load_tracked_coins(layer)
+
+    said = str(told.value.description)
+    assert said.startswith(f"{layer.uri(DOCUMENT)} is damaged")
+    assert "TRACKED_COINS" in said
+    assert layer.read(DOCUMENT) == content
