@@ -22,8 +22,8 @@ DOCUMENT = "tracked_coins.json"
 
 
 _WAY_OUT = (
-    "The warehouse's table coins has the list too. Move the file away, set TRACKED_COINS so that it "
-    "names every coin that is to stay tracked, and materialize tracked_coins."
+    "The warehouse's table coins has the list too. Move the file away, set TRACKED_COINS so that "
+    "it names every coin that is to stay tracked, and materialize tracked_coins."
 )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
 import filelock
@@ -18,7 +18,7 @@ import filelock
 from crypto_platform.core.disk import explaining_disk
 from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.lazy import botocore_exceptions, cloudpathlib
-from lambda_function.lake import put
+from lambda_function.lake import is_part, put
 
 LOCK_NAME = ".manifests.lock"
 """Held on disk while a manifest is replaced; in a bucket the put itself has a condition."""
@@ -134,8 +134,20 @@ class Storage:
         self.each(self.remove, self.paths(folder))
 
     def paths(self, folder: str) -> list[str]:
-        """Paths of all files below a folder, sorted; empty where there is no such folder."""
-        return sorted(file.path for file in self.files(folder))
+        """Paths of all files below a folder, sorted; empty where there is no such folder.
+
+        What a put has not ended, or a killed one has left, is no file yet.
+        """
+        return sorted(
+            file.path for file in self.files(folder) if not is_part(PurePosixPath(file.path).name)
+        )
+
+    def parts(self) -> Iterator[StoredFile]:
+        """What puts have not ended, or killed ones have left: on disk alone, a bucket has none."""
+        if not self._is_bucket:
+            for file in self.files("."):
+                if is_part(PurePosixPath(file.path).name):
+                    yield file._replace(path=file.path.removeprefix("./"))
 
     def subfolders(self, folder: str, beginning: str) -> Iterator[str]:
         """Paths of the folders in a folder whose names begin with a text, in any order.
@@ -216,7 +228,7 @@ class Storage:
                 with filelock.FileLock(self._at(LOCK_NAME)):
                     if self._read_version(path)[1] != version:
                         return False
-                    put(self.uri(path), content)
+                    self.put(path, content)
                     return True
         at = self._at(path)
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
