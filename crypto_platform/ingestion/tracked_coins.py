@@ -119,6 +119,15 @@ class TrackedCoins(BaseModel, frozen=True):
             resolved_top=max(spec.top if listings else 0, self.resolved_top),
         )
 
+    def beside(self, other: Self) -> Self:
+        """The list with the coins that only another one has, as they stand there."""
+        known = {coin.coin_id for coin in self.coins}
+        others = (coin for coin in other.coins if coin.coin_id not in known)
+        return type(self)(
+            coins=(*self.coins, *others),
+            resolved_top=max(self.resolved_top, other.resolved_top),
+        )
+
 
 def refresh_tracked_coins(api: PriceApi, spec: TrackedCoinsSpec) -> TrackedCoins:
     """Ask the API for the top coins and the names of all, and keep the list that results.
@@ -186,5 +195,7 @@ def load_tracked_coins(layer: Layer) -> TrackedCoins:
 
 
 def _keep(layer: Layer, coins: TrackedCoins) -> TrackedCoins:
-    layer.put(DOCUMENT, coins.model_dump_json().encode())
-    return coins
+    """Keep the list, beside coins that a run which knows nothing of this one added meanwhile."""
+    return layer.update_document(
+        DOCUMENT, TrackedCoins, lambda there: coins.beside(there or TrackedCoins()), _WAY_OUT
+    )

@@ -287,11 +287,45 @@ class Layer(Storage):
             DamagedDocumentError: It cannot be read. It stays as it is: only a person knows what
                 would be lost.
         """
-        content = self.read(path)
+        return self._document(path, form, way_out)[0]
+
+    def update_document(
+        self,
+        path: str,
+        form: type[_Document],
+        change: Callable[[_Document | None], _Document],
+        way_out: str,
+    ) -> _Document:
+        """Replace a document by what a function makes of it.
+
+        Args:
+            path: Where it is.
+            form: What it is read into.
+            change: From the document, or ``None`` where there is none, to the new one. It is asked
+                again where another run was first.
+            way_out: What a person does about a damaged one, in sentences.
+
+        Returns:
+            The new document.
+
+        Raises:
+            DamagedDocumentError: It cannot be read; it stays as it is.
+        """
+        while True:
+            held, version = self._document(path, form, way_out)
+            changed = change(held)
+            content = changed.model_dump_json().encode()
+            if changed == held or self._put_if_unchanged(path, content, version):
+                return changed
+
+    def _document(
+        self, path: str, form: type[_Document], way_out: str
+    ) -> tuple[_Document | None, str | None]:
+        content, version = self._read_version(path)
         if content is None:
-            return None
+            return None, None
         try:
-            return form.model_validate_json(content)
+            return form.model_validate_json(content), version
         except ValidationError as error:
             raise DamagedDocumentError(
                 f"{self.uri(path)} is damaged: {error.errors()[0]['msg']}. Nothing was changed. "
