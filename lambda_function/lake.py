@@ -2,19 +2,25 @@
 
 import hashlib
 import os
+import re
 import tempfile
 import threading
+import time
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any, Self, TypedDict
 from uuid import uuid4
 
 WRITERS = 8
+
+_PART = re.compile(r"\..+\.[0-9a-f]{32}")
+# By then nobody is at it any longer.
+_LEFT_AFTER = 24 * 3600
 
 _GZIP = 31
 _FAST = 1
@@ -135,8 +141,29 @@ def put(uri: str, body: bytes) -> None:
         uri: A path or an ``s3://`` address.
         body: Its content.
     """
+    if "://" not in uri:
+        _sweep(Path(uri))
     with _new_object(uri) as stored:
         stored.write(body)
+
+
+def is_part(name: str) -> bool:
+    """Whether a file's name is that of a part: what becomes an object once it is whole.
+
+    Args:
+        name: The name, without its folder.
+    """
+    return _PART.fullmatch(name) is not None
+
+
+def _sweep(path: Path) -> None:
+    """Deletes the parts that killed processes left of a file, which is written again and again."""
+    with suppress(FileNotFoundError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(f".{path.name}.") and is_part(entry.name):
+                with suppress(FileNotFoundError):
+                    if time.time() - entry.stat().st_mtime > _LEFT_AFTER:
+                        Path(entry.path).unlink()
 
 
 @contextmanager

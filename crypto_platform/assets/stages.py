@@ -5,7 +5,7 @@ Each asset is an adapter: it takes the windows from Dagster's context, calls one
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,6 +42,7 @@ from crypto_platform.core.streams import Stream, WindowBatch
 from crypto_platform.ingestion.metered_api import PriceApi
 from crypto_platform.ingestion.resource import Ingestion
 from crypto_platform.lake.layers import Lake
+from crypto_platform.lake.repair import RepairedMonth
 from crypto_platform.profiles import PROFILES
 from crypto_platform.stages.ingest import ingest_windows
 from crypto_platform.stages.load import load_windows
@@ -122,6 +123,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             config.coins,
             datetime.now(UTC),
         )
+        _tell_repaired(context, ingested.repaired)
         if ingested.snapshot_problem:
             context.log.warning("No market snapshot was taken. %s", ingested.snapshot_problem)
         add_partition_metadata(context, raw_metadata(lake.raw, stream, ingested.manifests))
@@ -148,6 +150,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         batch = batch_of(context)
         done = transform_windows(batch, lake, transform, run_attempt(context))
+        _tell_repaired(context, done.repaired)
         results = check_results(TRANSFORMED_CHECKS, done.findings, done.evaluated)
         if done.blocked:
             yield from results
@@ -240,6 +243,11 @@ def price_api(
         asset=context.asset_key.to_user_string(),
         run_id=run_attempt(context),
     )
+
+
+def _tell_repaired(context: dg.AssetExecutionContext, months: Iterable[RepairedMonth]) -> None:
+    for month in months:
+        context.log.warning(month.described)
 
 
 def run_attempt(context: dg.AssetExecutionContext) -> str:

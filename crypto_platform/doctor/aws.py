@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from crypto_platform.core.lazy import boto3, botocore_config, botocore_exceptions
 from crypto_platform.core.streams import STREAMS, Stream
-from crypto_platform.doctor.lake import layout_checks
+from crypto_platform.doctor.lake import lake_checks
 from crypto_platform.doctor.preflight import (
     CheckFailedError,
     CheckSkippedError,
@@ -153,7 +153,7 @@ AWS_CHECKS = (
         )
         for layer in ("raw", "transformed")
     ),
-    *layout_checks("bucket"),
+    *lake_checks("bucket"),
     *(
         PreflightCheck(
             f"{stream.name} Glue job",

@@ -12,7 +12,7 @@ import dagster as dg
 from crypto_platform.core.redaction import Secrets
 from crypto_platform.core.settings import SettingsError
 from crypto_platform.doctor.aws import AWS_CHECKS
-from crypto_platform.doctor.lake import layout_checks
+from crypto_platform.doctor.lake import lake_checks
 from crypto_platform.doctor.preflight import (
     CheckFailedError,
     CheckSkippedError,
@@ -117,7 +117,7 @@ LOCAL_CHECKS = (
         )
         for name in ("raw", "transformed")
     ),
-    *layout_checks("lake"),
+    *lake_checks("lake"),
     PreflightCheck(
         "Spark",
         _spark,

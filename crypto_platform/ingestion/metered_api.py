@@ -27,6 +27,11 @@ from lambda_function.plans import Plan
 
 _SOURCE = "source.txt"
 
+_WAY_OUT = (
+    "It has what one run asked of the API. Move the file away: the credits of that run then do not "
+    "count against the month."
+)
+
 
 class ApiUsage(BaseModel, frozen=True):
     """What one run asked.
@@ -255,9 +260,15 @@ def usage_of_month(layer: Layer, day: datetime) -> list[ApiUsage]:
     Args:
         layer: The raw lake.
         day: A time in the month.
+
+    Raises:
+        DamagedDocumentError: A record cannot be read; says what to do.
     """
-    contents = layer.each(layer.read, layer.paths(_month_folder(day)))
-    return [ApiUsage.model_validate_json(content) for content in contents if content]
+
+    def usage(path: str) -> ApiUsage | None:
+        return layer.document(path, ApiUsage, _WAY_OUT)
+
+    return [one for one in layer.each(usage, layer.paths(_month_folder(day))) if one]
 
 
 def _month_folder(day: datetime) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from crypto_platform.core.disk import explaining_disk
 from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.lazy import lazy_import
 from crypto_platform.ingestion.responses import FearAndGreedResponse
@@ -57,7 +58,8 @@ class LocalIngestion(Ingestion):
     def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """See ``Ingestion.invoke``."""
         try:
-            response = handler.lambda_handler(json.loads(json.dumps(event)), None)
+            with explaining_disk("A file of the raw lake"):
+                response = handler.lambda_handler(json.loads(json.dumps(event)), None)
         except IngestionError as error:
             if error.retryable:
                 raise IngestionFailure(description=str(error)) from error

@@ -24,6 +24,12 @@ DOCUMENT = "tracked_coins.json"
 """Where the list is kept, relative to the root of the raw lake."""
 
 
+_WAY_OUT = (
+    "The warehouse's table coins has the list too. Move the file away, set TRACKED_COINS so that "
+    "it names every coin that is to stay tracked, and materialize tracked_coins."
+)
+
+
 class UnknownCoinError(PermanentFailure):
     """``TRACKED_COINS`` names coins that the API does not have.
 
@@ -122,6 +128,15 @@ class TrackedCoins(BaseModel, frozen=True):
         return type(self)(
             coins=tuple(coins),
             resolved_top=max(spec.top if listings and whole else 0, self.resolved_top),
+        )
+
+    def beside(self, other: Self) -> Self:
+        """The list with the coins that only another one has, as they stand there."""
+        known = {coin.coin_id for coin in self.coins}
+        others = (coin for coin in other.coins if coin.coin_id not in known)
+        return type(self)(
+            coins=(*self.coins, *others),
+            resolved_top=max(self.resolved_top, other.resolved_top),
         )
 
 
@@ -263,11 +278,16 @@ def chosen_coins(tracked: Sequence[str], only: Sequence[str]) -> Sequence[str]:
 
 
 def load_tracked_coins(layer: Layer) -> TrackedCoins:
-    """The list as the raw lake has it, without asking the API; empty where none was ever made."""
-    content = layer.read(DOCUMENT)
-    return TrackedCoins.model_validate_json(content) if content else TrackedCoins()
+    """The list as the raw lake has it, without asking the API; empty where none was ever made.
+
+    Raises:
+        DamagedDocumentError: It cannot be read; says what to do.
+    """
+    return layer.document(DOCUMENT, TrackedCoins, _WAY_OUT) or TrackedCoins()
 
 
 def _keep(layer: Layer, coins: TrackedCoins) -> TrackedCoins:
-    layer.put(DOCUMENT, coins.model_dump_json().encode())
-    return coins
+    """Keep the list, beside coins that a run which knows nothing of this one added meanwhile."""
+    return layer.update_document(
+        DOCUMENT, TrackedCoins, lambda there: coins.beside(there or TrackedCoins()), _WAY_OUT
+    )

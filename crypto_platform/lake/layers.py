@@ -7,23 +7,36 @@ manifest meanwhile: who comes second looks again, so that runs which know nothin
 nothing.
 """
 
+import dataclasses
 import gzip
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
+from pydantic import BaseModel, ValidationError
 
 from crypto_platform.core.errors import PermanentFailure
-from crypto_platform.core.streams import Dataset, Stream, Window, WindowBatch
-from crypto_platform.lake.manifests import LakeFile, Manifest, MonthManifest, files_of
+from crypto_platform.core.streams import DATASETS, Dataset, Stream, Window, WindowBatch
+from crypto_platform.lake.manifests import (
+    LakeFile,
+    Manifest,
+    MonthManifest,
+    UnreadableManifestError,
+    files_of,
+)
 from crypto_platform.lake.storage import Storage, sha256
 from lambda_function.lake import packed
 
 MANIFEST_NAME = "_manifest.json"
+
+SET_ASIDE = ".damaged-"
+"""In the name of a manifest that could not be read, beside the one that was made again."""
+
+_Document = TypeVar("_Document", bound=BaseModel)
 
 Merge = Callable[[Manifest | None, Manifest], Manifest]
 """From what the lake holds of a window, if anything, and its new manifest to what is to count."""
@@ -31,6 +44,34 @@ Merge = Callable[[Manifest | None, Manifest], Manifest]
 
 class MissingWindowError(PermanentFailure):
     """A window that a stage needs was not materialized by the stage before it."""
+
+
+class DamagedManifestError(PermanentFailure):
+    """A month's manifest is not what was written, so nobody knows which of its files count.
+
+    Args:
+        layer: The layer.
+        stream: The stream.
+        folder: The month's folder.
+        what: What is wrong with the manifest.
+
+    Attributes:
+        folder: The month's folder.
+    """
+
+    def __init__(self, layer: "Layer", stream: Stream, folder: str, what: str) -> None:
+        """See the class."""
+        self.folder = folder
+        super().__init__(
+            f"The manifest {layer.uri(f'{folder}/{MANIFEST_NAME}')}, of {stream.name} in the "
+            f"{layer.name} lake, is damaged: {what}. Materialize {stream.name}/{layer.made_by} for "
+            "any partition of that month: the run sets the manifest aside, and makes it again from "
+            f"{layer.made_from}."
+        )
+
+
+class DamagedDocumentError(PermanentFailure):
+    """A document that the platform keeps beside the data is not what was written."""
 
 
 class CorruptFileError(PermanentFailure):
@@ -50,12 +91,16 @@ class Layer(Storage):
         root: A folder's path or an ``s3://`` address.
         name: ``raw`` or ``transformed``, for messages.
         made_by: Name of the asset that fills it, for messages.
+        made_from: From what that asset makes a month's manifest again, for messages.
     """
 
-    def __init__(self, root: str, name: str, made_by: str) -> None:
+    def __init__(
+        self, root: str, name: str, made_by: str, made_from: str = "the files beside it"
+    ) -> None:
         """See the class."""
         super().__init__(root, name)
         self.made_by = made_by
+        self.made_from = made_from
 
     def folders(self, stream: Stream) -> list[str]:
         """The folders of a stream in which anything was ever committed, the oldest first.
@@ -77,8 +122,30 @@ class Layer(Storage):
         Args:
             stream: The stream.
             folder: What ``Stream.by_folder`` names.
+
+        Raises:
+            DamagedManifestError: It cannot be read; says what to do.
         """
         return self._month(stream, folder)[0]
+
+    def damaged(self, stream: Stream, windows: Iterable[Window]) -> list[str]:
+        """The folders of windows whose manifests cannot be read.
+
+        Args:
+            stream: The stream of the windows.
+            windows: The windows.
+        """
+
+        def is_damaged(folder: str) -> bool:
+            try:
+                self.month(stream, folder)
+            except DamagedManifestError:
+                return True
+            return False
+
+        folders = list(stream.by_folder(windows))
+        found = self.each(is_damaged, folders)
+        return [folder for folder, damaged in zip(folders, found, strict=True) if damaged]
 
     def held(self, stream: Stream, windows: Sequence[Window]) -> list[Manifest | None]:
         """The manifests of windows, or ``None`` for those that were never committed.
@@ -171,7 +238,99 @@ class Layer(Storage):
         content, version = self._read_version(f"{folder}/{MANIFEST_NAME}")
         if content is None:
             return MonthManifest(stream.name), None
-        return MonthManifest.from_json(content), version
+        try:
+            return MonthManifest.from_json(content), version
+        except UnreadableManifestError as error:
+            raise DamagedManifestError(self, stream, folder, str(error)) from error
+
+    def replace_damaged(self, stream: Stream, folder: str, windows: Iterable[Manifest]) -> bool:
+        """Set a damaged manifest aside, and put one in its place that was made again.
+
+        Args:
+            stream: The stream.
+            folder: What ``Stream.by_folder`` names.
+            windows: All that the folder holds.
+
+        Returns:
+            Whether it was: another run may have been first.
+        """
+        path = f"{folder}/{MANIFEST_NAME}"
+        content, version = self._read_version(path)
+        if content is None or _is_readable(content):
+            return False
+        month = MonthManifest(stream.name).with_windows(windows, datetime.now(UTC))
+        # By its content, so that what a killed run set aside is not there twice.
+        self.put(f"{path}{SET_ASIDE}{sha256(content)[:16]}", content)
+        return self._put_if_unchanged(path, self._without_old(stream, month).to_json(), version)
+
+    def _without_old(self, stream: Stream, month: MonthManifest) -> MonthManifest:
+        """The same month, of whose other files readers may have heard from the manifest before."""
+        live, now = {file.path for file in month.files()}, datetime.now(UTC)
+        windows = [manifest.window for manifest in month.windows.values()][:1]
+        folders = {stream.window_folder(one, dataset) for one in windows for dataset in DATASETS}
+        paths = [path for folder in sorted(folders) for path in self.paths(folder)]
+        old = {path: now for path in paths if path not in live and MANIFEST_NAME not in path}
+        return dataclasses.replace(month, replaced=old)
+
+    def document(self, path: str, form: type[_Document], way_out: str) -> _Document | None:
+        """A document of JSON that the platform keeps beside the data.
+
+        Args:
+            path: Where it is.
+            form: What it is read into.
+            way_out: What a person does about a damaged one, in sentences.
+
+        Returns:
+            The document, or ``None`` where there is none.
+
+        Raises:
+            DamagedDocumentError: It cannot be read. It stays as it is: only a person knows what
+                would be lost.
+        """
+        return self._document(path, form, way_out)[0]
+
+    def update_document(
+        self,
+        path: str,
+        form: type[_Document],
+        change: Callable[[_Document | None], _Document],
+        way_out: str,
+    ) -> _Document:
+        """Replace a document by what a function makes of it.
+
+        Args:
+            path: Where it is.
+            form: What it is read into.
+            change: From the document, or ``None`` where there is none, to the new one. It is asked
+                again where another run was first.
+            way_out: What a person does about a damaged one, in sentences.
+
+        Returns:
+            The new document.
+
+        Raises:
+            DamagedDocumentError: It cannot be read; it stays as it is.
+        """
+        while True:
+            held, version = self._document(path, form, way_out)
+            changed = change(held)
+            content = changed.model_dump_json().encode()
+            if changed == held or self._put_if_unchanged(path, content, version):
+                return changed
+
+    def _document(
+        self, path: str, form: type[_Document], way_out: str
+    ) -> tuple[_Document | None, str | None]:
+        content, version = self._read_version(path)
+        if content is None:
+            return None, None
+        try:
+            return form.model_validate_json(content), version
+        except ValidationError as error:
+            raise DamagedDocumentError(
+                f"{self.uri(path)} is damaged: {error.errors()[0]['msg']}. Nothing was changed. "
+                f"{way_out}"
+            ) from error
 
     def check(self, stream: Stream, manifests: Sequence[Manifest]) -> None:
         """Compare every file of the windows with its checksum.
@@ -234,7 +393,17 @@ class Lake(dg.ConfigurableResource[None]):
     @property
     def transformed(self) -> Layer:
         """What the transformation wrote: Parquet."""
-        return Layer(self.transformed_root, "transformed", "transformed_prices")
+        return Layer(
+            self.transformed_root, "transformed", "transformed_prices", made_from="the raw lake"
+        )
+
+
+def _is_readable(content: bytes) -> bool:
+    try:
+        MonthManifest.from_json(content)
+    except UnreadableManifestError:
+        return False
+    return True
 
 
 def folder_start(stream: Stream, name: str) -> datetime | None:

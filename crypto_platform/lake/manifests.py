@@ -6,14 +6,16 @@ window has a ``Manifest`` of its own; stored, what many windows share stands onc
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import groupby
 from typing import Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, NonNegativeInt, TypeAdapter, ValidationError
 
+from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.streams import Dataset, Window
 
 AbsenceStatus = Literal["missing_at_source", "out_of_plan", "quarantined", "failed"]
@@ -23,6 +25,14 @@ CoinKey = tuple[str, str]
 
 FORMAT = 3
 """The version of the documents; that of 0.2 was one document a window, without a number."""
+
+
+class UnreadableManifestError(ValueError):
+    """A document is not what ``MonthManifest.to_json`` gives."""
+
+
+class NewerManifestError(PermanentFailure):
+    """A newer version of the platform wrote a document."""
 
 
 class LakeFile(BaseModel, frozen=True):
@@ -186,8 +196,20 @@ class MonthManifest:
 
         Args:
             content: What ``to_json`` gave.
+
+        Raises:
+            UnreadableManifestError: It is damaged; says how.
+            NewerManifestError: A newer version wrote it.
         """
-        stored = _Stored.model_validate_json(content)
+        try:
+            return cls._of(_Stored.model_validate_json(content))
+        except (ValueError, LookupError) as error:
+            _refuse_newer(content)
+            said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            raise UnreadableManifestError(said) from error
+
+    @classmethod
+    def _of(cls, stored: "_Stored") -> Self:
         absent: list[list[Absence]] = [[] for _ in stored.windows]
         for group in stored.absent:
             absence = Absence(**group.model_dump(exclude={"windows"}))
@@ -220,7 +242,7 @@ class MonthManifest:
 class _StoredAbsence(Absence, frozen=True):
     """An absence, with the windows of which it is told: ranges of their places, both ends in."""
 
-    windows: tuple[tuple[int, int], ...]
+    windows: tuple[tuple[NonNegativeInt, NonNegativeInt], ...]
 
 
 class _StoredWindow(BaseModel, frozen=True):
@@ -232,8 +254,8 @@ class _StoredWindow(BaseModel, frozen=True):
     points: int
     rejected: int
     snapshots: int
-    files: tuple[int, ...]
-    present: int | None = None
+    files: tuple[NonNegativeInt, ...]
+    present: NonNegativeInt | None = None
 
 
 class _Stored(BaseModel, frozen=True):
@@ -304,6 +326,18 @@ def _lines(document: Mapping[str, Any]) -> str:
             text = "[\n" + ",\n".join(map(compact, value)) + "\n]"
         fields.append(f"{compact(name)}:{text}")
     return "{" + ",\n".join(fields) + "}\n"
+
+
+def _refuse_newer(content: bytes) -> None:
+    """What a newer version wrote is whole, though this one cannot read it."""
+    with suppress(ValueError):
+        document = json.loads(content)
+        written = document.get("format") if isinstance(document, dict) else None
+        if isinstance(written, int) and written > FORMAT:
+            raise NewerManifestError(
+                f"A manifest of the lake is of format {written}, and this version reads {FORMAT}: "
+                "a newer version wrote it. Nothing was changed; install that version again."
+            )
 
 
 _to_json_time = TypeAdapter(AwareDatetime)

@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
 import filelock
 
+from crypto_platform.core.disk import explaining_disk
 from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.lazy import botocore_exceptions, cloudpathlib
-from lambda_function.lake import put
+from lambda_function.lake import is_part, put
 
 LOCK_NAME = ".manifests.lock"
 """Held on disk while a manifest is replaced; in a bucket the put itself has a condition."""
@@ -93,11 +94,12 @@ class Storage:
         """The content at a path, or ``None`` where nothing is."""
         if self._is_bucket:
             return self._get(path)[0]
-        try:
-            content: bytes = self._at(path).read_bytes()
-        except FileNotFoundError:
-            return None
-        return content
+        with self._explaining_refusal():
+            try:
+                content: bytes = self._at(path).read_bytes()
+            except FileNotFoundError:
+                return None
+            return content
 
     def put(self, path: str, content: bytes) -> None:
         """Write content so that no reader ever sees a part of it.
@@ -108,6 +110,8 @@ class Storage:
 
         Raises:
             LakeRefusedError: The bucket is not there, or may not be used.
+            DiskRefusedError: The folder may not be written.
+            DiskFullError: There is no room.
         """
         with self._explaining_refusal():
             put(self.uri(path), content)
@@ -115,11 +119,11 @@ class Storage:
     def remove(self, path: str) -> None:
         """Delete what is at a path, if anything is."""
         at = self._at(path)
-        if not self._is_bucket:
-            at.unlink(missing_ok=True)
-            return
-        # One request; the path's own unlink first looks twice whether the object is there.
         with self._explaining_refusal("What was committed counts; an old file stays."):
+            if not self._is_bucket:
+                at.unlink(missing_ok=True)
+                return
+            # One request; the path's own unlink first looks twice whether the object is there.
             at.client.client.delete_object(Bucket=at.bucket, Key=at.key)
 
     def remove_folder(self, folder: str) -> None:
@@ -130,8 +134,20 @@ class Storage:
         self.each(self.remove, self.paths(folder))
 
     def paths(self, folder: str) -> list[str]:
-        """Paths of all files below a folder, sorted; empty where there is no such folder."""
-        return sorted(file.path for file in self.files(folder))
+        """Paths of all files below a folder, sorted; empty where there is no such folder.
+
+        What a put has not ended, or a killed one has left, is no file yet.
+        """
+        return sorted(
+            file.path for file in self.files(folder) if not is_part(PurePosixPath(file.path).name)
+        )
+
+    def parts(self) -> Iterator[StoredFile]:
+        """What puts have not ended, or killed ones have left: on disk alone, a bucket has none."""
+        if not self._is_bucket:
+            for file in self.files("."):
+                if is_part(PurePosixPath(file.path).name):
+                    yield file._replace(path=file.path.removeprefix("./"))
 
     def subfolders(self, folder: str, beginning: str) -> Iterator[str]:
         """Paths of the folders in a folder whose names begin with a text, in any order.
@@ -164,8 +180,9 @@ class Storage:
         """
         if not self._is_bucket:
             there = self._at(target)
-            there.parent.mkdir(parents=True, exist_ok=True)
-            self._at(source).replace(there)
+            with self._explaining_refusal():
+                there.parent.mkdir(parents=True, exist_ok=True)
+                self._at(source).replace(there)
             return
         old, new = self._at(source), self._at(target)
         with self._explaining_refusal():
@@ -206,12 +223,13 @@ class Storage:
             Whether it was written.
         """
         if not self._is_bucket:
-            Path(self._at("")).mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(self._at(LOCK_NAME)):
-                if self._read_version(path)[1] != version:
-                    return False
-                self.put(path, content)
-                return True
+            with self._explaining_refusal():
+                self._at("").mkdir(parents=True, exist_ok=True)
+                with filelock.FileLock(self._at(LOCK_NAME)):
+                    if self._read_version(path)[1] != version:
+                        return False
+                    self.put(path, content)
+                    return True
         at = self._at(path)
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         with self._explaining_refusal():
@@ -258,9 +276,10 @@ class Storage:
 
     @contextmanager
     def _explaining_refusal(self, meanwhile: str = "Nothing was committed.") -> Iterator[None]:
-        """Says where S3 denies access, by whichever library, which bucket and what to do."""
+        """Says where S3 or a disk denies access, by whichever library, and what to do."""
         try:
-            yield
+            with explaining_disk(self.root):
+                yield
         except Exception as error:
             response = getattr(error, "response", None) or {}
             if response.get("Error", {}).get("Code") not in _ACCESS_ERRORS:

@@ -2,17 +2,24 @@
 
 A run that began before a file was replaced may still be reading it, and one that has not committed
 yet may still be writing: hence the day. Only the folders that windows share are looked at, and
-those of jobs; all else in the layers is kept as it is.
+those of jobs; of all else in the layers, what killed puts left is removed, and the rest is kept.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from crypto_platform.core.streams import DATASETS, STREAMS, Stream
-from crypto_platform.lake.layers import MANIFEST_NAME, Lake, Layer, folder_start
-from crypto_platform.lake.manifests import MonthManifest
+from crypto_platform.lake.layers import (
+    MANIFEST_NAME,
+    SET_ASIDE,
+    DamagedManifestError,
+    Lake,
+    Layer,
+    folder_start,
+)
+from crypto_platform.lake.manifests import MonthManifest, NewerManifestError
 from crypto_platform.lake.storage import StoredFile
 
 KEPT_FOR = timedelta(days=1)
@@ -92,11 +99,11 @@ def vacuum(
             month = _Month(layer, streams, name, before)
             try:
                 manifests = month.manifests()
-            except ValueError as error:
+            except (DamagedManifestError, NewerManifestError) as error:
                 # Without its manifest nobody knows which of the month's files count.
                 problems.append(
                     f"Files of {name} in {layer.root} were left alone, since a manifest of that "
-                    f"month cannot be read: {error}"
+                    f"month cannot be read. {error.description}"
                 )
                 continue
             doomed = month.doomed(manifests, files)
@@ -105,6 +112,8 @@ def vacuum(
                 layer.each(layer.remove, [file.path for file in doomed])
                 month.forget(manifests, {file.path for file in files} - {f.path for f in doomed})
     removed += _remove_jobs(lake.transformed, before, dry_run=dry_run)
+    for layer in (lake.raw, lake.transformed):
+        removed += _remove_parts(layer, before, removed, dry_run=dry_run)
     return Vacuumed(tuple(sorted(removed, key=lambda one: one.folder)), tuple(problems))
 
 
@@ -145,7 +154,10 @@ class _Month:
         return [
             file
             for file in files
-            if file.path not in named and replaced.get(file.path, file.written_at) < self.before
+            if file.path not in named
+            # A person may want it.
+            and f"/{MANIFEST_NAME}{SET_ASIDE}" not in file.path
+            and replaced.get(file.path, file.written_at) < self.before
         ]
 
     def forget(self, manifests: dict[Stream, MonthManifest], there: set[str]) -> None:
@@ -183,6 +195,25 @@ def _remove_jobs(layer: Layer, before: datetime, *, dry_run: bool) -> list[Remov
         for folder in left:
             layer.remove_folder(folder)
     return [_removed(layer, folder, files) for folder, files in left.items()]
+
+
+def _remove_parts(
+    layer: Layer, before: datetime, removed: Iterable[Removed], *, dry_run: bool
+) -> list[Removed]:
+    """Remove what killed puts left of any file, in folders from which nothing was removed yet."""
+    told = {one.folder for one in removed}
+    left = [
+        file
+        for file in layer.parts()
+        if file.written_at < before and not _is_below(layer.uri(file.path), told)
+    ]
+    if not dry_run:
+        layer.each(layer.remove, [file.path for file in left])
+    return _by_folder(layer, left)
+
+
+def _is_below(uri: str, folders: Collection[str]) -> bool:
+    return any(uri.startswith(f"{folder}/") for folder in folders)
 
 
 def _by_folder(layer: Layer, files: Iterable[StoredFile]) -> list[Removed]:

@@ -16,6 +16,7 @@ from crypto_platform.ingestion.raw_windows import commit_response
 from crypto_platform.ingestion.responses import MarketsResponse
 from crypto_platform.ingestion.tracked_coins import chosen_coins, ensure_tracked_coins
 from crypto_platform.lake.manifests import Manifest
+from crypto_platform.lake.repair import RepairedMonth, repair_raw
 from crypto_platform.lake.upgrade import refuse_old_layout
 
 
@@ -33,6 +34,7 @@ class Ingested:
         snapshot_problem: Why no market snapshot was taken though one was due; empty otherwise.
         findings: What is wrong with the windows.
         evaluated: What was looked at, in words.
+        repaired: The months whose manifests were damaged, and made again.
     """
 
     manifests: Sequence[Manifest]
@@ -44,6 +46,7 @@ class Ingested:
     snapshot_problem: str
     findings: Sequence[Finding]
     evaluated: str
+    repaired: Sequence[RepairedMonth]
 
 
 def ingest_windows(
@@ -71,6 +74,7 @@ def ingest_windows(
     refuse_old_layout(api.layer, batch.stream)
     coin_list = ensure_tracked_coins(api, tracked)
     coins = coin_list.coins.ids
+    repaired = repair_raw(api.layer, batch.stream, batch.windows, lambda: coins, api.run_id)
     asked = chosen_coins(coins, only)
     estimated = estimate(batch.stream, batch.windows, len(asked), api.plan, now, tracked=coins)
     response = api.prices(batch.stream, batch.windows, asked)
@@ -98,6 +102,7 @@ def ingest_windows(
             *([Finding(COINS, "", None, coin_list.problem, WARN)] if coin_list.problem else []),
         ],
         evaluated=f"{len(batch.windows):,} window(s), {len(asked)} coins",
+        repaired=repaired,
     )
 
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 
 from crypto_platform.checks.definitions import SNAPSHOTS, Finding
 from crypto_platform.core.streams import Stream, WindowBatch
+from crypto_platform.ingestion.tracked_coins import load_tracked_coins
 from crypto_platform.lake.layers import Lake, Layer
-from crypto_platform.lake.manifests import Manifest, files_of
+from crypto_platform.lake.manifests import Manifest, MonthManifest, files_of
+from crypto_platform.lake.repair import RepairedMonth, repair_raw
 from crypto_platform.lake.upgrade import refuse_old_layout
 from crypto_platform.transformation.job_spec import (
     job_arguments,
@@ -30,12 +32,14 @@ class Transformed:
         ran: What the engine says of the job.
         findings: What is wrong with the windows.
         blocked: Whether a blocking check failed, so that nothing was committed.
+        repaired: The months whose manifests were damaged, and made again.
     """
 
     windows: Sequence[TransformedWindow]
     ran: TransformResult
     findings: Sequence[Finding]
     blocked: bool
+    repaired: Sequence[RepairedMonth]
 
     @property
     def evaluated(self) -> str:
@@ -54,6 +58,8 @@ def transform_windows(
 ) -> Transformed:
     """Transform windows, and commit them unless a blocking check fails.
 
+    A month whose manifest in the transformed lake is damaged is made again as a whole.
+
     Where another run was first, which happens only to runs that share no Dagster instance, all of
     it is done again on what that run left.
 
@@ -71,22 +77,33 @@ def transform_windows(
     """
     for layer in (lake.raw, lake.transformed):
         refuse_old_layout(layer, batch.stream)
+    repaired = repair_raw(
+        lake.raw, batch.stream, batch.windows, lambda: load_tracked_coins(lake.raw).ids, run_id
+    )
     attempt = 0
     while True:
         try:
-            return _transform(batch, lake, engine, f"{run_id}.{attempt}" if attempt else run_id)
+            attempted = f"{run_id}.{attempt}" if attempt else run_id
+            done = _transform(batch, lake, engine, attempted)
+            return replace(done, repaired=[*repaired, *done.repaired])
         except _OutrunError:
             attempt += 1
 
 
 def _transform(batch: WindowBatch, lake: Lake, engine: Transform, run_id: str) -> Transformed:
     stream, layer = batch.stream, lake.transformed
-    raw, damaged = _without_damaged_snapshots(
-        lake.raw, stream, lake.raw.manifests(stream, batch.windows)
+    damaged = layer.damaged(stream, batch.windows)
+    raw, snapshot_findings = _without_damaged_snapshots(
+        lake.raw,
+        stream,
+        [*lake.raw.manifests(stream, batch.windows), *_others_of(lake, batch, damaged)],
     )
     lake.raw.check(stream, raw)
     folders = list(stream.by_folder(batch.windows))
-    held = layer.each(lambda name: layer.month(stream, name), folders)
+    held = layer.each(
+        lambda name: MonthManifest(stream.name) if name in damaged else layer.month(stream, name),
+        folders,
+    )
     months = plan_months(stream, raw, dict(zip(folders, held, strict=True)), layer.is_intact)
     layer.check(stream, [manifest for month in months for manifest in month.carried])
     folder = job_folder(stream, run_id)
@@ -95,11 +112,12 @@ def _transform(batch: WindowBatch, lake: Lake, engine: Transform, run_id: str) -
     made = list(read_outputs(lake, stream, months, folder, run_id))
     windows = {one.manifest.window: one for month in made for one in month.windows}
     findings = [
-        *damaged,
-        *(finding for window in batch.windows for finding in windows[window].findings),
+        *snapshot_findings,
+        *(finding for one in raw for finding in windows[one.window].findings),
         *(finding for month in made for finding in month.findings),
     ]
     blocked = any(finding.check.blocking for finding in findings)
+    repaired: list[RepairedMonth] = []
     if not blocked:
         seen = {window: held for month in months for window, held in month.held.items()}
 
@@ -109,11 +127,46 @@ def _transform(batch: WindowBatch, lake: Lake, engine: Transform, run_id: str) -
             return new
 
         layer.each(lambda move: layer.move(*move), [move for month in made for move in month.moves])
-        manifests = [window.manifest for window in windows.values()]
-        kept = [manifest for month in made for manifest in month.kept]
-        layer.commit(stream, [*manifests, *kept], unless_outrun)
+        manifests = [
+            *(window.manifest for window in windows.values()),
+            *(manifest for month in made for manifest in month.kept),
+        ]
+        repaired = _replace_damaged(layer, stream, damaged, manifests)
+        layer.commit(
+            stream,
+            [one for one in manifests if stream.window_folder(one.window) not in damaged],
+            unless_outrun,
+        )
         layer.remove_folder(folder)
-    return Transformed([windows[window] for window in batch.windows], ran, findings, blocked)
+    return Transformed(
+        [windows[window] for window in batch.windows], ran, findings, blocked, repaired
+    )
+
+
+def _others_of(lake: Lake, batch: WindowBatch, damaged: Sequence[str]) -> list[Manifest]:
+    """What the raw lake holds beside the windows asked for, in months to be made as a whole."""
+    asked = set(batch.windows)
+    months = (lake.raw.month(batch.stream, folder) for folder in damaged)
+    return [
+        manifest
+        for month in months
+        for manifest in month.windows.values()
+        # A window that cannot be read costs only itself: it is missing until it is asked again.
+        if manifest.window not in asked and all(map(lake.raw.is_intact, manifest.files))
+    ]
+
+
+def _replace_damaged(
+    layer: Layer, stream: Stream, damaged: Sequence[str], manifests: Sequence[Manifest]
+) -> list[RepairedMonth]:
+    """Commit the months that were made as a whole, in place of their damaged manifests."""
+    repaired = []
+    for folder in damaged:
+        made = [one for one in manifests if stream.window_folder(one.window) == folder]
+        if not layer.replace_damaged(stream, folder, made):
+            raise _OutrunError
+        repaired.append(RepairedMonth(folder, len(made)))
+    return repaired
 
 
 def _without_damaged_snapshots(

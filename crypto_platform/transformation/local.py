@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from crypto_platform.core.disk import explaining_disk
 from crypto_platform.transformation.resource import Transform, TransformError, TransformResult
 from crypto_platform.transformation.spark_engines import Engine
 from crypto_platform.transformation.spark_process import SparkProcess, SparkProcessError
@@ -30,7 +31,8 @@ class LocalTransform(Transform):
         """See ``Transform.run``."""
         argv = [text for name, value in arguments.items() for text in (f"--{name}", value)]
         try:
-            engine = process(self.engine, self.cache_folder).run(job, argv)
+            with explaining_disk("A file of the transformed lake", SparkProcessError):
+                engine = process(self.engine, self.cache_folder).run(job, argv)
         except SparkProcessError as error:
             log = dg.MetadataValue.md(f"```\n{error.log}\n```")
             raise TransformError(str(error), {"log_tail": log}) from error

@@ -1,6 +1,7 @@
 """The warehouse on a laptop: a DuckDB file, and how runs share it."""
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from glob import escape
@@ -8,6 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Self
 
+from crypto_platform.core.disk import explaining_disk
 from crypto_platform.core.lazy import duckdb, pa, tenacity
 from crypto_platform.core.streams import Stream
 from crypto_platform.lake.layers import Layer
@@ -38,6 +40,9 @@ _SHORT_TIMEOUT = 5.0
 
 # Seconds that a reader waits to bring an older file up to date, which it can read as it is.
 _UPGRADE_TIMEOUT = 1.0
+
+# Seconds after which nobody is at a file any longer that DuckDB moved out of memory.
+_LEFT_AFTER = 24 * 3600
 
 # Rows that go through memory at once where they do not come from files.
 _ROWS_A_BATCH = 50_000
@@ -105,7 +110,10 @@ class DuckDBWarehouse(Warehouse):
     @contextmanager
     def session(self, *, read_only: bool) -> Iterator[Session]:
         """See ``Warehouse.session``."""
-        with closing(self._open(read_only=read_only)) as session:
+        with (
+            explaining_disk(f"The warehouse {self.path}", duckdb.Error),
+            closing(self._open(read_only=read_only)) as session,
+        ):
             yield session
 
     def schema_changes(self) -> list[SchemaChange]:
@@ -135,6 +143,7 @@ class DuckDBWarehouse(Warehouse):
 
     def _up_to_date(self, patience: float) -> "_DuckDBSession":
         session = self._session(read_only=False, patience=patience)
+        self._sweep()
         try:
             if not session.is_up_to_date():
                 session.upgrade(self.path)
@@ -148,6 +157,13 @@ class DuckDBWarehouse(Warehouse):
         return _DuckDBSession(
             self._connect(read_only=read_only, patience=patience), self.cache_folder
         )
+
+    def _sweep(self) -> None:
+        """Delete what loads that were killed left of what did not fit into memory."""
+        for left in Path(f"{self.path}.tmp").glob("*"):
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > _LEFT_AFTER:
+                    left.unlink()
 
     def _connect(self, *, read_only: bool, patience: float) -> "duckdb.DuckDBPyConnection":
         retrying = tenacity.Retrying(

@@ -145,6 +145,19 @@ def test_a_lake_of_an_earlier_version_fails_with_the_command_that_takes_it_over(
     assert look("raw layout", {"CRYPTO_HOME": str(home)}).status == "passed"
 
 
+def test_a_damaged_manifest_is_named_with_the_asset_that_makes_it_again(home: Path) -> None:
+    manifest = home / "transformed" / "intra_day" / "month=2026-11" / "_manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text('{"format":3,')
+
+    result = look("transformed manifests", {"CRYPTO_HOME": str(home)})
+
+    assert result.status == "failed"
+    assert str(manifest) in result.found
+    assert "Materialize intra_day/transformed_prices" in result.found
+    assert look("raw manifests", {"CRYPTO_HOME": str(home)}).status == "passed"
+
+
 @pytest.mark.parametrize(
     ("change", "difference"),
     [

@@ -26,13 +26,14 @@ from crypto_platform.checks.quota import budget_result
 from crypto_platform.cli.main import main
 from crypto_platform.core.schedules import is_scheduled
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, STREAMS
-from crypto_platform.ingestion.metered_api import ApiUsage
+from crypto_platform.ingestion.metered_api import ApiUsage, usage_of_month
 from crypto_platform.ingestion.quota import (
     MonthBudget,
     Need,
     month_budget,
     scheduled_needs,
 )
+from crypto_platform.lake.layers import DamagedDocumentError, Layer
 from crypto_platform.local.instance import instance_environment
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform_tests.conftest import STAGES, Platform
@@ -260,3 +261,12 @@ def test_the_command_knows_the_instance_of_make_dev_in_a_shell_that_does_not(
 
     assert shown.exit_code == 0, shown.exception
     assert json.loads(shown.stdout)["used"] == 0
+
+
+def test_a_damaged_record_of_use_is_named_and_counts_for_nothing_by_itself(tmp_path: Path) -> None:
+    layer = Layer(str(tmp_path), "raw", "raw_prices")
+    path = "api_usage/month=2026-11/a-run.json"
+    layer.put(path, b'{"asset":"hist')
+
+    with pytest.raises(DamagedDocumentError, match=r"a-run.json is damaged.*Move the file away"):
+        usage_of_month(layer, datetime(2026, 11, 28, tzinfo=UTC))

@@ -1,10 +1,22 @@
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crypto_platform.core.settings import TrackedCoinsSpec
+from crypto_platform.ingestion.metered_api import PriceApi
+from crypto_platform.ingestion.resource import LocalIngestion
 from crypto_platform.ingestion.responses import Listing
-from crypto_platform.ingestion.tracked_coins import TrackedCoins, UnknownCoinError
+from crypto_platform.ingestion.tracked_coins import (
+    DOCUMENT,
+    TrackedCoins,
+    UnknownCoinError,
+    ensure_tracked_coins,
+    load_tracked_coins,
+)
+from crypto_platform.lake.layers import DamagedDocumentError, Layer
+from lambda_function.plans import PLANS
 
 MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
 TUESDAY = datetime(2026, 11, 17, tzinfo=UTC)
@@ -92,3 +104,47 @@ def test_a_tracked_coin_that_the_api_no_longer_lists_stays_tracked() -> None:
     later = coins.updated(TrackedCoinsSpec.parse("bitcoin,luna"), listings("bitcoin"), TUESDAY)
 
     assert later.ids == ("bitcoin", "luna")
+
+
+@pytest.mark.parametrize("content", [b"", b'{"coins":[{"coin_id":"bit', b"[]"])
+def test_a_damaged_list_is_named_with_its_way_out_and_stays_as_it_is(
+    content: bytes, tmp_path: Path
+) -> None:
+    layer = Layer(str(tmp_path), "raw", "raw_prices")
+    layer.put(DOCUMENT, content)
+
+    with pytest.raises(DamagedDocumentError) as told:
+        load_tracked_coins(layer)
+
+    said = str(told.value.description)
+    assert said.startswith(f"{layer.uri(DOCUMENT)} is damaged")
+    assert "TRACKED_COINS" in said
+    assert layer.read(DOCUMENT) == content
+
+
+def test_a_list_that_another_run_kept_meanwhile_loses_none_of_its_coins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = Layer(str(tmp_path), "raw", "raw_prices")
+    other = TrackedCoins().updated(TrackedCoinsSpec.parse("ethereum,dai"), (), MONDAY)
+    read = Layer.document
+
+    def overtaken(self: Layer, *arguments: Any) -> Any:
+        seen = read(self, *arguments)
+        layer.put(DOCUMENT, other.model_dump_json().encode())
+        return seen
+
+    monkeypatch.setattr(Layer, "document", overtaken)
+    api = PriceApi(
+        ingestion=LocalIngestion(),
+        layer=layer,
+        vs_currency="usd",
+        plan=PLANS["demo"],
+        asset="historical/raw_prices",
+        run_id="r1",
+    )
+
+    ensure_tracked_coins(api, TrackedCoinsSpec.parse("bitcoin,ethereum"))
+
+    monkeypatch.undo()
+    assert set(load_tracked_coins(layer).ids) == {"bitcoin", "ethereum", "dai"}

@@ -33,6 +33,8 @@ pytestmark = pytest.mark.live
         "transformed bucket",
         "raw layout",
         "transformed layout",
+        "raw manifests",
+        "transformed manifests",
         "historical Glue job",
         "intra_day Glue job",
         "alerts topic",
