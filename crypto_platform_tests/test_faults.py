@@ -32,6 +32,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from dagster._core.errors import DagsterMaxRetriesExceededError
 from hypothesis import HealthCheck, given, settings
