@@ -32,6 +32,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from dagster._core.errors import DagsterMaxRetriesExceededError
 from hypothesis import HealthCheck, given, settings
@@ -120,6 +121,24 @@ def test_after_a_fault_of_the_api_and_a_clean_run_the_table_is_the_truth(
     run(platform, truth)
 
     assert_complete_and_true(platform, truth)
+
+
+def test_an_api_with_nothing_for_any_coin_is_an_error_and_asked_again(
+    market: SimulatedMarket, platform: Platform
+) -> None:
+    market.inject("no_points")
+
+    done = platform.materialize(HISTORICAL, DAYS[0], DAYS[-1])
+
+    (check,) = [
+        one
+        for one in done.get_asset_check_evaluations()
+        if (one.check_name, one.asset_key.path[-1]) == ("coins", "raw_prices")
+    ]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    statuses = platform.query("SELECT status, reason FROM ingestion_ledger GROUP BY ALL")
+    assert [row["status"] for row in statuses] == ["failed"]
+    assert "without a single price" in statuses[0]["reason"]
 
 
 def test_a_coin_that_dies_keeps_its_history_and_stops_no_other(

@@ -11,7 +11,7 @@ import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Generic, NamedTuple, NoReturn, Self, TypeVar
 from urllib.parse import quote
@@ -19,9 +19,11 @@ from urllib.parse import quote
 import requests
 from requests.adapters import HTTPAdapter
 
+from lambda_function.api_time import CLOCK_TOLERANCE, seconds_ahead
 from lambda_function.error_mapping import classify
 from lambda_function.errors import NoResponse, RateLimited, RequestProblem, Unreachable
 from lambda_function.plans import MARKETS_A_PAGE, USER_AGENT, ApiSettings
+from lambda_function.proxies import is_loopback, proxy_of, redact_proxy, without_credentials
 from lambda_function.rate_limiter import Clock, RateLimiter, sleep
 
 logger = logging.getLogger(__name__)
@@ -81,6 +83,8 @@ class CoinGecko:
         calls: Requests sent so far.
         credits: Successful responses so far, which is what the API counts by the month.
         source: Where the responses came from: ``simulated`` once one said so.
+        clock_ahead: By how many seconds the clock is ahead of the API's, by the answer that has the
+            latest time, as others may be from a cache; ``None`` while none has any.
     """
 
     def __init__(
@@ -92,6 +96,9 @@ class CoinGecko:
         self.calls = 0
         self.credits = 0
         self.source = "coingecko"
+        self.clock_ahead: float | None = None
+        self._pinged = False
+        self._ping_lock = threading.Lock()
         self._rate_limiter = rate_limiter
         self._responded = False
         self._halt = threading.Event()
@@ -100,6 +107,9 @@ class CoinGecko:
         self._session.headers.update(
             {"Accept": "application/json", "User-Agent": USER_AGENT, **settings.headers()}
         )
+        # What the environment says of proxies is not meant for this machine's own servers.
+        self._session.trust_env = not is_loopback(settings.base_url)
+        self._proxy = proxy_of(settings.base_url)
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=THREADS))
 
@@ -119,6 +129,32 @@ class CoinGecko:
     def ping(self) -> ApiResponse[dict[str, Any]]:
         """Asks whether the API is there and takes the key."""
         return self._get("/ping", lambda _: {}, _object)
+
+    def time_behind_clock(self, latest: datetime) -> datetime | None:
+        """The API's time, where the clock is so far ahead that a moment is yet to come by it.
+
+        One answer may be an old one from a cache: the API is asked once more before it is believed.
+
+        Args:
+            latest: The moment, which is past by the clock.
+
+        Returns:
+            The time, or ``None`` where the moment is past by the API's time too, or where the
+            clocks differ by no more than the tolerance.
+        """
+        with self._ping_lock:
+            if self._time_before(latest) and not self._pinged:
+                self._pinged = True
+                try:
+                    self.ping()
+                except RequestProblem as problem:
+                    logger.warning("The API's time could not be asked for. %s", problem)
+            return self._time_before(latest)
+
+    def _time_before(self, latest: datetime) -> datetime | None:
+        ahead = timedelta(seconds=self.clock_ahead or 0)
+        time = self.clock.now() - ahead
+        return time if ahead > CLOCK_TOLERANCE and time < latest else None
 
     def market_chart(
         self, coin_id: str, vs_currency: str, start: datetime, end: datetime | None
@@ -239,16 +275,30 @@ class CoinGecko:
                 allow_redirects=False,
             )
         except requests.RequestException as error:
+            cause = redact_proxy(self.settings.redact(_root_cause(error)), self._proxy)
             raise NoResponse(
-                self.settings.redact(f"The API gave no response ({_root_cause(error)})."),
-                transient=True,
+                f"The API gave no response ({cause}).{self._way()}", transient=True
             ) from error
+        ahead = seconds_ahead(self.clock.now(), response.headers)
         with self._lock:
             self._responded = True
+            if ahead is not None:
+                self.clock_ahead = min(
+                    ahead, math.inf if self.clock_ahead is None else self.clock_ahead
+                )
             self.credits += response.status_code == HTTPStatus.OK
             if _source(response) != "coingecko":
                 self.source = _source(response)
         return response
+
+    def _way(self) -> str:
+        """That a proxy lies on the way, for errors that may be its doing."""
+        if self._proxy is None:
+            return ""
+        return (
+            f" It was asked through the proxy {without_credentials(self._proxy)}, which HTTP_PROXY "
+            "or HTTPS_PROXY names: check that, or set NO_PROXY."
+        )
 
 
 def _source(response: requests.Response) -> str:

@@ -74,6 +74,7 @@ def _ping(_: Event, api: CoinGecko) -> dict[str, Any]:
         "calls": api.calls,
         "credits": api.credits,
         "source": api.source,
+        "clock_ahead": api.clock_ahead,
         "plan": api.settings.plan.name,
         "base_url": api.settings.base_url,
     }

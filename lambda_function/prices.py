@@ -6,12 +6,13 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import chain
 from typing import Any, TypeVar
 
 from lambda_function.absence import Answer
+from lambda_function.api_time import describe_ahead
 from lambda_function.coingecko import THREADS, ApiResponse, CoinGecko, MarketChart
 from lambda_function.errors import (
     BudgetExceeded,
@@ -24,7 +25,7 @@ from lambda_function.errors import (
 )
 from lambda_function.events import Event, PricesRequest
 from lambda_function.lake import Spool, put
-from lambda_function.request_planner import Span, SpanPlan, plan_spans
+from lambda_function.request_planner import Span, SpanPlan, asked_until, longer_span, plan_spans
 from lambda_function.slicing import Record, slice_windows
 from lambda_function.windows import RequestedWindow, iso
 
@@ -70,10 +71,11 @@ def ingest_prices(event: Event, api: CoinGecko) -> dict[str, Any]:
     """
     began = api.clock.now()
     request = PricesRequest.parse(event, began)
-    _check_budget(request, _plan(request.windows, request, api))
+    plan = _plan(request.windows, request, api)
+    _check_budget(request, plan)
     api.deadline -= _RESERVE + _RESERVE_A_WINDOW * len(request.windows)
     with Spool(len(request.coins)) as spool:
-        ingestion = _Ingestion(request, api, spool)
+        ingestion = _Ingestion(request, api, spool, len(request.coins) * len(plan.spans))
         outcomes = _run_all(ingestion.coin, len(request.coins), api)
         handled = [coin for coin in outcomes if coin]
         if ingestion.refusal and not (request.fetched or any(coin.fetched for coin in handled)):
@@ -89,6 +91,7 @@ def ingest_prices(event: Event, api: CoinGecko) -> dict[str, Any]:
         "calls": api.calls,
         "credits": api.credits,
         "source": api.source,
+        "clock_ahead": api.clock_ahead,
         "fetched_at": iso(began, "milliseconds"),
         "continuation": continuation,
     }
@@ -135,12 +138,18 @@ class _Coin:
 class _Ingestion:
     """The work on one event's coins, each independent of the others.
 
+    Args:
+        request: The event.
+        api: The client.
+        spool: Where records are kept until they are written.
+        planned: How many calls were planned, which the credits left suffice for.
+
     Attributes:
         window_points: How many prices each window has of the coins so far.
         refusal: The first error that concerns all coins; nothing is asked after it.
     """
 
-    def __init__(self, request: PricesRequest, api: CoinGecko, spool: Spool) -> None:
+    def __init__(self, request: PricesRequest, api: CoinGecko, spool: Spool, planned: int) -> None:
         self.window_points = [0] * len(request.windows)
         self._filled = [False] * len(request.windows)
         # The windows of each object, objects in the order in which the event first names them.
@@ -151,6 +160,10 @@ class _Ingestion:
         self._api = api
         self._spool = spool
         self.refusal: IngestionError | None = None
+        self._spare_credits: int | None = None
+        if request.credits_left is not None:
+            self._spare_credits = request.credits_left - planned
+        self._clock_reason: str | None = None
         self._failures_in_a_row = 0
         self._absences = 0
         self._lock = threading.Lock()
@@ -171,6 +184,7 @@ class _Ingestion:
             ]
         except OutOfTime:
             return None
+        coin.points = sum(content.points for record in records for content in record.contents)
         self._keep(position, records)
         self._note(coin, records)
         return coin
@@ -209,7 +223,10 @@ class _Ingestion:
         request = self._request
         try:
             response = self._api.market_chart(
-                coin.coin_id, request.vs_currency, span.start, span.end
+                coin.coin_id,
+                request.vs_currency,
+                span.start,
+                asked_until(span, self._api.clock.now()),
             )
         except OutOfPlan as problem:
             narrower = _plan(span.windows, request, self._api, _EARLIEST_MARGIN)
@@ -248,15 +265,60 @@ class _Ingestion:
         if answer.useless and response.data.prices and request.rejected_uri:
             body = json.dumps(response.data._asdict()).encode()
             coin.rejected.append(self._reject(coin, span, position, body, answer.useless))
-        for record in slice_windows(
-            response, span, coin.coin_id, request.vs_currency, request.run_id
-        ):
+        span = self._without_open_windows(coin, span)
+        records = self._slice(coin, span, response)
+        lacking = [
+            content.window
+            for record in records
+            for content in record.contents
+            if not content.points
+        ]
+        if lacking and span.granularity == "5-minute" and self._may_ask_once_more():
+            had = [window for window in span.windows if window not in lacking]
+            yield from self._slice(coin, replace(span, windows=tuple(had)), response)
+            # Of some coins the API has hourly points alone.
+            longer = longer_span(lacking, self._api.clock.now())
+            yield from self._records(coin, longer, position)
+            return
+        for record in records:
             for content in record.contents:
-                coin.points += content.points
                 if not content.points:
                     verdict = answer.verdict(content.window, filled=content.filled)
                     coin.lacks(*verdict, [content.window])
             yield record
+
+    def _slice(self, coin: _Coin, span: Span, response: ApiResponse[MarketChart]) -> list[Record]:
+        request = self._request
+        return slice_windows(response, span, coin.coin_id, request.vs_currency, request.run_id)
+
+    def _without_open_windows(self, coin: _Coin, span: Span) -> Span:
+        """A span without the windows that are still open by the API's time."""
+        latest = max(window.end for window in span.windows)
+        time = self._api.time_behind_clock(latest)
+        if time is None:
+            return span
+        still_open = [window for window in span.windows if window.end > time]
+        coin.lacks("failed", self._clock_is_ahead(), still_open)
+        return replace(span, windows=tuple(w for w in span.windows if w.end <= time))
+
+    def _clock_is_ahead(self) -> str:
+        with self._lock:
+            if self._clock_reason is None:
+                ahead = describe_ahead(self._api.clock_ahead or 0)
+                self._clock_reason = (
+                    f"The window is still open by the API's time: {ahead}. Set the clock, as by "
+                    "NTP; the window is asked for again."
+                )
+                logger.warning(self._clock_reason)
+        return self._clock_reason
+
+    def _may_ask_once_more(self) -> bool:
+        """Whether the credits allow a call that the plan did not foresee; it counts as made."""
+        with self._lock:
+            if self._spare_credits is None:
+                return True
+            self._spare_credits -= 1
+            return self._spare_credits >= 0
 
     def _keep(self, position: int, records: Iterable[Record]) -> None:
         """Spools a coin's lines, those of each object together."""

@@ -22,6 +22,10 @@ DAILY_SPAN = timedelta(days=91)
 HOURLY_SPAN = timedelta(days=90)
 # A quarter of an hour less than the API allows, for the time until it is called.
 FIVE_MINUTE_SPAN = timedelta(days=1) - timedelta(minutes=15)
+# The longest stretches of days without a price that were seen are shorter.
+_BEYOND = timedelta(days=7)
+# The shortest until now that is hourly, with as much to spare.
+_HOURLY_UNTIL_NOW = timedelta(days=1) + timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,40 @@ def plan_spans(
     inside = ordered[outside:]
     spans = PLANNERS[wanted](inside, now, earliest_allowed) if inside else ()
     return SpanPlan(spans, tuple(ordered[:outside]))
+
+
+def asked_until(span: Span, now: datetime) -> datetime | None:
+    """Up to when a span is asked for: beyond its end, where that costs no call.
+
+    Prices from after a window prove that it has none, where none lie in it.
+
+    Args:
+        span: The span.
+        now: The time.
+
+    Returns:
+        The moment, or ``None`` for that at which the request is sent.
+    """
+    if span.end is None:
+        return None
+    # Whole days, so that the same windows are asked for alike all day; what ends now may be of
+    # 5-minute points.
+    today = (now - timedelta(hours=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    until = min(span.end + _BEYOND, today)
+    if span.granularity == "hourly":
+        until = min(until, span.start + HOURLY_SPAN)
+    return max(span.end, until)
+
+
+def longer_span(windows: Sequence[RequestedWindow], now: datetime) -> Span:
+    """The request for hourly points of windows that the API has no 5-minute points of.
+
+    Args:
+        windows: Windows of a 5-minute span, in the order of their starts.
+        now: The time.
+    """
+    start = min(windows[0].start, now - _HOURLY_UNTIL_NOW)
+    return Span(start, None, "hourly", tuple(windows))
 
 
 def _daily(

@@ -14,6 +14,7 @@ from crypto_platform.doctor.preflight import (
     CheckSkippedError,
     Preflight,
     PreflightCheck,
+    described_api,
 )
 from crypto_platform.ingestion.aws_lambda import LambdaIngestion
 from crypto_platform.ingestion.resource import FunctionBusy
@@ -49,7 +50,7 @@ def _price_api(preflight: Preflight) -> str:
             f"The function asks on the plan {response['plan']}, and COINGECKO_PLAN is {here} here, "
             "by which the month's credits are counted."
         )
-    return f"{response['base_url']} answers on the plan {here} ({response['source']})"
+    return described_api(response)
 
 
 def _bucket(layer: str, preflight: Preflight) -> str:

@@ -9,6 +9,7 @@ from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.settings import Settings
 from crypto_platform.lake.layers import Lake
 from crypto_platform.profiles import PROFILES
+from lambda_function.api_time import CLOCK_TOLERANCE, describe_ahead
 
 if TYPE_CHECKING:
     from infrastructure import package
@@ -77,6 +78,26 @@ class Preflight:
                 "the doctor in a checkout."
             ) from error
         return artifacts()
+
+
+def described_api(response: Mapping[str, Any]) -> str:
+    """That the price API answers, and that the clock is right by it.
+
+    Args:
+        response: What the function answered to the action ``ping``.
+
+    Raises:
+        CheckFailedError: The clocks differ by more than windows can stand.
+    """
+    answers = f"{response['base_url']} answers on the plan {response['plan']}"
+    ahead = response.get("clock_ahead")
+    if ahead is not None and abs(ahead) > CLOCK_TOLERANCE.total_seconds():
+        raise CheckFailedError(
+            f"{answers}, and {describe_ahead(ahead)}: runs refuse windows that are still open by "
+            "the API's time. Set the clock, as by NTP."
+        )
+    agrees = "" if ahead is None else f"; the clocks differ by {abs(ahead):.0f} s"
+    return f"{answers} ({response['source']}){agrees}"
 
 
 @dataclass(frozen=True)

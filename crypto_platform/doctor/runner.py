@@ -19,6 +19,7 @@ from crypto_platform.doctor.preflight import (
     Preflight,
     PreflightCheck,
     PreflightResult,
+    described_api,
 )
 from crypto_platform.doctor.snowflake import SNOWFLAKE_CHECKS
 from crypto_platform.lake.layers import Layer
@@ -30,8 +31,7 @@ _SETTINGS = "settings"
 
 
 def _price_api(preflight: Preflight) -> str:
-    response = preflight.resource("ingestion").invoke({"action": "ping"})
-    return f"{response['base_url']} answers on the plan {response['plan']} ({response['source']})"
+    return described_api(preflight.resource("ingestion").invoke({"action": "ping"}))
 
 
 def _read_and_write(name: str, preflight: Preflight) -> str:

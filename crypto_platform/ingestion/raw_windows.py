@@ -31,8 +31,9 @@ GONE = "The API has had no price of the coin since a window before, where that i
 # How far back it is looked what a coin had last: that may be in the month before.
 _LOOK_BACK = timedelta(days=31)
 
-_Last = Literal["present", "gone"] | None
-"""What a coin last had before a window: a price, certainly none, or nothing that is known."""
+_Last = Literal["present", "gone", "inside"] | None
+"""What a coin last had before a window: a price, certainly none, or nothing that is known; or that
+the window lies inside of its prices."""
 
 # That the source has nothing stays true when it can no longer be asked.
 _CERTAINTY = {"failed": 0, "out_of_plan": 2, "quarantined": 3, "missing_at_source": 3}
@@ -244,6 +245,9 @@ def _judge_unproven(
     places = {window.start: place for place, window in enumerate(batch.windows)}
     starts = sorted({*held, *places})
     for coin in unproven:
+        alive = max(
+            (s for s, place in places.items() if coin not in told.get(place, {})), default=None
+        )
         last: _Last = None
         for start in starts:
             if start in held and coin in held[start].present:
@@ -254,7 +258,8 @@ def _judge_unproven(
                 continue
             one = told.get(places[start], {}).get(coin)
             if one:
-                told[places[start]][coin] = _judged(one, last)
+                inside = one.reason == ENDED and alive is not None and start < alive
+                told[places[start]][coin] = _judged(one, "inside" if inside else last)
             # An answer that ends had prices before the window, be they in the lake or not.
             if one is None or one.reason == ENDED:
                 last = "present"
@@ -263,11 +268,11 @@ def _judge_unproven(
 
 
 def _judged(absence: Absence, last: _Last) -> Absence:
-    """An absence after what is known of the windows before."""
-    believed = last == "gone" or (last is None and absence.reason == EMPTY)
+    """An absence after what is known of the windows around it."""
+    believed = last in {"gone", "inside"} or (last is None and absence.reason == EMPTY)
     if not (_is_unproven(absence) and believed):
         return absence
-    reason = GONE if last else MISSING
+    reason = GONE if last == "gone" else MISSING
     return absence.model_copy(update={"status": "missing_at_source", "reason": reason})
 
 

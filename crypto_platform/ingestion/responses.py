@@ -65,6 +65,8 @@ class PricesResponse(BaseModel, frozen=True):
         credits: Requests that count against the month.
         source: ``coingecko`` or ``simulated``.
         fetched_at: When asking began.
+        clock_ahead: By how many seconds the function's clock is ahead of the API's; ``None`` where
+            nobody can tell.
     """
 
     objects: tuple[WrittenObject, ...]
@@ -75,6 +77,7 @@ class PricesResponse(BaseModel, frozen=True):
     credits: int
     source: str
     fetched_at: AwareDatetime
+    clock_ahead: float | None = None
 
 
 def merge_responses(parts: Sequence[tuple[int, PricesResponse]]) -> PricesResponse:

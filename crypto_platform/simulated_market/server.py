@@ -346,6 +346,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, response: _Response, *, cut: bool) -> None:
         self.send_response_only(response.status)
         headers = {
+            "Date": self.date_time_string(),
             "Content-Type": response.content_type,
             "Content-Length": str(len(response.body)),
             **self.server.headers,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import dagster as dg
 
@@ -18,6 +18,7 @@ from crypto_platform.ingestion.tracked_coins import chosen_coins, ensure_tracked
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.lake.repair import RepairedMonth, repair_raw
 from crypto_platform.lake.upgrade import refuse_old_layout
+from lambda_function.api_time import CLOCK_TOLERANCE, describe_ahead
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def ingest_windows(
     estimated = estimate(batch.stream, batch.windows, len(asked), api.plan, now, tracked=coins)
     response = api.prices(batch.stream, batch.windows, asked)
     # A window has one snapshot, so it is of all coins.
-    snapshot, problem = _snapshot(api, batch, coins, now)
+    snapshot, problem = _snapshot(api, batch, coins, now, response.clock_ahead)
     manifests = commit_response(
         api.layer,
         batch,
@@ -107,7 +108,11 @@ def ingest_windows(
 
 
 def _snapshot(
-    api: PriceApi, batch: WindowBatch, coins: Sequence[str], now: datetime
+    api: PriceApi,
+    batch: WindowBatch,
+    coins: Sequence[str],
+    now: datetime,
+    clock_ahead: float | None,
 ) -> tuple[MarketsResponse | None, str]:
     """A snapshot of the market for the newest window, while it is still the newest.
 
@@ -115,6 +120,9 @@ def _snapshot(
     """
     if not batch.stream.takes_snapshot(batch.newest, now):
         return None, ""
+    ahead = timedelta(seconds=clock_ahead or 0)
+    if ahead > CLOCK_TOLERANCE and now - ahead < batch.newest.end:
+        return None, f"Its window is still open: {describe_ahead(ahead.total_seconds())}."
     try:
         return api.markets(ids=coins, snapshot=(batch.stream, batch.newest)), ""
     except dg.Failure as failure:

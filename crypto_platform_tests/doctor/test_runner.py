@@ -1,6 +1,8 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import duckdb
@@ -11,7 +13,7 @@ from crypto_platform.cli.main import main
 from crypto_platform.doctor import runner as doctor
 from crypto_platform.doctor.preflight import Preflight, PreflightCheck, PreflightResult
 from crypto_platform.doctor.runner import CHECKS, LOCAL_CHECKS, examine
-from crypto_platform.simulated_market import SimulatedMarket
+from crypto_platform.simulated_market import Fault, SimulatedMarket
 
 ROOT = Path(__file__).parents[2]
 KEY = "CG-planted-secret"
@@ -74,6 +76,28 @@ def test_a_key_that_is_refused_fails_with_what_to_do_and_is_not_shown(
     assert "failed" in result.output
     assert "COINGECKO_API_KEY" in result.output
     assert KEY not in result.output
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("ahead", "status", "said"),
+    [
+        (timedelta(minutes=59), "failed", "clock is 59 minutes ahead of the API's"),
+        (timedelta(minutes=-59), "failed", "clock is 59 minutes behind the API's"),
+        (timedelta(0), "passed", "the clocks differ by "),
+    ],
+)
+def test_a_clock_that_is_not_the_apis_fails_with_what_to_do(
+    run_doctor: RunDoctor, market: SimulatedMarket, ahead: timedelta, status: str, said: str
+) -> None:
+    date = format_datetime(datetime.now(UTC) - ahead, usegmt=True)
+    market.inject(Fault(headers={"Date": date}))
+
+    checks = json.loads(run_doctor("--json").stdout)["checks"]
+
+    (found,) = [check for check in checks if check["check"] == "price API"]
+    assert found["status"] == status
+    assert said in found["found"]
 
 
 def test_a_key_that_a_library_quotes_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,6 +259,30 @@ def test_a_delisted_coin_is_given_up_once_and_the_others_heal(
     assert "coin not found" in check.description
 
 
+def test_a_coin_of_which_nothing_comes_any_more_is_proven_to_be_absent_and_let_go(
+    daemon: Daemon, market: SimulatedMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crypto_platform.ingestion.raw_windows.PROOF_PAUSE", timedelta(0))
+    keys = overdue(HISTORICAL, 4)
+    daemon.platform.materialize(HISTORICAL, keys[0], instance=daemon.instance)
+    market.inject("no_points", coin="ethereum")
+
+    def of_ethereum() -> set[str]:
+        told = statuses(daemon.platform, HISTORICAL)
+        return {told["ethereum", key] for key in keys[1:3]}
+
+    daemon.tick()
+    after_one_answer = of_ethereum()
+    daemon.tick()
+    after_two_answers = of_ethereum()
+
+    assert (after_one_answer, after_two_answers) == ({"failed"}, {"missing_at_source"})
+    while daemon.tick():
+        pass
+    assert of_ethereum() == {"missing_at_source"}
+    assert daemon.check().passed
+
+
 def test_a_coin_that_is_back_has_its_gap_filled_and_the_check_passes_again(
     daemon: Daemon, market: SimulatedMarket
 ) -> None:

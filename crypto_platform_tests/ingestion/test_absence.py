@@ -174,6 +174,18 @@ def test_a_hole_inside_of_an_answer_is_missing_at_once(raw: Raw) -> None:
     assert raw.reasons("bitcoin")[3:5] == [f"missing_at_source: {MISSING}"] * 2
 
 
+def test_prices_of_the_next_answer_of_the_run_prove_a_hole_at_the_end_of_one(raw: Raw) -> None:
+    raw.answered(DAYS, {"bitcoin": {ENDED: (3, 4)}})
+
+    assert raw.reasons("bitcoin")[3:5] == [f"missing_at_source: {MISSING}"] * 2
+
+
+def test_an_empty_answer_between_two_others_is_asked_for_again(raw: Raw) -> None:
+    raw.answered(DAYS, {"bitcoin": {EMPTY: (3, 4)}})
+
+    assert raw.reasons("bitcoin")[3:5] == [f"failed: {EMPTY}"] * 2
+
+
 def test_a_coin_whose_end_is_proven_is_not_asked_for_twice_window_by_window(raw: Raw) -> None:
     raw.answered(DAYS[:5], {"bitcoin": {ENDED: (2, 4)}})
     raw.answered(DAYS[2:5], {"bitcoin": {EMPTY: (0, 2)}}, after=PROOF_PAUSE)

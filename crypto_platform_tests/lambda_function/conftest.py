@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,11 @@ class Asked:
         return unquote(self.raw_path.split("/")[4])
 
 
+def http_date(moment: datetime) -> str:
+    """A moment as HTTP's ``Date`` has it."""
+    return format_datetime(moment, usegmt=True)
+
+
 Responder = Callable[[Asked], Reply]
 
 
@@ -85,6 +91,7 @@ class ScriptedApi:
         self.asked: list[Asked] = []
         self.before: Callable[[Asked], None] = lambda _: None
         self.headers: dict[str, str] = {}
+        self.clock_ahead = timedelta()
         self.listing: list[dict[str, Any]] = []
         self._scripts: dict[str, list[Reply]] = defaultdict(list)
         self._always: dict[str, Reply] = {}
@@ -152,7 +159,9 @@ class ScriptedApi:
                     self.connection.close()
                     self.close_connection = True
                     return
-                self.send_response(reply.status)
+                self.send_response_only(reply.status)
+                if "Date" not in reply.headers:
+                    self.send_header("Date", http_date(api.clock.now() - api.clock_ahead))
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(reply.body)))

@@ -18,6 +18,7 @@ from crypto_platform_tests.lambda_function.conftest import (
     Reply,
     VirtualClock,
     chart,
+    http_date,
     records,
     written,
 )
@@ -105,6 +106,137 @@ def test_old_and_new_windows_of_one_event_each_get_the_finest_there_is(
     response = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
     assert response["calls"] == 2
     assert points(response, "bitcoin", windows) == [6] * 5 + [72] * 3
+
+
+def test_a_coin_without_five_minute_points_has_hourly_ones_in_the_same_run(
+    ingestion: Ingestion,
+) -> None:
+    windows = ingestion.windows(3, SIX_HOURS)
+    ingestion.api.reply("ethereum", Reply.json(EMPTY))
+    response = ingestion.run(finest(ingestion.event(["bitcoin", "ethereum"], windows)))
+    assert points(response, "bitcoin", windows) == [72] * 3
+    assert points(response, "ethereum", windows) == [6] * 3
+    assert (response["calls"], response["credits"], response["absent"]) == (3, 3, [])
+    assert response["points"] == {"bitcoin": 216, "ethereum": 18}
+
+
+def test_only_the_windows_without_five_minute_points_are_asked_for_again(
+    ingestion: Ingestion,
+) -> None:
+    windows = ingestion.windows(3, SIX_HOURS)
+    whole = chart("bitcoin", int(NOW.timestamp()) - 18 * 3600, int(NOW.timestamp()), NOW)
+    second = milliseconds(windows[1]["start"]), milliseconds(windows[1]["end"])
+    holed = {
+        name: [point for point in series if not second[0] <= point[0] < second[1]]
+        for name, series in whole.items()
+    }
+    ingestion.api.reply("bitcoin", Reply.json(holed))
+    response = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
+    assert points(response, "bitcoin", windows)[1] == 6
+    assert points(response, "bitcoin", windows)[2] == 72
+    assert [record["granularity"] for record in written(response)][-1] == "hourly"
+    assert response["calls"] == 2
+
+
+def test_a_coin_that_has_hourly_points_neither_is_told_by_the_longer_answer(
+    ingestion: Ingestion,
+) -> None:
+    windows = ingestion.windows(2, SIX_HOURS)
+    before = {
+        name: [point for point in series if point[0] < milliseconds(windows[0]["start"])]
+        for name, series in chart("bitcoin", 1_795_300_000, int(NOW.timestamp()), NOW).items()
+    }
+    ingestion.api.reply("bitcoin", Reply.json(EMPTY), Reply.json(before))
+    response = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
+    assert lacking(response, "bitcoin") == [("failed", ENDED, [[0, 1]])]
+
+
+@pytest.mark.parametrize(("credits_left", "longer"), [(2, 0), (3, 1), (4, 2), (None, 2)])
+def test_hourly_points_are_asked_for_while_the_credits_last(
+    ingestion: Ingestion, credits_left: int | None, longer: int
+) -> None:
+    windows = ingestion.windows(1, SIX_HOURS)
+    for coin in ("bitcoin", "ethereum"):
+        ingestion.api.reply(coin, Reply.json(EMPTY))
+    event = finest(ingestion.event(["bitcoin", "ethereum"], windows))
+    response = ingestion.run({**event, "credits_left": credits_left})
+    assert response["credits"] == 2 + longer
+    assert len(response["absent"]) == 2 - longer
+
+
+AHEAD = timedelta(minutes=59)
+OPEN = (
+    "The window is still open by the API's time: this machine's clock is 59 minutes ahead of the "
+    "API's. Set the clock, as by NTP; the window is asked for again."
+)
+
+
+def test_a_window_that_is_open_by_the_apis_time_is_refused_and_the_others_go_on(
+    ingestion: Ingestion,
+) -> None:
+    windows = ingestion.windows(3, SIX_HOURS)
+    ingestion.api.clock_ahead = AHEAD
+    response = ingestion.run(finest(ingestion.event(["bitcoin", "ethereum"], windows)))
+    assert points(response, "bitcoin", windows) == [72, 72, 0]
+    assert response["window_points"] == [144, 144, 0]
+    assert lacking(response, "bitcoin") == [("failed", OPEN, [[2, 2]])]
+    assert lacking(response, "ethereum") == [("failed", OPEN, [[2, 2]])]
+    assert response["clock_ahead"] == pytest.approx(AHEAD.total_seconds(), abs=2)
+
+
+def test_a_clock_that_is_ahead_costs_no_window_that_is_closed_by_the_apis_time(
+    ingestion: Ingestion,
+) -> None:
+    windows = ingestion.windows(3, SIX_HOURS, NOW - SIX_HOURS)
+    ingestion.api.clock_ahead = AHEAD
+    response = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
+    assert response["absent"] == []
+    # Nobody has to be asked for the time.
+    assert all("ping" not in asked.path for asked in ingestion.api.asked)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=4), -AHEAD, -timedelta(days=400)])
+def test_a_clock_that_is_a_little_ahead_or_behind_refuses_nothing(
+    ingestion: Ingestion, ahead: timedelta
+) -> None:
+    windows = ingestion.windows(1, SIX_HOURS, NOW)
+    ingestion.clock.start = NOW.replace(minute=1)
+    ingestion.api.clock_ahead = ahead
+    response = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
+    assert response["absent"] == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Date": http_date(NOW - AHEAD)},
+        {"Date": http_date(NOW - AHEAD), "Age": str(59 * 60)},
+        {"Date": "Thu, 01 Jan 1970 00:00:00 GMT"},
+        {"Date": "yesterday"},
+        {"Date": ""},
+        {"Date": "Mon, 99 Nov 20260 99:00:00 GMT", "Age": "old"},
+    ],
+)
+def test_an_old_answer_from_a_cache_and_a_date_that_is_none_cost_nothing(
+    ingestion: Ingestion, headers: dict[str, str]
+) -> None:
+    windows = ingestion.windows(1, SIX_HOURS)
+    good = chart("bitcoin", int(NOW.timestamp()) - 6 * 3600 - 600, int(NOW.timestamp()), NOW)
+    ingestion.api.reply("bitcoin", Reply.json(good, headers=headers))
+    response = ingestion.run(finest(ingestion.event(["bitcoin"], windows)))
+    assert response["absent"] == []
+
+
+def test_the_time_is_asked_for_once_and_a_failure_of_that_counts_as_an_answer(
+    ingestion: Ingestion,
+) -> None:
+    ingestion.api.clock_ahead = AHEAD
+    ingestion.api.always("ping", Reply(status=404))
+    coins = [f"coin-{number}" for number in range(12)]
+    event = finest(ingestion.event(coins, ingestion.windows(1, SIX_HOURS)))
+    response = ingestion.run(event)
+    assert {absent["reason"] for absent in response["absent"]} == {OPEN}
+    assert [asked.path for asked in ingestion.api.asked].count("/api/v3/ping") == 1
 
 
 def test_each_month_has_one_object_with_a_line_a_coin_in_the_events_order(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambda_function.errors import InvalidRequest
-from lambda_function.request_planner import Span, SpanPlan, plan_spans
+from lambda_function.request_planner import Span, SpanPlan, asked_until, longer_span, plan_spans
 from lambda_function.windows import RequestedWindow
 
 NOW = datetime(2026, 11, 23, 6, 10, tzinfo=UTC)
@@ -192,6 +192,33 @@ def test_the_day_of_the_earliest_time_allowed_is_out_of_plan_as_its_midnight_is(
     plan = spans_of([inside, at_earliest], "daily", days_ago())
     assert plan.out_of_plan == (at_earliest,)
     assert plan.spans[0].windows == (inside,)
+
+
+@settings(deadline=None)
+@given(backs=backs, length=lengths, wanted=st.sampled_from(["daily", "finest"]))
+def test_a_span_is_asked_for_beyond_its_end_without_another_granularity(
+    backs: list[int], length: timedelta, wanted: str
+) -> None:
+    for span in plan_spans(windows(backs, length), wanted, NOW, None).spans:
+        until = asked_until(span, NOW)
+        if span.end is None:
+            assert until is None
+            continue
+        assert until is not None
+        assert span.end <= until <= NOW
+        if span.granularity == "daily":
+            assert until == min(span.end + 7 * DAY, MIDNIGHT)
+        else:
+            assert until - span.start <= timedelta(days=90)
+            assert until in {span.end, span.start + timedelta(days=90)} or until <= MIDNIGHT
+
+
+def test_the_hourly_span_of_new_windows_is_longer_than_a_day_until_now() -> None:
+    (span,) = spans_of(windows(range(2), 6 * HOUR, NOW.replace(hour=6, minute=0)), "finest").spans
+    longer = longer_span(span.windows, NOW)
+    assert (longer.end, longer.granularity, longer.windows) == (None, "hourly", span.windows)
+    assert DAY < NOW - longer.start < 2 * DAY
+    assert longer.start <= span.start
 
 
 def test_windows_that_are_all_too_old_take_no_span() -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from typing import Any
 
@@ -744,6 +745,23 @@ def test_duplicated_points_come_twice_and_the_true_one_first(start: Callable[...
     stamps = [stamp for stamp, _ in doubled["prices"]]
     assert len(stamps) == len(set(stamps)) + 34
     assert dict(reversed(doubled["prices"])) == dict(whole["prices"])
+
+
+def test_an_answer_may_have_no_points_and_its_stamps_be_wrong(
+    start: Callable[..., Client],
+) -> None:
+    whole, empty = faulty_chart(start(), "no_points")
+    _, seconds = faulty_chart(start(), "stamps_in_seconds")
+    _, moved = faulty_chart(start(), "another_time")
+    assert whole.keys() == empty.keys()
+    assert not any(empty.values())
+    assert [stamp * 1000 for stamp, _ in seconds["prices"]] == [at for at, _ in whole["prices"]]
+    assert max(stamp for stamp, _ in moved["prices"]) < min(at for at, _ in whole["prices"])
+
+
+def test_every_response_has_the_time_of_this_machine(start: Callable[..., Client]) -> None:
+    sent = parsedate_to_datetime(start().get(path="/ping").headers["date"])
+    assert abs(datetime.now(UTC) - sent) < timedelta(minutes=1)
 
 
 def test_another_process_can_inject_and_clear_faults(start: Callable[..., Client]) -> None:
