@@ -1,21 +1,28 @@
 """What is deployed to AWS, built so that the same sources give the same bytes.
 
 The function's zip holds ``lambda_function`` and what it imports that Lambda's image lacks (boto3
-is there). These are taken as they are installed here, after a look whether they are what
-``requirements.lock`` pins, so that what was tested is what is deployed, and no index is asked.
+is there). These are taken from wheels that have the names and hashes of ``requirements.lock``,
+whatever is installed here, which may have been changed on purpose: a company's authority in
+certifi's bundle, say. pip fetches them once, with its own settings (``PIP_NO_INDEX`` and
+``PIP_FIND_LINKS`` for a folder); afterwards no index is asked.
 """
 
-import base64
 import hashlib
 import io
 import re
+import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
-from importlib.metadata import Distribution, PackagePath, distribution
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+import filelock
 
 ROOT = Path(__file__).parents[1]
+
+WHEELS = ROOT / ".wheels"
+"""Where wheels are kept; each is looked at again before it is used."""
 
 # What the function imports, and what that imports in turn.
 FUNCTION_REQUIREMENTS = (
@@ -29,23 +36,24 @@ FUNCTION_REQUIREMENTS = (
 GLUE_SCRIPTS = ("historical_data_transformation.py", "intra_day_transformation.py")
 
 # Compiled parts are for one Python on one processor; all of these do without theirs.
+_PORTABLE = ("--platform", "any", "--implementation", "py", "--abi", "none")
 _PORTABLE_SUFFIXES = (".py", ".pem")
 _OLDEST = (1980, 1, 1, 0, 0, 0)
 
 
 class PackagingError(RuntimeError):
-    """What is installed here is not what is pinned."""
+    """What is pinned cannot be had, or not as it is pinned."""
 
 
 def function_zip() -> bytes:
     """The code of the ingestion function.
 
     Raises:
-        PackagingError: A requirement is not installed as ``requirements.lock`` pins it.
+        PackagingError: A wheel that ``requirements.lock`` pins cannot be had; says what to do.
     """
     files = _sources("lambda_function")
-    for name in FUNCTION_REQUIREMENTS:
-        files |= dict(_installed(name))
+    for wheel in _wheels():
+        files |= dict(_portable_files(wheel))
     return zipped(files)
 
 
@@ -86,40 +94,86 @@ def _sources(package: str) -> dict[str, bytes]:
     return {file.relative_to(ROOT).as_posix(): file.read_bytes() for file in files}
 
 
-def _installed(name: str) -> Iterator[tuple[str, bytes]]:
-    found = distribution(name)
-    pinned = _pinned(name)
-    if found.version != pinned:
+def _wheels() -> list[bytes]:
+    """The wheels of what the function imports, as the lock pins them."""
+    pinned = {name: _pinned(name) for name in FUNCTION_REQUIREMENTS}
+    WHEELS.mkdir(parents=True, exist_ok=True)
+    # Several processes of a test run come at once.
+    with filelock.FileLock(WHEELS / ".lock"):
+        found = _kept(pinned)
+        if found.keys() != pinned.keys():
+            _fetch(pinned.values())
+            found = _kept(pinned)
+    lacking = sorted(pinned.keys() - found.keys())
+    if lacking:
         raise PackagingError(
-            f"{name} {found.version} is installed and requirements.lock pins {pinned}: install it "
-            "with `pip install --require-hashes --no-deps -r requirements.lock`."
+            f"No wheel of {', '.join(lacking)} for any platform has a hash that requirements.lock "
+            "pins."
         )
-    for file in found.files or ():
-        if _is_portable(file):
-            yield file.as_posix(), _intact(found, file)
+    return [found[name] for name in FUNCTION_REQUIREMENTS]
 
 
-def _pinned(name: str) -> str | None:
+def _pinned(name: str) -> str:
+    """A requirement as the lock has it: its version, and the hashes of its files."""
     lock = (ROOT / "requirements.lock").read_text()
-    match = re.search(rf"^{name}==([^ ;]+)", lock, flags=re.MULTILINE)
-    return match and match[1]
+    match = re.search(rf"^{name}==.*\n(?: +--hash=.*\n?)+", lock, flags=re.MULTILINE)
+    if match is None:
+        raise PackagingError(f"requirements.lock does not pin {name} by a hash: run make lock.")
+    return match[0]
 
 
-def _is_portable(file: PackagePath) -> bool:
+def _kept(pinned: Mapping[str, str]) -> dict[str, bytes]:
+    """The wheels that are there already; one that was changed is none."""
+    names = {
+        digest: name
+        for name, requirement in pinned.items()
+        for digest in re.findall(r"--hash=sha256:(\w+)", requirement)
+    }
+    found = {}
+    for path in sorted(WHEELS.glob("*-none-any.whl")):
+        content = path.read_bytes()
+        name = names.get(hashlib.sha256(content).hexdigest())
+        if name:
+            found[name] = content
+    return found
+
+
+def _fetch(requirements: Iterable[str]) -> None:
+    with TemporaryDirectory(dir=WHEELS) as folder:
+        listed = Path(folder, "requirements.txt")
+        listed.write_text("".join(requirements))
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input"]
+        fetched = subprocess.run(  # noqa: S603 - our own interpreter and arguments
+            [
+                *(*command, "--disable-pip-version-check", "--no-deps", "--require-hashes"),
+                *("--only-binary", ":all:", *_PORTABLE, "--python-version", "3.12"),
+                *("--requirement", str(listed), "--dest", folder),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if fetched.returncode:
+            raise PackagingError(
+                "pip could not fetch the wheels that requirements.lock pins for the function. "
+                "Connect to your package index, or set PIP_NO_INDEX=1 and PIP_FIND_LINKS to a "
+                f"folder that has them. pip says: {fetched.stderr.strip()}"
+            )
+        for wheel in Path(folder).glob("*.whl"):
+            wheel.replace(WHEELS / wheel.name)
+
+
+def _portable_files(wheel: bytes) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        for name in archive.namelist():
+            if _is_portable(PurePosixPath(name)):
+                yield name, archive.read(name)
+
+
+def _is_portable(file: PurePosixPath) -> bool:
     # cloudpathlib looks its own version up; a licence goes where its code goes.
     stays = file.name == "METADATA" or "licenses" in file.parts
-    return ".." not in file.parts and (stays or file.suffix in _PORTABLE_SUFFIXES)
-
-
-def _intact(found: Distribution, file: PackagePath) -> bytes:
-    """A file of a distribution, as its wheel had it."""
-    content = Path(str(file.locate())).read_bytes()
-    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-    if file.hash is None or file.hash.value != digest:
-        raise PackagingError(
-            f"{file} of {found.name} {found.version} is not as it was installed: install it again."
-        )
-    return content
+    return stays or file.suffix in _PORTABLE_SUFFIXES
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ class Preflight:
 
         Raises:
             CheckSkippedError: This is no checkout.
-            PackagingError: What is installed here is not what is pinned.
+            PackagingError: What is pinned cannot be had; says what to do.
         """
         try:
             artifacts = package.artifacts

@@ -1,9 +1,12 @@
+import hashlib
 import io
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import certifi
 import pytest
 
 from infrastructure import package
@@ -50,11 +53,63 @@ def test_the_version_names_exactly_what_is_deployed() -> None:
     assert version(built) != version({**built, "ingestion.zip": b""})
 
 
-def test_a_requirement_of_another_version_than_pinned_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_what_is_installed_here_does_not_matter(
+    code: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """As where a company puts its own authority into certifi's bundle."""
+    installed = Path(certifi.where()).parent
+    shutil.copytree(installed, tmp_path / "certifi")
+    (tmp_path / "certifi" / "cacert.pem").write_text("a company's own authority")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert function_zip() == code
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        assert b"company" not in archive.read("certifi/cacert.pem")
+
+
+@pytest.fixture
+def wheels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder of wheels of its own, which has those that the lock pins."""
+    function_zip()
+    shutil.copytree(package.WHEELS, tmp_path / "wheels")
+    monkeypatch.setattr(package, "WHEELS", tmp_path / "wheels")
+    return tmp_path / "wheels"
+
+
+def test_a_wheel_that_was_changed_is_fetched_again(
+    code: bytes, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(package.ROOT / ".wheels"))
+    (changed,) = wheels.glob("certifi-*.whl")
+    changed.write_bytes(changed.read_bytes() + b"more")
+
+    assert function_zip() == code
+
+
+def test_without_an_index_it_says_how_to_give_a_folder(
+    wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    for wheel in wheels.glob("*.whl"):
+        wheel.unlink()
+
+    with pytest.raises(PackagingError, match=r"PIP_FIND_LINKS to a folder.*certifi"):
+        function_zip()
+
+
+def test_a_wheel_of_another_hash_than_pinned_is_refused(
+    wheels: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lock = (package.ROOT / "requirements.lock").read_text()
+    (wheel,) = wheels.glob("certifi-*.whl")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     (tmp_path / "lambda_function").mkdir()
-    (tmp_path / "requirements.lock").write_text("certifi==1.0 \\\n")
+    (tmp_path / "requirements.lock").write_text(lock.replace(digest, "0" * 64))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(package.ROOT / ".wheels"))
     monkeypatch.setattr(package, "ROOT", tmp_path)
-    with pytest.raises(PackagingError, match=r"certifi .* is installed and .* pins 1\.0"):
+
+    with pytest.raises(PackagingError, match="HASHES"):
         function_zip()
