@@ -1,6 +1,7 @@
 """The platform as its users run it: assets materialized against an API on loopback."""
 
 import dataclasses
+import json
 import multiprocessing
 import os
 import signal
@@ -11,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from crypto_platform.core.errors import MixedSourcesError, PermanentFailure
@@ -20,7 +22,7 @@ from crypto_platform.definitions import build_definitions
 from crypto_platform.ingestion.tracked_coins import UnknownCoinError
 from crypto_platform.lake.layers import CorruptFileError, Layer, MissingWindowError
 from crypto_platform.lake.manifests import files_of
-from crypto_platform.simulated_market import SimulatedMarket
+from crypto_platform.simulated_market import Fault, SimulatedMarket
 from crypto_platform.transformation.job_spec import MAX_FILES_A_MONTH
 from crypto_platform_tests.conftest import STAGES, Platform
 from crypto_platform_tests.replay import (
@@ -282,6 +284,68 @@ def test_a_null_price_is_set_aside_with_its_reason(
     prices = simulated.query("SELECT * FROM historical_prices WHERE coin_id = 'ethereum'")
     # Whether the window's own point lost its price is the fault's choice; both ends are told.
     assert (row["status"], len(prices)) in {("quarantined", 0), ("present", 1)}
+
+
+def test_a_value_that_is_no_number_costs_itself_alone_and_is_told_by_its_text(
+    simulated: Platform, market: SimulatedMarket
+) -> None:
+    first, second = newest_keys(HISTORICAL, 2)
+    stamps = [int(HISTORICAL.window(key).start.timestamp() * 1000) for key in (first, second)]
+    body = (
+        f'{{"prices":[[{stamps[0]},NaN],["{stamps[1]}","1.1e-05"],[{stamps[1] + 86_400_000}.0,2]],'
+        f'"market_caps":null,"total_volumes":[[{stamps[1]},"n/a"]]}}'
+    )
+    market.inject(Fault(status=200, body=body), coin="ethereum")
+
+    simulated.materialize(HISTORICAL, first, second)
+
+    assert simulated.query(
+        "SELECT status, reason FROM ingestion_ledger "
+        "WHERE coin_id = 'ethereum' ORDER BY window_start"
+    ) == [
+        {"status": "quarantined", "reason": 'The price "NaN" is not a number.'},
+        {"status": "present", "reason": None},
+    ]
+    assert simulated.query(
+        "SELECT price, market_cap, total_volume FROM historical_prices WHERE coin_id = 'ethereum'"
+    ) == [{"price": 1.1e-05, "market_cap": None, "total_volume": None}]
+    layer = simulated.lake.transformed
+    paths = [path for path in layer.paths("rejected") if path.endswith(".parquet")]
+    rejected = [pq.read_table(layer.uri(path)).to_pylist() for path in paths]
+    assert {row["reason"] for rows in rejected for row in rows} == {
+        'The price "NaN" is not a number.',
+        'The volume "n/a" is not a number.',
+        "market_caps has null in place of a point.",
+    }
+    assert simulated.query("SELECT COUNT(*) AS n FROM historical_prices") == [{"n": 5}]
+
+
+def test_a_value_of_a_snapshot_that_is_no_number_costs_itself_alone(
+    market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    platform = with_snapshots_within(timedelta(hours=7), market, build_platform)
+    (key,) = newest_keys(INTRA_DAY, 1)
+    listed = [
+        {"id": coin, "symbol": coin, "name": coin, "current_price": 1.5, "max_supply": supply}
+        for coin, supply in {"bitcoin": "", "ethereum": "21.5", "tether": 7}.items()
+    ]
+    market.inject(
+        Fault(status=200, body=json.dumps([*listed, None, {"name": "no id"}])),
+        path="/coins/markets",
+    )
+
+    platform.materialize(INTRA_DAY, key)
+
+    assert platform.query(
+        "SELECT coin_id, current_price, max_supply FROM market_snapshots ORDER BY coin_id"
+    ) == [
+        {"coin_id": "bitcoin", "current_price": 1.5, "max_supply": None},
+        {"coin_id": "ethereum", "current_price": 1.5, "max_supply": 21.5},
+        {"coin_id": "tether", "current_price": 1.5, "max_supply": 7.0},
+    ]
+    assert platform.query("SELECT COUNT(DISTINCT coin_id) AS coins FROM intra_day_prices") == [
+        {"coins": 3}
+    ]
 
 
 def test_a_window_outside_the_plan_is_told_in_the_ledger(

@@ -19,12 +19,15 @@ ON_TIME = 7_200_000
 """How many milliseconds after the moment that it is floored to an observation still stands for it:
 two hours. A price of the evening is none of midnight."""
 
-RAW_SCHEMA = """
+FAULTS = "array<struct<series: string, stamp: double, value: string>>"
+
+RAW_SCHEMA = f"""
     coin_id string, vs_currency string, window_start timestamp, window_end timestamp,
     granularity string, fetched_at timestamp, source string, run_id string,
     prices array<array<double>>, market_caps array<array<double>>,
-    total_volumes array<array<double>>
+    total_volumes array<array<double>>, faults {FAULTS}
 """
+"""Schema of raw records; those of a version that knew no faults have none."""
 
 SCHEMA = """
     coin_id string, vs_currency string, window_start timestamp, price_at timestamp,
@@ -53,6 +56,9 @@ OUTSIDE = "The timestamp is outside the record's window."
 NULL_PRICE = "The price is null."
 WORTHLESS = "The price is not a positive number."
 NO_PRICE = "There is a market cap or a volume, but no price."
+
+SHOWN = 60
+"""How many characters of what stands in place of a number are in a reason."""
 
 
 def observations(raw: DataFrame, grain: int, window_length: int, window_anchor: int) -> DataFrame:
@@ -96,33 +102,39 @@ def _points(raw: DataFrame) -> DataFrame:
 
     The columns are those of the record; ``stamp``; ``outside_of``, the record's window where the
     stamp is outside of it, else null; ``nearness``, which is the greater the nearer a point is to
-    the beginning of its array; the three values; ``good``, the price if it can be one; and
-    ``fault``, why not, where the point is one of the prices.
+    the beginning of its array; the three values; ``good``, the price if it can be one; ``fault``,
+    why not, where the point is one of the prices; and ``odd``, which is null but in rows of their
+    own: one for each of the record's faults that no row of a price tells.
     """
-    empty = sf.array().cast("array<array<double>>")
+    arrays = {**dict.fromkeys(SERIES, "array<array<double>>"), "faults": FAULTS}
+    empty = {name: sf.array().cast(kind) for name, kind in arrays.items()}
     places = (
         raw.where("window_start IS NOT NULL AND window_end IS NOT NULL")
-        .withColumns({series: sf.coalesce(series, empty) for series in SERIES})
-        .withColumns({f"{series}_size": sf.size(series) for series in SERIES})
+        .withColumns({name: sf.coalesce(name, empty[name]) for name in arrays})
+        .withColumns({f"{name}_size": sf.size(name) for name in arrays})
         .select(
             *RECORD,
-            *(f"{series}_size" for series in SERIES),
-            sf.posexplode(sf.arrays_zip(*SERIES)).alias("place", "points"),
+            *(f"{name}_size" for name in arrays),
+            "faults",
+            sf.posexplode(sf.arrays_zip(*arrays)).alias("place", "points"),
         )
     )
 
     def part(series: str, index: int) -> Column:
         return sf.get(sf.col("points")[series], sf.lit(index))
 
+    def null(kind: str) -> Column:
+        return sf.lit(None).cast(kind)
+
     def struct(stamped_by: str, *given: str) -> Column:
-        null = sf.lit(None).cast("double")
         return sf.struct(
             part(stamped_by, 0).alias("stamp"),
             sf.lit("prices" in given).alias("said"),
             *(
-                (part(series, 1) if series in given else null).alias(column)
+                (part(series, 1) if series in given else null("double")).alias(column)
                 for series, column in SERIES.items()
             ),
+            null("string").alias("odd"),
         )
 
     stamps = [part(series, 0) for series in SERIES]
@@ -131,30 +143,71 @@ def _points(raw: DataFrame) -> DataFrame:
         sf.when(sf.col("place") < sf.col(f"{series}_size"), struct(series, series))
         for series in SERIES
     ]
+    fault = sf.col("points")["faults"]
+    odd = sf.when(
+        (sf.col("place") < sf.col("faults_size"))
+        & ((fault["series"] != "prices") | fault["stamp"].isNull()),
+        sf.struct(
+            fault["stamp"].alias("stamp"),
+            sf.lit(False).alias("said"),  # noqa: FBT003 - a literal
+            *(null("double").alias(column) for column in SERIES.values()),
+            _told(fault["series"], fault["stamp"], fault["value"]).alias("odd"),
+        ),
+    )
     stamp = sf.col("stamp")
     inside = (stamp >= sf.unix_millis("window_start")) & (stamp < sf.unix_millis("window_end"))
     price = sf.col("price")
     # NaN is more than infinity here.
     is_price = price.isNotNull() & (price > 0) & (price < sf.lit(float("inf")))
+    of_price = sf.get(
+        sf.filter("faults", lambda one: (one["series"] == "prices") & (one["stamp"] == stamp)),
+        sf.lit(0),
+    )
+    no_price = sf.when(
+        sf.col("faults_size") > 0, _told(of_price["series"], stamp, of_price["value"])
+    )
     return (
         places.withColumn(
             "point",
             sf.explode(
-                sf.when(together, sf.array(struct("prices", *SERIES))).otherwise(sf.array(*apart))
+                sf.when(
+                    together & (sf.col("faults_size") == 0),
+                    sf.array(struct("prices", *SERIES)),
+                )
+                .when(together, sf.array(struct("prices", *SERIES), odd))
+                .otherwise(sf.array(*apart, odd))
             ),
         )
         .where("point IS NOT NULL")
-        .select(*RECORD, (-sf.col("place")).alias("nearness"), "point.*")
+        .select(*RECORD, (-sf.col("place")).alias("nearness"), "faults", "faults_size", "point.*")
         .withColumns(
             {
                 "outside_of": sf.when(stamp.isNull() | ~inside, sf.col("window_start")),
                 "good": sf.when(is_price, price),
                 "fault": sf.when(
                     sf.col("said") & ~is_price,
-                    sf.when(price.isNull(), NULL_PRICE).otherwise(WORTHLESS),
+                    sf.when(price.isNull(), sf.coalesce(no_price, sf.lit(NULL_PRICE))).otherwise(
+                        WORTHLESS
+                    ),
                 ),
             }
         )
+    )
+
+
+def _told(series: Column, stamp: Column, value: Column) -> Column:
+    """A fault in a sentence."""
+    shown = sf.when(
+        sf.length(value) > SHOWN, sf.concat(sf.substring(value, 1, SHOWN), sf.lit("…"))
+    ).otherwise(value)
+    named = (
+        sf.when(series == "prices", "price")
+        .when(series == "market_caps", "market cap")
+        .otherwise("volume")
+    )
+    without_stamp = sf.concat(series, sf.lit(" has "), shown, sf.lit(" in place of a point."))
+    return sf.when(stamp.isNull(), without_stamp).otherwise(
+        sf.concat(sf.lit("The "), named, sf.lit(" "), shown, sf.lit(" is not a number."))
     )
 
 
@@ -167,12 +220,13 @@ def _resolved(points: DataFrame) -> DataFrame:
     )
     fineness = sf.concat(_rank("granularity").cast("string"), "granularity")
     reason = (
-        sf.when(sf.col("stamp").isNull(), NO_STAMP)
+        sf.when(sf.col("odd").isNotNull(), sf.col("odd"))
+        .when(sf.col("stamp").isNull(), NO_STAMP)
         .when(sf.col("outside_of").isNotNull(), OUTSIDE)
         .when(price.isNull(), sf.coalesce(_newest("fault"), sf.lit(NO_PRICE)))
     )
     return (
-        points.groupBy(*COIN, "stamp", "outside_of")
+        points.groupBy(*COIN, "stamp", "outside_of", "odd")
         .agg(
             sf.sort_array(sf.collect_list(sf.struct(*POINT)), asc=False).alias("points"),
             sf.max(sf.when(sf.col("good").isNotNull(), fineness)).alias("finest"),

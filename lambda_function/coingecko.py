@@ -8,6 +8,8 @@ import json
 import logging
 import math
 import random
+import re
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,17 +45,60 @@ _FIRST_WAIT_RATE_LIMITED = 10.0
 _JITTER = random.SystemRandom()
 
 _NUMBERS = frozenset({int, float})
+_LEAST, _GREATEST = -sys.float_info.max, sys.float_info.max
+# As JSON writes them. The longest whole number of a double has 309 digits.
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,400})(\.\d{1,400})?([eE][+-]?\d{1,4})?", re.ASCII)
+# How much is kept of what stands where a number should.
+_KEPT_OF_A_FAULT = 1_000
 
 Point = list[Any]
 T = TypeVar("T")
 
 
+class Fault(NamedTuple):
+    """What stands in a chart where a point or a value should.
+
+    Attributes:
+        series: The series.
+        stamp: The point's stamp; ``None`` where it has none.
+        value: What stands there, as JSON, cut where it is long.
+    """
+
+    series: str
+    stamp: int | None
+    value: str
+
+
 class MarketChart(NamedTuple):
-    """Three series of ``[unix milliseconds, value]``, as the API gave them."""
+    """Three series of ``[unix milliseconds, value]``, as the API gave them.
+
+    Attributes:
+        prices: The prices; null in place of a value that is no number.
+        market_caps: The market caps, likewise.
+        total_volumes: The volumes, likewise.
+        faults: What is no number, and no point.
+    """
 
     prices: list[Point]
     market_caps: list[Point]
     total_volumes: list[Point]
+    faults: Sequence[Fault] = ()
+
+
+SERIES = ("prices", "market_caps", "total_volumes")
+"""The names of a chart's series, as the API has them."""
+
+
+class Markets(NamedTuple):
+    """A page of the market.
+
+    Attributes:
+        coins: Its coins, each with the id that it is known by.
+        rows: How many rows the page has, with those that name no coin.
+    """
+
+    coins: list[dict[str, Any]]
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -187,7 +232,7 @@ class CoinGecko:
 
     def markets(
         self, vs_currency: str, *, ids: Sequence[str] = (), page: int = 1
-    ) -> ApiResponse[list[dict[str, Any]]]:
+    ) -> ApiResponse[Markets]:
         """A page of coins as the market sees them now, the largest first.
 
         Args:
@@ -256,7 +301,7 @@ class CoinGecko:
         flaw: Exception | None = None
         if response.status_code == HTTPStatus.OK:
             try:
-                data = parse(json.loads(response.content, parse_constant=_reject_constant))
+                data = parse(json.loads(response.content, parse_constant=str))
             except (ValueError, RecursionError) as error:
                 flaw = error
             else:
@@ -319,10 +364,6 @@ def _wait(problem: RequestProblem, attempt: int) -> float:
     return min(first * 2.0 ** (attempt - 1), MAX_WAIT) * _JITTER.uniform(0.5, 1)
 
 
-def _reject_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
-
-
 def _object(body: Any) -> dict[str, Any]:
     if isinstance(body, dict):
         return body
@@ -330,13 +371,26 @@ def _object(body: Any) -> dict[str, Any]:
 
 
 def _chart(body: Any) -> MarketChart:
-    return MarketChart(*(_series(_object(body).get(name), name) for name in MarketChart._fields))
+    chart = _object(body)
+    faults: list[Fault] = []
+    prices, caps, volumes = (_series(chart.get(name), name, faults) for name in SERIES)
+    return MarketChart(prices, caps, volumes, faults)
 
 
-def _series(points: Any, name: str) -> list[Point]:
-    if not isinstance(points, list) or not all(map(_is_point, points)):
+def _series(points: Any, name: str, faults: list[Fault]) -> list[Point]:
+    """The points of a series; what is none in it is added to the faults."""
+    if type(points) is list and all(map(_is_point, points)):
+        return points
+    stamped: list[Point] = []
+    if isinstance(points, list):
+        found = (point if _is_point(point) else _mended(point, name, faults) for point in points)
+        stamped = [point for point in found if point is not None]
+    else:
+        faults.append(Fault(name, None, _text(points)))
+    # Prices are what the chart is asked for: without any stamp there is no answer to keep.
+    if name == SERIES[0] and not stamped:
         raise ValueError(f"{name} is not a list of [unix milliseconds, number or null]")
-    return points
+    return stamped
 
 
 def _is_point(point: Any) -> bool:
@@ -345,8 +399,35 @@ def _is_point(point: Any) -> bool:
         type(point) is list
         and len(point) == 2  # noqa: PLR2004 - a stamp and a value
         and type(point[0]) is int
-        and (point[1] is None or (type(point[1]) in _NUMBERS and -math.inf < point[1] < math.inf))
+        and (point[1] is None or (type(point[1]) in _NUMBERS and _LEAST <= point[1] <= _GREATEST))
     )
+
+
+def _mended(point: Any, series: str, faults: list[Fault]) -> Point | None:
+    """A point in numbers: null in place of a value that is none, ``None`` without a stamp."""
+    stamp = _number(point[0]) if isinstance(point, list) and point else None
+    if stamp is None or stamp != math.floor(stamp):
+        faults.append(Fault(series, None, _text(point)))
+        return None
+    stamp = int(stamp)
+    if len(point) != 2:  # noqa: PLR2004 - a stamp and a value
+        faults.append(Fault(series, stamp, _text(point)))
+        return [stamp, None]
+    value = _number(point[1])
+    if value is None and point[1] is not None:
+        faults.append(Fault(series, stamp, _text(point[1])))
+    return [stamp, value]
+
+
+def _number(value: Any) -> int | float | None:
+    """What a value says as a number, or as a text of one; ``None`` where it says none."""
+    if type(value) is str and _NUMBER.fullmatch(value):
+        value = json.loads(value)
+    return value if type(value) in _NUMBERS and _LEAST <= value <= _GREATEST else None
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)[:_KEPT_OF_A_FAULT]
 
 
 def _fear_and_greed(body: Any) -> dict[str, Any]:
@@ -356,10 +437,20 @@ def _fear_and_greed(body: Any) -> dict[str, Any]:
     raise ValueError("it has no list of days")
 
 
-def _markets(body: Any) -> list[dict[str, Any]]:
-    if not isinstance(body, list) or not all(
-        isinstance(coin, dict) and isinstance(coin.get("id"), str) for coin in body
-    ):
+def _markets(body: Any) -> Markets:
+    rows = body if isinstance(body, list) else [body]
+    coins = [row for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
+    if not isinstance(body, list) or (body and not coins):
         raise ValueError("it is not a list of coins")
-    json.dumps(body, allow_nan=False)
-    return body
+    if len(coins) < len(body):
+        logger.warning("%d rows of the market name no coin: left out", len(body) - len(coins))
+    return Markets([_with_finite_numbers(coin) for coin in coins], len(body))
+
+
+def _with_finite_numbers(value: Any) -> Any:
+    """The same, with a text in place of a number that JSON cannot say."""
+    if isinstance(value, dict):
+        return {name: _with_finite_numbers(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_with_finite_numbers(part) for part in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

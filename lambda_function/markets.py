@@ -66,21 +66,25 @@ def _named(
     markets: dict[str, Market] = {}
     for page in id_pages([name for name in request.ids if name not in known]):
         response = api.markets(request.vs_currency, ids=page)
-        markets |= {market["id"]: market for market in response.data if market["id"] in page}
+        markets |= {market["id"]: market for market in response.data.coins if market["id"] in page}
     return markets
 
 
 def _ranked(request: MarketsRequest, api: CoinGecko) -> Iterator[Market]:
     for page in range(1, markets_pages(request.top) + 1):
         response = api.markets(request.vs_currency, page=page)
-        yield from response.data
-        if len(response.data) < MARKETS_A_PAGE:
+        yield from response.data.coins
+        if response.data.rows < MARKETS_A_PAGE:
             return
 
 
 def _coin(market: Market) -> dict[str, Any]:
-    fields = {name: market.get(name) for name in ("symbol", "name", "image", "market_cap_rank")}
-    return {"coin_id": market["id"], **fields}
+    texts = {name: market.get(name) for name in ("symbol", "name", "image")}
+    return {
+        "coin_id": market["id"],
+        **{name: text if isinstance(text, str) else None for name, text in texts.items()},
+        "market_cap_rank": market.get("market_cap_rank"),
+    }
 
 
 def _snapshots(

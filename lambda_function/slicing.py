@@ -8,7 +8,7 @@ from operator import itemgetter
 from statistics import median
 from typing import NamedTuple
 
-from lambda_function.coingecko import ApiResponse, MarketChart, Point
+from lambda_function.coingecko import ApiResponse, Fault, MarketChart, Point
 from lambda_function.request_planner import Granularity, Span
 from lambda_function.windows import RequestedWindow, iso
 
@@ -56,7 +56,8 @@ def slice_windows(
 
     A stretch ends where the next window is not its neighbour, or goes to another object. Each
     series is sliced by its own stamps, to half-open windows. A record keeps the API's values
-    exactly; points come in the order of their stamps, those of one stamp in the API's order.
+    exactly; points come in the order of their stamps, those of one stamp in the API's order. What
+    is no number, or no point, is in its ``faults``, where it has any.
 
     Args:
         response: A coin's chart.
@@ -65,7 +66,8 @@ def slice_windows(
         vs_currency: The currency of the values.
         run_id: The run it is for.
     """
-    prices, market_caps, total_volumes = map(_Series, response.data)
+    prices, market_caps, total_volumes = map(_Series, response.data[:3])
+    faults = list(response.data.faults)
     head = _json({"coin_id": coin_id, "vs_currency": vs_currency})[:-1]
     request = _json(
         {
@@ -77,6 +79,12 @@ def slice_windows(
             "source": response.source,
         }
     )[1:-1]
+
+    def take_faults(start: int, end: int) -> list[Fault]:
+        """Those that are told with a stretch; a fault without a stamp is told with the first."""
+        taken = [one for one in faults if one.stamp is None or start <= one.stamp < end]
+        faults[:] = [one for one in faults if one not in taken]
+        return taken
 
     def record(stretch: Sequence[RequestedWindow]) -> Record:
         contents = []
@@ -92,9 +100,11 @@ def slice_windows(
             f'{head},"window_start":"{iso(stretch[0].start)}","window_end":"{iso(stretch[-1].end)}"'
             f',{request},"prices":{prices.text(start, end)},'
             f'"market_caps":{market_caps.text(start, end)},'
-            f'"total_volumes":{total_volumes.text(start, end)}}}\n'
+            f'"total_volumes":{total_volumes.text(start, end)}'
         )
-        return Record(contents, line.encode())
+        if taken := take_faults(start, end):
+            line += f',"faults":{_json([fault._asdict() for fault in taken])}'
+        return Record(contents, f"{line}}}\n".encode())
 
     return [record(stretch) for stretch in stretches(span.windows)]
 

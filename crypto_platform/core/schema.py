@@ -17,5 +17,10 @@ RAW_COLUMNS = dg.TableSchema(
         dg.TableColumn("prices", "array<array<double>>", "[UNIX milliseconds, price]"),
         dg.TableColumn("market_caps", "array<array<double>>", "[UNIX milliseconds, market cap]"),
         dg.TableColumn("total_volumes", "array<array<double>>", "[UNIX milliseconds, volume]"),
+        dg.TableColumn(
+            "faults",
+            "array<struct<series: string, stamp: double, value: string>>",
+            "What stood in place of a number or a point, as text.",
+        ),
     ]
 )

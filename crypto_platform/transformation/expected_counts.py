@@ -24,6 +24,8 @@ _HALF_SPACINGS = {"": 43_200_000, "daily": 43_200_000, "hourly": 1_800_000, "5-m
 _FINENESS = {name: place for place, name in enumerate(_HALF_SPACINGS)}
 _HALVES = tuple(_HALF_SPACINGS.values())
 _COARSEST = 0
+# How much of a fault tells it from others.
+_SHOWN = 60
 
 
 class Counts(NamedTuple):
@@ -31,7 +33,7 @@ class Counts(NamedTuple):
 
     Attributes:
         prices: Rows of prices.
-        rejected: Rejected stamps.
+        rejected: Rejected stamps, and faults that are told beside them.
     """
 
     prices: int
@@ -71,21 +73,30 @@ def expected_counts(
                 if series == "prices" and inside and _is_price(point):
                     known = of_window.good.get(stamp, _COARSEST)
                     of_window.good[stamp] = max(known, fineness)
+        for fault in record.get("faults") or ():
+            stamp = fault["stamp"]
+            index = int(((start if stamp is None else stamp) - anchor) // length)
+            # A price that is no number stands as a null among the prices.
+            if index in wanted and (fault["series"] != "prices" or stamp is None):
+                value = fault["value"]
+                told = (fault["series"], stamp, value[:_SHOWN], len(value) > _SHOWN)
+                seen[index, coin].faults.add(told)
     grain = stream.floored_to // _MILLISECOND
     return {
         (wanted[index], coin): Counts(
             prices=_rows(_floored(of_window.good, anchor + index * length, grain)),
-            rejected=len(of_window.stamps) - len(of_window.good),
+            rejected=len(of_window.stamps) - len(of_window.good) + len(of_window.faults),
         )
         for (index, coin), of_window in seen.items()
     }
 
 
 class _Seen:
-    """What the answers have of a coin in a window: its stamps, and how fine its prices are."""
+    """What the answers have of a coin in a window: stamps, faults, and how fine its prices are."""
 
     def __init__(self) -> None:
         self.stamps: set[float | None] = set()
+        self.faults: set[tuple[str, float | None, str, bool]] = set()
         self.good: dict[float, int] = {}
 
 

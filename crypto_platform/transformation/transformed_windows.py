@@ -354,7 +354,9 @@ def _quarantined(
     if not refused:
         return
     absent = {(absence.coin_id, absence.vs_currency) for absence in raw.absent}
-    rows = {(row["coin_id"], row["vs_currency"]): row for row in refused}
+    # Of a coin's rows one of its price says more than one of a market cap: the last one counts.
+    by_reason = sorted(refused, key=lambda row: row["reason"].startswith("The price"))
+    rows = {(row["coin_id"], row["vs_currency"]): row for row in by_reason}
     for coin in sorted(rows.keys() - absent - priced.keys()):
         row = rows[coin]
         yield Absence(

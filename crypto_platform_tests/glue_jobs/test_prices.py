@@ -184,6 +184,56 @@ def test_a_record_whose_arrays_are_null_has_no_rows(jobs: JobRunner) -> None:
     assert {row["coin_id"] for row in jobs.rows("prices")} == {"ethereum"}
 
 
+def faulty(made: Record, *faults: tuple[str, int | None, str]) -> Record:
+    """A record with what stood in place of numbers: series, stamp and text."""
+    named = [dict(zip(("series", "stamp", "value"), fault, strict=True)) for fault in faults]
+    return {**made, "faults": named}
+
+
+def test_a_price_that_is_no_number_is_rejected_by_its_text_and_leaves_the_others(
+    jobs: JobRunner,
+) -> None:
+    made = record([[AT, None], [AT + 1, 2.5]], [[AT, 7.5]])
+    rows = jobs.transform([faulty(made, ("prices", AT, '"NaN"'))], INTRA_DAY)
+    assert values(rows) == [(AT + 1, 2.5, None, None)]
+    [rejected] = jobs.rows("rejected")
+    assert rejected["reason"] == 'The price "NaN" is not a number.'
+    assert values([rejected]) == [(AT, None, 7.5, None)]
+
+
+def test_a_cap_that_is_no_number_is_null_and_its_text_is_rejected(jobs: JobRunner) -> None:
+    made = record([[AT, 1.5]], [[AT, None]], [[AT, 8]])
+    odd = [("market_caps", AT, f'"{"x" * 200}"'), ("market_caps", None, "5")]
+    # The same again is no other fault.
+    again = {**made, "run_id": "again"}
+    rows = jobs.transform([faulty(made, *odd), faulty(again, *odd)])
+    assert values(rows) == [(AT, 1.5, None, 8)]
+    assert {row["reason"]: row["price_at"] for row in jobs.rows("rejected")} == {
+        f'The market cap "{"x" * 59}… is not a number.': START,
+        "market_caps has 5 in place of a point.": None,
+    }
+    assert len(jobs.rows("rejected")) == 2
+
+
+def test_a_series_that_is_none_is_one_rejected_value(jobs: JobRunner) -> None:
+    made = record([[AT, 1.5], [AT + DAY, 2.5]], windows=2)
+    rows = jobs.transform([faulty(made, ("total_volumes", None, "null"))])
+    assert [row["price"] for row in rows] == [1.5, 2.5]
+    [rejected] = jobs.rows("rejected")
+    assert rejected["reason"] == "total_volumes has null in place of a point."
+    assert (rejected["window_start"], rejected["stamp"]) == (START, None)
+
+
+def test_records_with_and_without_faults_stand_side_by_side(jobs: JobRunner) -> None:
+    made = [
+        record([[AT, 1.5]], [[AT, 6]], [[AT, 7]], coin="a"),
+        faulty(record([[AT, 2.5]], [[AT, 6]], [[AT, 7]], coin="b"), ("prices", None, "{}")),
+        {**record([[AT, 3.5]], coin="c"), "faults": None},
+    ]
+    assert [row["price"] for row in jobs.transform(made)] == [1.5, 2.5, 3.5]
+    assert [row["coin_id"] for row in jobs.rows("rejected")] == ["b"]
+
+
 OLD, NEW = "2026-11-23T00:00:00Z", "2026-11-24T00:00:00Z"
 
 
@@ -413,3 +463,16 @@ def test_recorded_series_arrive_to_the_bit(jobs: JobRunner, stream: Stream) -> N
     rows = transformed(jobs, made, stream)
     assert {row["coin_id"] for row in rows} == {one["coin_id"] for one in made}
     assert rows == exact(expected_rows(made, stream))
+
+
+@pytest.mark.recorded
+@pytest.mark.skipif(not RECORDED.is_dir(), reason=f"There are no recorded responses in {RECORDED}.")
+def test_no_recorded_price_stands_at_a_midnight_more_than_two_hours_before(jobs: JobRunner) -> None:
+    rows = jobs.transform(recorded_records(RECORDED, HISTORICAL))
+    late = [row for row in rows if row["stamped_at"] - row["window_start"] > timedelta(hours=2)]
+    assert datetime(2017, 6, 6, 23, 29, 55, tzinfo=UTC) in {
+        row["price_at"].replace(microsecond=0) for row in late
+    }
+    for row in rows:
+        assert milliseconds(row["stamped_at"]) == row["stamp"]
+        assert row["price_at"] == (row["stamped_at"] if row in late else row["window_start"])

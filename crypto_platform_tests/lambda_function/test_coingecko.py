@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,14 @@ from crypto_platform_tests.lambda_function.conftest import (
     ScriptedApi,
     VirtualClock,
 )
-from lambda_function.coingecko import MAX_CALLS_A_REQUEST, MAX_WAIT, CoinGecko
+from lambda_function.coingecko import (
+    MAX_CALLS_A_REQUEST,
+    MAX_WAIT,
+    SERIES,
+    CoinGecko,
+    Fault,
+    MarketChart,
+)
 from lambda_function.errors import (
     IngestionError,
     InvalidRequest,
@@ -48,6 +56,10 @@ def client(api: ScriptedApi, clock: VirtualClock) -> Iterator[CoinGecko]:
 
 def ask(client: CoinGecko, coin: str = "bitcoin") -> object:
     return client.market_chart(coin, "usd", START, END)
+
+
+def chart_of(client: CoinGecko) -> MarketChart:
+    return client.market_chart("bitcoin", "usd", START, END).data
 
 
 def test_a_chart_is_asked_for_in_unix_seconds_and_full_precision(
@@ -167,18 +179,10 @@ lasting: list[tuple[Reply, type[Exception], str]] = [
     (Reply.json({"error": {"status": {"error_code": 10012}}}, 401), OutOfPlan, "code 10012"),
     (Reply(status=301, headers={"Location": "/"}), InvalidSettings, "COINGECKO_BASE_URL"),
     (Reply.json([]), RequestProblem, "not an object"),
-    (Reply.json({"prices": []}), RequestProblem, "market_caps is not a list"),
-    (Reply.json({**EMPTY_CHART, "prices": [[1, "2"]]}), RequestProblem, "prices is not"),
-    (Reply.json({**EMPTY_CHART, "prices": [[1, True]]}), RequestProblem, "prices is not"),
-    (Reply.json({**EMPTY_CHART, "prices": [[1.5, 2]]}), RequestProblem, "prices is not"),
-    (Reply.json({**EMPTY_CHART, "prices": [[None, 2]]}), RequestProblem, "prices is not"),
-    (Reply.json({**EMPTY_CHART, "prices": [[1]]}), RequestProblem, "prices is not"),
-    (Reply.json({**EMPTY_CHART, "prices": [[1, float("nan")]]}), RequestProblem, "NaN is no"),
-    (
-        Reply(body=b'{"prices":[[1,1e999]],"market_caps":[],"total_volumes":[]}'),
-        RequestProblem,
-        "prices is not",
-    ),
+    (Reply.json({**EMPTY_CHART, "prices": None}), RequestProblem, "prices is not"),
+    (Reply.json({"market_caps": [], "total_volumes": []}), RequestProblem, "prices is not"),
+    (Reply.json({**EMPTY_CHART, "prices": [1, "2", [], {}]}), RequestProblem, "prices is not"),
+    (Reply.json({**EMPTY_CHART, "prices": [[1.5, 2], [None, 2]]}), RequestProblem, "prices is not"),
     (Reply(body=b"[" * 100_000), RequestProblem, "no response to this request"),
 ]
 
@@ -191,6 +195,80 @@ def test_what_cannot_heal_is_never_asked_again(
     with pytest.raises(error, match=words):
         ask(client)
     assert client.calls == 1
+
+
+NO_NUMBERS = ("NaN", "Infinity", "-Infinity", "1e999", '"n/a"', '""', '" 5"', "true", "[]", "{}")
+
+
+@pytest.mark.parametrize("series", SERIES)
+@pytest.mark.parametrize("value", [*NO_NUMBERS, '"NaN"', '"0x10"', '"1_000"', "9" * 400])
+def test_a_value_that_is_no_number_costs_itself_alone(
+    api: ScriptedApi, client: CoinGecko, series: str, value: str
+) -> None:
+    points = f"[[1,1.5],[2,{value}],[3,2.5]]"
+    said = {name: points if name == series else "[[1,1.5]]" for name in SERIES}
+    body = "{" + ",".join(f'"{name}":{text}' for name, text in said.items()) + "}"
+    api.always("bitcoin", Reply(body=body.encode()))
+    chart = chart_of(client)
+    assert getattr(chart, series) == [[1, 1.5], [2, None], [3, 2.5]]
+    [fault] = chart.faults
+    assert (fault.series, fault.stamp) == (series, 2)
+    assert fault.value
+
+
+@pytest.mark.parametrize(
+    ("point", "kept"),
+    [
+        ('[2,"1.1e-05"]', [2, 1.1e-05]),
+        ('[2,"0.1"]', [2, 0.1]),
+        ('[2,"7"]', [2, 7]),
+        ('["2",7]', [2, 7]),
+        ("[2.0,7]", [2, 7]),
+        ('["2e0",null]', [2, None]),
+    ],
+)
+def test_a_text_or_a_float_that_is_a_number_exactly_is_that_number(
+    api: ScriptedApi, client: CoinGecko, point: str, kept: list[Any]
+) -> None:
+    body = f'{{"prices":[[1,1.5],{point}],"market_caps":[],"total_volumes":[]}}'
+    api.always("bitcoin", Reply(body=body.encode()))
+    chart = chart_of(client)
+    assert repr(chart.prices) == repr([[1, 1.5], kept])
+    assert chart.faults == []
+
+
+@pytest.mark.parametrize(
+    "point", ["null", "5", '"x"', "[]", "[null,2]", "[2.5,2]", "[true,2]", '["x",2]']
+)
+def test_a_point_without_a_stamp_costs_itself_alone(
+    api: ScriptedApi, client: CoinGecko, point: str
+) -> None:
+    body = f'{{"prices":[[1,1.5],{point}],"market_caps":[],"total_volumes":[]}}'
+    api.always("bitcoin", Reply(body=body.encode()))
+    chart = chart_of(client)
+    assert chart.prices == [[1, 1.5]]
+    assert chart.faults == [Fault("prices", None, json.dumps(json.loads(point)))]
+
+
+@pytest.mark.parametrize("point", ["[2]", "[2,3,4]"])
+def test_a_point_of_another_length_is_null_at_its_stamp(
+    api: ScriptedApi, client: CoinGecko, point: str
+) -> None:
+    body = f'{{"prices":[[1,1.5],{point}],"market_caps":[],"total_volumes":[]}}'
+    api.always("bitcoin", Reply(body=body.encode()))
+    chart = chart_of(client)
+    assert chart.prices == [[1, 1.5], [2, None]]
+    assert chart.faults == [Fault("prices", 2, json.dumps(json.loads(point)))]
+
+
+@pytest.mark.parametrize("said", [{"market_caps": None}, {"market_caps": "none"}, {}])
+def test_caps_and_volumes_that_are_no_list_are_unknown_and_leave_the_prices(
+    api: ScriptedApi, client: CoinGecko, said: dict[str, Any]
+) -> None:
+    api.always("bitcoin", Reply.json({"prices": [[1, 1.5]], "total_volumes": [[1, 2]], **said}))
+    chart = chart_of(client)
+    assert chart[:3] == ([[1, 1.5]], [], [[1, 2]])
+    assert chart.faults == [Fault("market_caps", None, json.dumps(said.get("market_caps")))]
 
 
 def test_a_body_that_is_no_chart_is_kept_with_its_problem(

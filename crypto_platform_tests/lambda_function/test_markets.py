@@ -128,6 +128,30 @@ def test_ids_that_the_api_does_not_return_are_unknown(market: Ingestion) -> None
     assert response["unknown"] == ["no-such-coin", "coin-2,coin-3"]
 
 
+@pytest.mark.parametrize("row", [None, 5, [], {}, {"id": None}, {"id": 5, "name": "Coin"}])
+def test_a_row_that_names_no_coin_is_left_out_and_ends_no_list(market: Ingestion, row: Any) -> None:
+    market.api.listing[7] = row
+    response = ask(market, top=300)
+    assert ids(response) == [f"coin-{rank}" for rank in range(1, 302) if rank != 8]
+    assert response["calls"] == 2
+
+
+def test_what_is_no_text_is_no_name_of_a_coin(market: Ingestion) -> None:
+    market.api.listing[6] |= {"name": 5, "symbol": None, "image": {"thumb": "x"}}
+    [coin] = ask(market, ids=["coin-7"])["coins"]
+    assert (coin["name"], coin["symbol"], coin["image"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999"])
+def test_a_number_that_json_cannot_say_costs_no_other(market: Ingestion, value: str) -> None:
+    body = f'[{{"id":"coin-1","max_supply":{value},"current_price":1.1e-05}}]'
+    market.api.always("markets", Reply(body=body.encode()))
+    response = ask(market, ids=["coin-1"], snapshot=snapshot(market))
+    [record] = records(response["objects"][0]["uri"])
+    assert record["market"]["current_price"] == 1.1e-05
+    assert isinstance(record["market"]["max_supply"], str)
+
+
 def snapshot(market: Ingestion, end: str = "2026-11-23T06:00:00Z") -> dict[str, Any]:
     window = {"start": "2026-11-23T00:00:00Z", "end": end}
     return {"window": window, "uri": f"{market.lake}/month=2026-11/snapshots-run-1"}
@@ -189,7 +213,6 @@ def test_a_budget_that_does_not_suffice_is_refused_before_any_call(market: Inges
         (Reply(status=503), NothingFetchedYet),
         (Reply.json({"coins": []}), NothingFetched),
         (Reply.json([{"name": "no id"}]), NothingFetched),
-        (Reply(body=b'[{"id":"x","price":1e999}]'), NothingFetched),
         (Reply.json({"error": "invalid vs_currency"}, 400), InvalidRequest),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambda_function.coingecko import ApiResponse, MarketChart, Point
+from lambda_function.coingecko import SERIES, ApiResponse, Fault, MarketChart, Point
 from lambda_function.request_planner import Span
 from lambda_function.slicing import Record, measure_granularity, slice_windows, stretches
 from lambda_function.windows import RequestedWindow
@@ -63,7 +63,7 @@ def test_the_lines_cut_by_windows_are_the_apis_points_in_them_each_as_it_came(
     assert [content.window for record in records for content in record.contents] == list(windows)
     for record in records:
         told = decoded(record) if record.line else MarketChart([], [], [])._asdict()
-        for name in MarketChart._fields:
+        for name in SERIES:
             bounds = [content.window.milliseconds for content in record.contents]
             expected = [inside(getattr(chart, name), *window) for window in bounds]
             assert repr([inside(told[name], *window) for window in bounds]) == repr(expected)
@@ -78,7 +78,7 @@ def test_what_a_window_has_is_counted_by_its_own_points(
 ) -> None:
     for record in cut_chart(chart, windows):
         for window, points, filled in record.contents:
-            prices, caps, volumes = (inside(some, *window.milliseconds) for some in chart)
+            prices, caps, volumes = (inside(some, *window.milliseconds) for some in chart[:3])
             assert (points, filled) == (len(prices), bool(prices or caps or volumes))
         assert bool(record.line) is any(content.filled for content in record.contents)
 
@@ -141,6 +141,23 @@ def test_the_first_of_two_points_of_one_stamp_stays_first() -> None:
     prices: list[Point] = [[MS + 2, 0], [MS + 1, "first"], [MS + 1, "second"]]
     (record,) = cut_chart(MarketChart(prices, [], []), hours(0))
     assert [value for _, value in decoded(record)["prices"]] == ["first", "second", 0]
+
+
+def test_a_fault_is_told_where_its_stamp_lies_and_one_without_a_stamp_with_the_first() -> None:
+    prices: list[Point] = [[MS, None], [MS + HOUR, 1], [MS + 3 * HOUR, 2]]
+    at_first, at_last = (
+        Fault("prices", MS, '"odd"'),
+        Fault("total_volumes", MS + 3 * HOUR, "true"),
+    )
+    nowhere = Fault("market_caps", None, "null")
+    outside = Fault("prices", MS - 1, "{}")
+    chart = MarketChart(prices, [], [[MS + 3 * HOUR, None]], [nowhere, at_last, at_first, outside])
+    _, second, third, last = cut_chart(
+        chart, (*hours(-2), *hours(0), *hours(1, uri="/next"), *hours(3))
+    )
+    assert decoded(second)["faults"] == [nowhere._asdict(), at_first._asdict()]
+    assert "faults" not in decoded(third)
+    assert decoded(last)["faults"] == [at_last._asdict()]
 
 
 def test_a_record_says_what_was_asked_when_and_for_what() -> None:
