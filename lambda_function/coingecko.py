@@ -10,7 +10,7 @@ import math
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Generic, NamedTuple, NoReturn, Self, TypeVar
@@ -23,7 +23,7 @@ from lambda_function.api_time import CLOCK_TOLERANCE, seconds_ahead
 from lambda_function.error_mapping import classify
 from lambda_function.errors import NoResponse, RateLimited, RequestProblem, Unreachable
 from lambda_function.plans import MARKETS_A_PAGE, USER_AGENT, ApiSettings
-from lambda_function.proxies import is_loopback, proxy_of, redact_proxy, without_credentials
+from lambda_function.proxies import describe_way, is_loopback, proxy_of, redact_proxy
 from lambda_function.rate_limiter import Clock, RateLimiter, sleep
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,8 @@ class CoinGecko:
     def __init__(
         self, settings: ApiSettings, rate_limiter: RateLimiter, clock: Clock, deadline: float
     ) -> None:
-        self.settings = settings
+        self._proxy = proxy_of(settings.base_url)
+        self.settings = replace(settings, way=describe_way(self._proxy))
         self.clock = clock
         self.deadline = deadline
         self.calls = 0
@@ -109,7 +110,6 @@ class CoinGecko:
         )
         # What the environment says of proxies is not meant for this machine's own servers.
         self._session.trust_env = not is_loopback(settings.base_url)
-        self._proxy = proxy_of(settings.base_url)
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=THREADS))
 
@@ -277,7 +277,7 @@ class CoinGecko:
         except requests.RequestException as error:
             cause = redact_proxy(self.settings.redact(_root_cause(error)), self._proxy)
             raise NoResponse(
-                f"The API gave no response ({cause}).{self._way()}", transient=True
+                f"The API gave no response ({cause}).{self.settings.way}", transient=True
             ) from error
         ahead = seconds_ahead(self.clock.now(), response.headers)
         with self._lock:
@@ -290,15 +290,6 @@ class CoinGecko:
             if _source(response) != "coingecko":
                 self.source = _source(response)
         return response
-
-    def _way(self) -> str:
-        """That a proxy lies on the way, for errors that may be its doing."""
-        if self._proxy is None:
-            return ""
-        return (
-            f" It was asked through the proxy {without_credentials(self._proxy)}, which HTTP_PROXY "
-            "or HTTPS_PROXY names: check that, or set NO_PROXY."
-        )
 
 
 def _source(response: requests.Response) -> str:

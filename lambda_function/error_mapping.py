@@ -49,6 +49,15 @@ _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _TRANSIENT = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT})
 _THROTTLED = r"throttled|rate limit|too many requests|error code: 1015"
 _PASSING = r"internal server error|bad gateway|unavailable|maintenance|overloaded|try again later"
+_MAY_BE_OF_A_PROXY = frozenset(
+    {
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
 # What the status should have been where a success carries an error.
 _STATUS_BY_WORDS = (
     (r"coin not found|could not find coin", HTTPStatus.NOT_FOUND),
@@ -95,8 +104,10 @@ def classify(
     """
     code, words = _error_in(settings.redact(response.content.decode(errors="replace")))
     coded = f", code {code}" if code else ""
-    said = f"The API answered HTTP {response.status_code}{coded}: {words!r}."
     status = response.status_code
+    said = f"The API answered HTTP {status}{coded}: {words!r}."
+    if status in _MAY_BE_OF_A_PROXY:
+        said += settings.way
     if status == HTTPStatus.OK:
         status = _status_meant(code, words)
     if status == HTTPStatus.OK:
