@@ -2,12 +2,11 @@
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TypeVar
-
-import requests
+from typing import NamedTuple, TypeVar
 
 from lambda_function.errors import (
     InvalidRequest,
@@ -83,8 +82,22 @@ _REFUSALS = (
 T = TypeVar("T")
 
 
+class Received(NamedTuple):
+    """A response as it was received.
+
+    Attributes:
+        status_code: Its status.
+        headers: Its headers, whatever the case of their names.
+        content: Its body.
+    """
+
+    status_code: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
 def classify(
-    response: requests.Response,
+    response: Received,
     flaw: Exception | None,
     now: datetime,
     settings: ApiSettings,
@@ -187,7 +200,7 @@ def _status_meant(code: int | None, words: str) -> int:
     return next(found, HTTPStatus.OK)
 
 
-def _retry_after(response: requests.Response, now: datetime) -> float | None:
+def _retry_after(response: Received, now: datetime) -> float | None:
     text = response.headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[0-9]{1,9}", text):
         return float(text)
