@@ -11,8 +11,9 @@ import random
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Generic, NamedTuple, NoReturn, Self, TypeVar
@@ -20,12 +21,13 @@ from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 
 from lambda_function.api_time import CLOCK_TOLERANCE, seconds_ahead
-from lambda_function.error_mapping import classify
+from lambda_function.error_mapping import Received, classify
 from lambda_function.errors import NoResponse, RateLimited, RequestProblem, Unreachable
 from lambda_function.plans import MARKETS_A_PAGE, USER_AGENT, ApiSettings
-from lambda_function.proxies import is_loopback, proxy_of, redact_proxy, without_credentials
+from lambda_function.proxies import describe_way, is_loopback, proxy_of, redact_proxy
 from lambda_function.rate_limiter import Clock, RateLimiter, sleep
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,10 @@ THREADS = 8
 MAX_CALLS_A_REQUEST = 4
 # Seconds to connect, and to wait for the next bytes of a response.
 TIMEOUTS = (5.0, 30.0)
+# How long the body of a response may take, and how large it may be: ten years of days are 0.5 MB.
+MAX_BODY_SECONDS = 120.0
+MAX_BODY = 64 * 1024 * 1024
+_CHUNK = 64 * 1024
 # The longest ``Retry-After`` that the API is documented to send.
 MAX_WAIT = 120.0
 
@@ -135,7 +141,8 @@ class CoinGecko:
     def __init__(
         self, settings: ApiSettings, rate_limiter: RateLimiter, clock: Clock, deadline: float
     ) -> None:
-        self.settings = settings
+        self._proxy = proxy_of(settings.base_url)
+        self.settings = replace(settings, way=describe_way(self._proxy))
         self.clock = clock
         self.deadline = deadline
         self.calls = 0
@@ -154,7 +161,6 @@ class CoinGecko:
         )
         # What the environment says of proxies is not meant for this machine's own servers.
         self._session.trust_env = not is_loopback(settings.base_url)
-        self._proxy = proxy_of(settings.base_url)
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=THREADS))
 
@@ -308,21 +314,23 @@ class CoinGecko:
                 return ApiResponse(data, query, now, _source(response))
         raise classify(response, flaw, now, self.settings, advice_on_404) from flaw
 
-    def _send(self, path: str, query: Mapping[str, str]) -> requests.Response:
+    def _send(self, path: str, query: Mapping[str, str]) -> Received:
         with self._lock:
             self.calls += 1
         try:
-            response = self._session.get(
+            with self._session.get(
                 self.settings.base_url + path,
                 params=query,
                 timeout=TIMEOUTS,
                 # A redirect would carry the key to wherever it points.
                 allow_redirects=False,
-            )
-        except requests.RequestException as error:
+                stream=True,
+            ) as answer:
+                response = Received(answer.status_code, answer.headers, _body(answer))
+        except (requests.RequestException, HTTPError) as error:
             cause = redact_proxy(self.settings.redact(_root_cause(error)), self._proxy)
             raise NoResponse(
-                f"The API gave no response ({cause}).{self._way()}", transient=True
+                f"The API gave no response ({cause}).{self.settings.way}", transient=True
             ) from error
         ahead = seconds_ahead(self.clock.now(), response.headers)
         with self._lock:
@@ -336,17 +344,26 @@ class CoinGecko:
                 self.source = _source(response)
         return response
 
-    def _way(self) -> str:
-        """That a proxy lies on the way, for errors that may be its doing."""
-        if self._proxy is None:
-            return ""
-        return (
-            f" It was asked through the proxy {without_credentials(self._proxy)}, which HTTP_PROXY "
-            "or HTTPS_PROXY names: check that, or set NO_PROXY."
-        )
+
+def _body(answer: requests.Response) -> bytes:
+    """The whole body, unless it takes longer or is larger than any of the API's.
+
+    Raises:
+        ReadTimeout: It does: a timeout alone never ends on a body that comes byte by byte.
+    """
+    ends = time.monotonic() + MAX_BODY_SECONDS
+    body = bytearray()
+    # ``read1`` returns what has come; other ways to read wait for a whole chunk.
+    while part := answer.raw.read1(_CHUNK, decode_content=True):
+        body += part
+        if time.monotonic() > ends or len(body) > MAX_BODY:
+            raise requests.ReadTimeout(
+                f"the body had no end after {MAX_BODY_SECONDS:.0f} s and {len(body):,} bytes"
+            )
+    return bytes(body)
 
 
-def _source(response: requests.Response) -> str:
+def _source(response: Received) -> str:
     simulated = response.headers.get("x-simulated-market", "").lower() == "true"
     return "simulated" if simulated else "coingecko"
 

@@ -2,12 +2,11 @@
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TypeVar
-
-import requests
+from typing import NamedTuple, TypeVar
 
 from lambda_function.errors import (
     InvalidRequest,
@@ -49,6 +48,15 @@ _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _TRANSIENT = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT})
 _THROTTLED = r"throttled|rate limit|too many requests|error code: 1015"
 _PASSING = r"internal server error|bad gateway|unavailable|maintenance|overloaded|try again later"
+_MAY_BE_OF_A_PROXY = frozenset(
+    {
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
 # What the status should have been where a success carries an error.
 _STATUS_BY_WORDS = (
     (r"coin not found|could not find coin", HTTPStatus.NOT_FOUND),
@@ -74,8 +82,22 @@ _REFUSALS = (
 T = TypeVar("T")
 
 
+class Received(NamedTuple):
+    """A response as it was received.
+
+    Attributes:
+        status_code: Its status.
+        headers: Its headers, whatever the case of their names.
+        content: Its body.
+    """
+
+    status_code: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
 def classify(
-    response: requests.Response,
+    response: Received,
     flaw: Exception | None,
     now: datetime,
     settings: ApiSettings,
@@ -95,8 +117,10 @@ def classify(
     """
     code, words = _error_in(settings.redact(response.content.decode(errors="replace")))
     coded = f", code {code}" if code else ""
-    said = f"The API answered HTTP {response.status_code}{coded}: {words!r}."
     status = response.status_code
+    said = f"The API answered HTTP {status}{coded}: {words!r}."
+    if status in _MAY_BE_OF_A_PROXY:
+        said += settings.way
     if status == HTTPStatus.OK:
         status = _status_meant(code, words)
     if status == HTTPStatus.OK:
@@ -176,7 +200,7 @@ def _status_meant(code: int | None, words: str) -> int:
     return next(found, HTTPStatus.OK)
 
 
-def _retry_after(response: requests.Response, now: datetime) -> float | None:
+def _retry_after(response: Received, now: datetime) -> float | None:
     text = response.headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[0-9]{1,9}", text):
         return float(text)

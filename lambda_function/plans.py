@@ -102,6 +102,7 @@ class ApiSettings:
         api_key: The key, or ``None``.
         url_variable: The variable that overrides the address.
         advice: What to do where the API rejects this installation.
+        way: What lies between here and the API, for errors that may be its doing.
     """
 
     plan: Plan
@@ -109,6 +110,7 @@ class ApiSettings:
     api_key: str | None = field(default=None, repr=False)
     url_variable: str = _BASE_URL
     advice: str = "Check COINGECKO_API_KEY and COINGECKO_PLAN."
+    way: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:

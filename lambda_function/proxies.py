@@ -34,6 +34,16 @@ def proxy_of(url: str) -> str | None:
     return found
 
 
+def describe_way(proxy: str | None) -> str:
+    """That a proxy lies on the way, as a sentence that follows another; empty where none does."""
+    if proxy is None:
+        return ""
+    return (
+        f" It was asked through the proxy {without_credentials(proxy)}, which HTTP_PROXY or "
+        "HTTPS_PROXY names: check that, or set NO_PROXY."
+    )
+
+
 def without_credentials(proxy: str) -> str:
     """A proxy's address as it may be told."""
     _, marker, place = proxy.rpartition("@")

@@ -52,6 +52,7 @@ class Reply:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     cut_at: int | None = None
+    chunked: bool = False
     reset: bool = False
 
     @classmethod
@@ -69,6 +70,7 @@ class Asked:
     raw_path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
+    port: int
 
     @property
     def coin(self) -> str:
@@ -151,6 +153,7 @@ class ScriptedApi:
                         parts.path,
                         dict(parse_qsl(parts.query)),
                         {name.lower(): value for name, value in self.headers.items()},
+                        self.client_address[1],
                     )
                 )
                 if reply.reset:
@@ -164,6 +167,14 @@ class ScriptedApi:
                     self.send_header("Date", http_date(api.clock.now() - api.clock_ahead))
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
+                if reply.chunked:
+                    self.send_header("Transfer-Encoding", "chunked")
+                    self.end_headers()
+                    for at in range(0, len(reply.body), 50_000):
+                        part = reply.body[at : at + 50_000]
+                        self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+                    self.wfile.write(b"0\r\n\r\n")
+                    return
                 self.send_header("Content-Length", str(len(reply.body)))
                 self.end_headers()
                 self.wfile.write(reply.body[: reply.cut_at])

@@ -1,9 +1,14 @@
+import gzip
 import json
 import logging
+import random
 import socket
+import threading
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -326,6 +331,59 @@ def test_a_wait_that_the_time_left_does_not_allow_is_not_begun(
     with client_of(api.base_url, clock, deadline=30) as client, pytest.raises(OutOfTime):
         ask(client)
     assert clock.slept == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"), [("MAX_BODY_SECONDS", 0.2), ("MAX_BODY", 20)], ids=["time", "size"]
+)
+def test_a_body_that_never_ends_is_a_problem_of_the_request(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch, limit: str, value: float
+) -> None:
+    monkeypatch.setattr(f"lambda_function.coingecko.{limit}", value)
+
+    class Dripping(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response_only(200)
+            self.send_header("Content-Length", "1000000000")
+            self.end_headers()
+            with suppress(ConnectionError):
+                while not stop.wait(0.01):
+                    self.wfile.write(b" ")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    stop = threading.Event()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Dripping) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        with (
+            client_of(f"http://127.0.0.1:{server.server_port}", clock) as client,
+            pytest.raises(Unreachable, match="the body had no end after"),
+        ):
+            ask(client)
+        stop.set()
+        server.shutdown()
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_long_body_is_read_to_its_end(
+    api: ScriptedApi, client: CoinGecko, encoding: str, *, chunked: bool
+) -> None:
+    letters = "".join(random.Random(1).choices("abcdefgh", k=500_000))  # noqa: S311 - no secret
+    body = json.dumps({"gecko_says": letters}).encode()
+    packed = gzip.compress(body) if encoding == "gzip" else body
+    api.reply("ping", Reply(body=packed, headers={"Content-Encoding": encoding}, chunked=chunked))
+    assert client.ping().data == {"gecko_says": letters}
+
+
+def test_calls_one_after_the_other_share_a_connection(api: ScriptedApi, client: CoinGecko) -> None:
+    ports = set()
+    api.before = lambda asked: ports.add(asked.port)
+    api.reply("bitcoin", Reply(status=500, body=b"x" * 100_000, chunked=True))
+    for _ in range(3):
+        ask(client)
+    assert (len(api.asked), len(ports)) == (4, 1)
 
 
 def test_a_429_holds_back_requests_for_other_coins_too(

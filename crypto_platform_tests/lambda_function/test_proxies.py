@@ -9,7 +9,7 @@ import pytest
 
 from crypto_platform_tests.lambda_function.conftest import ScriptedApi, VirtualClock
 from lambda_function.coingecko import CoinGecko
-from lambda_function.errors import Unreachable
+from lambda_function.errors import RequestProblem, Unreachable
 from lambda_function.plans import PLANS, ApiSettings
 from lambda_function.proxies import is_loopback, redact_proxy, without_credentials
 from lambda_function.rate_limiter import RateLimiter
@@ -22,13 +22,14 @@ class Proxy:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.status, self.body = 200, b'{"gecko_says":"by proxy"}'
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 proxy.asked.append(self.path)
-                body = b'{"gecko_says":"by proxy"}'
-                self.send_response_only(200)
+                body = proxy.body
+                self.send_response_only(proxy.status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -94,6 +95,21 @@ def test_an_error_on_the_way_names_the_proxy_without_its_credentials(
     assert "NO_PROXY" in said
     assert "hunter2" not in said
     assert "user" not in said
+
+
+@pytest.mark.parametrize("status", [403, 407, 502, 503, 504])
+def test_a_refusal_that_may_be_the_proxys_own_names_it(
+    proxy: Proxy, clock: VirtualClock, status: int
+) -> None:
+    proxy.status, proxy.body = status, b"<h1>Not from here</h1>"
+    with (
+        client_of("http://api.invalid/api/v3", clock) as client,
+        pytest.raises(RequestProblem) as caught,
+    ):
+        client.ping()
+    said = str(caught.value)
+    assert f"HTTP {status}: 'Not from here'. It was asked through the proxy" in said
+    assert "hunter2" not in said
 
 
 @pytest.mark.usefixtures("proxy")
