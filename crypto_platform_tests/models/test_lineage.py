@@ -67,7 +67,10 @@ def test_a_model_reads_the_tables_that_its_sql_names(model: Model) -> None:
         (
             "price_moves",
             "ath_distance",
-            [*columns_of(DAILY, columns="close high open"), ("market_snapshots", "ath")],
+            [
+                *columns_of(DAILY, columns="close day high open"),
+                *columns_of("market_snapshots", columns="ath window_start"),
+            ],
         ),
         ("trading_volumes", "median_30d", columns_of(DAILY, columns="day volume")),
         ("trading_volumes", "turnover", columns_of(DAILY, columns="market_cap volume")),
@@ -89,7 +92,11 @@ def test_lineage_follows_a_change_of_the_sql(tmp_path: Path) -> None:
     sql = model_statement("make_trading_volumes")
     before = lineage_of(model, sql, str(tmp_path))
 
-    after = lineage_of(model, sql.replace("volume / market_cap", "close"), str(tmp_path))
+    after = lineage_of(
+        model,
+        sql.replace("daily_prices.volume / daily_prices.market_cap", "daily_prices.close"),
+        str(tmp_path),
+    )
 
     assert before["turnover"] == columns_of(DAILY, columns="market_cap volume")
     assert after == {**before, "turnover": [(DAILY, "close")]}
