@@ -141,10 +141,12 @@ usual AS (
 
 SELECT
     deviations.coin_id,
+    deviations.vs_currency,
     deviations.price_at,
     deviations.price,
     deviations.before_at,
-    deviations.price_before
+    deviations.price_before,
+    COUNT(*) OVER (PARTITION BY deviations.coin_id, deviations.vs_currency) AS jumps
 FROM deviations
 INNER JOIN usual
     ON
@@ -157,8 +159,13 @@ WHERE
     AND deviations.returns >= CAST(? AS INTEGER)
     AND ABS(deviations.log_return) > CAST(? AS DOUBLE)
     AND deviations.deviation > CAST(? AS DOUBLE) * 1.4826 * usual.usual_deviation
+-- A long history has many: the largest of each coin say what there is to say.
+QUALIFY ROW_NUMBER() OVER (
+    PARTITION BY deviations.coin_id, deviations.vs_currency
+    ORDER BY deviations.deviation DESC, deviations.price_at
+) <= CAST(? AS INTEGER)
 ORDER BY deviations.deviation DESC, deviations.price_at, deviations.coin_id
-LIMIT 1000;
+LIMIT 100;
 
 -- name: disagreements_at_midnight
 -- The daily price is the day's open: the intra-day stream has it too, in the point nearest to midnight.
