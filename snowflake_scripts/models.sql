@@ -89,8 +89,18 @@ FROM (
 -- The point that the API stamps with a midnight is the open of the day that begins, so it also is
 -- the close of the day that ends. Volume and market capitalization are of the moment of the close:
 -- a volume is that of the 24 hours before.
-WITH midnights AS (
-    SELECT coin_id, vs_currency, price_at::DATE AS day, price_at, price, market_cap, total_volume
+WITH daily AS (
+    SELECT
+        coin_id,
+        vs_currency,
+        price_at::DATE AS day,
+        price_at,
+        COALESCE(stamped_at, price_at) AS seen_at,
+        -- A daily price of another moment is a price of its day, and not the day's midnight.
+        COALESCE(stamped_at, price_at) < DATEADD('hour', 2, price_at::DATE::TIMESTAMP_NTZ) AS opens,
+        price,
+        market_cap,
+        total_volume
     FROM historical_prices
     WHERE price_at >= CAST(? AS DATE)
 ),
@@ -129,8 +139,7 @@ ends AS (
         last_prices.price AS last_price,
         last_prices.market_cap AS last_cap,
         last_prices.total_volume AS last_volume,
-        intra_day.first_at < DATEADD('hour', 2, intra_day.day::TIMESTAMP_NTZ) AS seen_at_first,
-        intra_day.last_at >= DATEADD('hour', 22, intra_day.day::TIMESTAMP_NTZ) AS seen_to_last
+        intra_day.first_at < DATEADD('hour', 2, intra_day.day::TIMESTAMP_NTZ) AS seen_at_first
     FROM intra_day
     INNER JOIN intra_day_prices AS first_prices
         ON
@@ -148,41 +157,42 @@ ends AS (
 
 days AS (
     SELECT
-        COALESCE(midnights.coin_id, ends.coin_id) AS coin_id,
-        COALESCE(midnights.vs_currency, ends.vs_currency) AS vs_currency,
-        COALESCE(midnights.day, ends.day) AS day,
+        COALESCE(daily.coin_id, ends.coin_id) AS coin_id,
+        COALESCE(daily.vs_currency, ends.vs_currency) AS vs_currency,
+        COALESCE(daily.day, ends.day) AS day,
         CASE
-            WHEN midnights.price_at IS NOT NULL THEN midnights.price_at
+            WHEN daily.opens THEN daily.price_at
             WHEN ends.seen_at_first THEN ends.first_at
         END AS open_at,
         CASE
-            WHEN midnights.price_at IS NOT NULL THEN midnights.price
+            WHEN daily.opens THEN daily.price
             WHEN ends.seen_at_first THEN ends.first_price
         END AS open,
         CASE
-            WHEN midnights.price_at IS NOT NULL THEN midnights.market_cap
+            WHEN daily.opens THEN daily.market_cap
             WHEN ends.seen_at_first THEN ends.first_cap
         END AS open_cap,
         CASE
-            WHEN midnights.price_at IS NOT NULL THEN midnights.total_volume
+            WHEN daily.opens THEN daily.total_volume
             WHEN ends.seen_at_first THEN ends.first_volume
         END AS open_volume,
         ends.high,
         ends.low,
-        ends.last_at,
-        ends.last_price,
-        ends.last_cap,
-        ends.last_volume,
-        ends.seen_to_last,
-        IFF(midnights.price_at IS NULL, 0, 1) + COALESCE(ends.observations, 0) AS observations,
+        -- Whether the day's last price is the daily one.
+        NOT daily.opens AND (ends.last_at IS NULL OR daily.seen_at > ends.last_at) AS is_daily,
+        IFF(is_daily, daily.seen_at, ends.last_at) AS last_at,
+        IFF(is_daily, daily.price, ends.last_price) AS last_price,
+        IFF(is_daily, daily.market_cap, ends.last_cap) AS last_cap,
+        IFF(is_daily, daily.total_volume, ends.last_volume) AS last_volume,
+        IFF(daily.price_at IS NULL, 0, 1) + COALESCE(ends.observations, 0) AS observations,
         COALESCE(ends.hours_observed, 0) AS hours_observed,
         DECODE(ends.coarseness, 1, '5-minute', 2, 'hourly', 'daily') AS granularity
-    FROM midnights
+    FROM daily
     FULL OUTER JOIN ends
         ON
-            ends.coin_id = midnights.coin_id
-            AND ends.vs_currency = midnights.vs_currency
-            AND ends.day = midnights.day
+            ends.coin_id = daily.coin_id
+            AND ends.vs_currency = daily.vs_currency
+            AND ends.day = daily.day
 ),
 
 neighbours AS (
@@ -202,7 +212,7 @@ closing AS (
         neighbours.*,
         CASE
             WHEN is_followed AND next_at IS NOT NULL THEN 'next open'
-            WHEN seen_to_last THEN 'last price'
+            WHEN last_at >= DATEADD('hour', 22, day::TIMESTAMP_NTZ) THEN 'last price'
             WHEN is_newest AND last_at > COALESCE(open_at, day::TIMESTAMP_NTZ) THEN 'last price'
         END AS closes_with
     FROM neighbours

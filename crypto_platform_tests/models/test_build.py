@@ -110,6 +110,37 @@ def test_a_day_closes_with_the_open_of_the_next_day(warehouse: Warehouse) -> Non
     assert (day["observations"], day["granularity"]) == (1, "daily")
 
 
+@pytest.mark.parametrize("keeps", [["stamped_at"], ["price_at", "stamped_at"]])
+def test_a_daily_price_of_another_moment_is_no_midnight(
+    keeps: Sequence[str], warehouse: Warehouse
+) -> None:
+    rows = opens("bitcoin", {0: 10.0, 1: 11.0, 2: 14.0, 3: 13.0})
+    # As the recorded series has it on 2017-06-06: one point, at 23:29:55.
+    late = datetime(2026, 1, 3, 23, 29, 55, tzinfo=UTC)
+    rows[2] |= dict.fromkeys(keeps, late)
+    fill(warehouse, "historical_prices", rows)
+
+    days = rows_of(made(warehouse), "daily_prices")
+
+    assert [days[day]["open"] for day in days] == [10.0, 11.0, None, 13.0]
+    assert [days[day]["close"] for day in days] == [11.0, None, 13.0, None]
+    assert column(warehouse, "return_1d", "price_moves") == dict.fromkeys(range(4))
+
+
+@on_each_engine
+def test_a_daily_price_of_the_last_two_hours_closes_its_day_where_no_open_follows(
+    warehouse: Warehouse,
+) -> None:
+    rows = opens("bitcoin", {0: 10.0, 1: 11.0, 4: 12.0})
+    late = datetime(2026, 1, 2, 23, 29, 55, tzinfo=UTC)
+    rows[1]["price_at"] = late
+    fill(warehouse, "historical_prices", [{**row, "stamped_at": row["price_at"]} for row in rows])
+
+    day = rows_of(made(warehouse), "daily_prices")[1]
+
+    assert (day["open"], day["close"], day["close_at"]) == (None, 11.0, late)
+
+
 def test_daily_prices_do_not_show_how_high_or_low_a_day_went(warehouse: Warehouse) -> None:
     history(warehouse, "bitcoin", [10.0, 11.0])
 
