@@ -36,46 +36,56 @@ LIMIT 200;
 -- How much is missing of each kind, and since when?
 SELECT
     stream,
+    vs_currency,
     status,
     COUNT(*) AS coin_windows,
     COUNT(DISTINCT coin_id) AS coins,
     MIN(window_start) AS first_window,
     MAX(window_start) AS newest_window
 FROM transformed.ingestion_ledger
-GROUP BY stream, status
-ORDER BY stream, status;
+GROUP BY stream, vs_currency, status
+ORDER BY stream, vs_currency, status;
 
--- Which windows were never loaded? Each row is a hole between two windows of a stream that were.
+-- Which windows were never loaded? Each row is a hole between two windows of a stream that were, in
+-- one currency.
 SELECT
     stream,
+    vs_currency,
     window_start AS last_window_before,
     next_window AS first_window_after
 FROM (
     SELECT
         stream,
+        vs_currency,
         window_start,
-        LEAD(window_start) OVER (PARTITION BY stream ORDER BY window_start) AS next_window
-    FROM (SELECT DISTINCT stream, window_start FROM transformed.ingestion_ledger) AS windows
+        LEAD(window_start) OVER (
+            PARTITION BY stream, vs_currency ORDER BY window_start
+        ) AS next_window
+    FROM (
+        SELECT DISTINCT stream, vs_currency, window_start
+        FROM transformed.ingestion_ledger
+    ) AS windows
 ) AS neighbours
 WHERE next_window > DATEADD('hour', IFF(stream = 'historical', 24, 6), window_start)
-ORDER BY stream, last_window_before;
+ORDER BY stream, vs_currency, last_window_before;
 
--- How many rows has a day, in each stream? A day that stands out is worth a look.
+-- How many rows has a day, in each stream and currency? A day that stands out is worth a look.
 SELECT
     price_at::DATE AS day,
+    vs_currency,
     COUNT_IF(stream = 'historical') AS historical_rows,
     COUNT_IF(stream = 'intra_day') AS intra_day_rows,
     COUNT(DISTINCT coin_id) AS coins
 FROM (
-    SELECT 'historical' AS stream, coin_id, price_at
+    SELECT 'historical' AS stream, coin_id, vs_currency, price_at
     FROM transformed.historical_prices
     UNION ALL
-    SELECT 'intra_day' AS stream, coin_id, price_at
+    SELECT 'intra_day' AS stream, coin_id, vs_currency, price_at
     FROM transformed.intra_day_prices
 ) AS observations
-GROUP BY day
-ORDER BY day DESC
-LIMIT 100;
+GROUP BY day, vs_currency
+ORDER BY day DESC, vs_currency
+LIMIT 300;
 
 -- What did each load bring? A row counts with the load that its values stand since.
 SELECT
@@ -153,6 +163,7 @@ SELECT
     coins.name,
     coins.tracked,
     coins.first_tracked_at,
+    snapshots.vs_currency,
     snapshots.observed_at,
     snapshots.rank,
     snapshots.current_price,
@@ -161,9 +172,9 @@ FROM transformed.coins
 LEFT JOIN (
     SELECT *
     FROM transformed.market_snapshots
-    QUALIFY ROW_NUMBER() OVER (PARTITION BY coin_id ORDER BY observed_at DESC) = 1
+    QUALIFY ROW_NUMBER() OVER (PARTITION BY coin_id, vs_currency ORDER BY observed_at DESC) = 1
 ) AS snapshots ON snapshots.coin_id = coins.coin_id
-ORDER BY snapshots.rank, coins.coin_id;
+ORDER BY snapshots.rank, coins.coin_id, snapshots.vs_currency;
 
 -- How did each coin move? The newest day of each that has a close, the largest risers first.
 SELECT
@@ -187,11 +198,11 @@ WHERE moves.close IS NOT NULL
 QUALIFY ROW_NUMBER() OVER (PARTITION BY moves.coin_id, moves.vs_currency ORDER BY moves.day DESC) = 1
 ORDER BY moves.return_1d DESC NULLS LAST, moves.coin_id;
 
--- How does the market feel? The last two weeks.
+-- How does the market feel? The last two weeks, in each currency.
 SELECT *
 FROM transformed.market_sentiment
-ORDER BY day DESC, vs_currency
-LIMIT 14;
+WHERE day > (SELECT MAX(day) - 14 FROM transformed.market_sentiment)
+ORDER BY day DESC, vs_currency;
 
 -- What were the models made from, and when was that loaded?
 SELECT

@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS transformed.daily_prices (
     volume DOUBLE COMMENT 'Volume traded in the 24 hours before close_at, in vs_currency; as the API has it',
     market_cap DOUBLE COMMENT 'Market capitalization at close_at, in vs_currency; null where the API has none or zero',
     observations INTEGER NOT NULL COMMENT 'Prices of the day in both tables of prices',
-    hours_observed INTEGER NOT NULL COMMENT 'Hours of the day, of 24, that have an intra-day price within 30 minutes',
+    hours_observed INTEGER NOT NULL COMMENT 'Full hours of the day, 00:00 to 23:00, that have an intra-day price of the day within 30 minutes',
     granularity VARCHAR NOT NULL COMMENT 'Of the finest prices of the day: 5-minute, hourly or daily',
     PRIMARY KEY (coin_id, vs_currency, day)
 ) COMMENT = 'Prices a day, from the finest there are: one row a coin a day that has any price';
@@ -46,7 +46,7 @@ CREATE TABLE IF NOT EXISTS transformed.price_moves (
     log_return_1d DOUBLE COMMENT 'Natural logarithm of close over the close of the day before',
     volatility_30d DOUBLE COMMENT 'Sample standard deviation of the last 30 values of log_return_1d, times the root of 365: a year''s; null unless all 30 days are known',
     drawdown DOUBLE COMMENT 'close over the highest close up to the day, less 1: zero at a peak, else negative',
-    ath_distance DOUBLE COMMENT 'close over the all-time high known by the day, less 1; the API''s own, of market_snapshots, or a price seen since; null before the first snapshot',
+    ath_distance DOUBLE COMMENT 'close over the all-time high known by the day, less 1: that of the newest of market_snapshots, or a higher price of a later day; null before the first snapshot',
     range_24h DOUBLE COMMENT 'high less low, over open, of the day; null unless 20 of its hours have a price',
     PRIMARY KEY (coin_id, vs_currency, day)
 ) COMMENT = 'How prices moved: one row for each of daily_prices; 0.05 is 5 %';

@@ -141,10 +141,12 @@ usual AS (
 
 SELECT
     deviations.coin_id,
+    deviations.vs_currency,
     deviations.price_at,
     deviations.price,
     deviations.before_at,
-    deviations.price_before
+    deviations.price_before,
+    COUNT(*) OVER (PARTITION BY deviations.coin_id, deviations.vs_currency) AS jumps
 FROM deviations
 INNER JOIN usual
     ON
@@ -157,16 +159,23 @@ WHERE
     AND deviations.returns >= CAST(? AS INTEGER)
     AND ABS(deviations.log_return) > CAST(? AS DOUBLE)
     AND deviations.deviation > CAST(? AS DOUBLE) * 1.4826 * usual.usual_deviation
+-- A long history has many: the largest of each coin say what there is to say.
+QUALIFY ROW_NUMBER() OVER (
+    PARTITION BY deviations.coin_id, deviations.vs_currency
+    ORDER BY deviations.deviation DESC, deviations.price_at
+) <= CAST(? AS INTEGER)
 ORDER BY deviations.deviation DESC, deviations.price_at, deviations.coin_id
-LIMIT 1000;
+LIMIT 100;
 
 -- name: disagreements_at_midnight
--- The daily price is the day's open: the intra-day stream has it too, in the point nearest to midnight.
+-- The daily price is the day's open: the intra-day stream has it too, in the point nearest to the
+-- moment that the API gave it for.
 WITH opens AS (
     SELECT
         coin_id,
         vs_currency,
         price_at,
+        COALESCE(stamped_at, price_at) AS moment,
         price
     FROM historical_prices
     WHERE price_at >= ? AND price_at <= ?
@@ -184,14 +193,14 @@ nearest AS (
         ON
             intra_day.coin_id = opens.coin_id
             AND intra_day.vs_currency = opens.vs_currency
-            AND intra_day.price_at >= DATEADD('minute', -10, opens.price_at)
-            AND intra_day.price_at <= DATEADD('minute', 10, opens.price_at)
+            AND intra_day.price_at >= DATEADD('minute', -10, opens.moment)
+            AND intra_day.price_at <= DATEADD('minute', 10, opens.moment)
     WHERE
         intra_day.price_at >= DATEADD('minute', -10, CAST(? AS TIMESTAMP_NTZ))
         AND intra_day.price_at <= DATEADD('minute', 10, CAST(? AS TIMESTAMP_NTZ))
     QUALIFY ROW_NUMBER() OVER (
         PARTITION BY opens.coin_id, opens.vs_currency, opens.price_at
-        ORDER BY ABS(DATEDIFF('millisecond', opens.price_at, intra_day.price_at)), intra_day.price_at
+        ORDER BY ABS(DATEDIFF('millisecond', opens.moment, intra_day.price_at)), intra_day.price_at
     ) = 1
 )
 

@@ -58,7 +58,8 @@ SELECT
     PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY moves.volatility_30d) AS volatility_30d_low,
     PERCENTILE_CONT(0.75) WITHIN GROUP (ORDER BY moves.volatility_30d) AS volatility_30d_high,
     SUM(volumes.volume) AS volume,
-    SUM(IFF(volumes.unusual, 1, 0)) AS unusual
+    -- Null where it is not known of any coin.
+    SUM(IFF(volumes.unusual, 1, IFF(volumes.unusual IS NULL, NULL, 0))) AS unusual
 FROM price_moves AS moves
 LEFT JOIN trading_volumes AS volumes
     ON
@@ -121,15 +122,15 @@ ORDER BY coin_windows DESC, stream, status, reason
 LIMIT 10;
 
 -- name: newest_price_of_each_coin
--- Of the coins that are still asked for, whether any price is there or none.
+-- Of the coins that are still asked for, however long ago that was; null where there is none at all.
 SELECT coins.coin_id, coins.name, MAX(seen.price_at) AS price_at
 FROM coins
 LEFT JOIN (
     SELECT coin_id, price_at FROM historical_prices
-    WHERE vs_currency = ? AND price_at >= ?
+    WHERE vs_currency = ?
     UNION ALL
     SELECT coin_id, price_at FROM intra_day_prices
-    WHERE vs_currency = ? AND price_at >= ?
+    WHERE vs_currency = ?
 ) AS seen ON seen.coin_id = coins.coin_id
 WHERE coins.tracked
 GROUP BY coins.coin_id, coins.name

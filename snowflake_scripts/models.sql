@@ -6,6 +6,10 @@
 -- from, less one, since a day closes with the next one's open. Nothing looks further ahead, so what
 -- stands before that day is what a making of the whole would give. In what makes or clears a model,
 -- each question mark is that day.
+--
+-- Numbers are the same to the bit, in whatever order their prices were loaded: what is rounded is
+-- summed in a fixed order, as an array (REDUCE). SUM, AVG and STDDEV of doubles promise no order, and
+-- on DuckDB those of a moving window depend on the rows before it.
 
 -- name: stage_inputs
 -- Read before anything is made: what is loaded meanwhile differs, and is made the next time.
@@ -85,8 +89,18 @@ FROM (
 -- The point that the API stamps with a midnight is the open of the day that begins, so it also is
 -- the close of the day that ends. Volume and market capitalization are of the moment of the close:
 -- a volume is that of the 24 hours before.
-WITH midnights AS (
-    SELECT coin_id, vs_currency, price_at::DATE AS day, price_at, price, market_cap, total_volume
+WITH daily AS (
+    SELECT
+        coin_id,
+        vs_currency,
+        price_at::DATE AS day,
+        price_at,
+        COALESCE(stamped_at, price_at) AS seen_at,
+        -- A daily price of another moment is a price of its day, and not the day's midnight.
+        COALESCE(stamped_at, price_at) < DATEADD('hour', 2, price_at::DATE::TIMESTAMP_NTZ) AS opens,
+        price,
+        market_cap,
+        total_volume
     FROM historical_prices
     WHERE price_at >= CAST(? AS DATE)
 ),
@@ -101,9 +115,15 @@ intra_day AS (
         MAX(price) AS high,
         MIN(price) AS low,
         COUNT(price_at) AS observations,
-        -- Hourly prices are stamped some minutes before the full hour as often as after it.
-        LEAST(24, COUNT(DISTINCT DATE_TRUNC('hour', DATEADD('minute', 30, price_at))))
-            AS hours_observed,
+        -- Hourly prices are stamped some minutes before the full hour as often as after it. What is
+        -- nearest to the next midnight is of the next day's hours.
+        COUNT(
+            DISTINCT IFF(
+                DATEADD('minute', 30, price_at)::DATE = price_at::DATE,
+                DATE_TRUNC('hour', DATEADD('minute', 30, price_at)),
+                NULL
+            )
+        ) AS hours_observed,
         MIN(DECODE(granularity, '5-minute', 1, 'hourly', 2, 3)) AS coarseness
     FROM intra_day_prices
     WHERE price_at >= CAST(? AS DATE)
@@ -119,8 +139,7 @@ ends AS (
         last_prices.price AS last_price,
         last_prices.market_cap AS last_cap,
         last_prices.total_volume AS last_volume,
-        intra_day.first_at < DATEADD('hour', 2, intra_day.day::TIMESTAMP_NTZ) AS seen_at_first,
-        intra_day.last_at >= DATEADD('hour', 22, intra_day.day::TIMESTAMP_NTZ) AS seen_to_last
+        intra_day.first_at < DATEADD('hour', 2, intra_day.day::TIMESTAMP_NTZ) AS seen_at_first
     FROM intra_day
     INNER JOIN intra_day_prices AS first_prices
         ON
@@ -138,41 +157,42 @@ ends AS (
 
 days AS (
     SELECT
-        COALESCE(midnights.coin_id, ends.coin_id) AS coin_id,
-        COALESCE(midnights.vs_currency, ends.vs_currency) AS vs_currency,
-        COALESCE(midnights.day, ends.day) AS day,
+        COALESCE(daily.coin_id, ends.coin_id) AS coin_id,
+        COALESCE(daily.vs_currency, ends.vs_currency) AS vs_currency,
+        COALESCE(daily.day, ends.day) AS day,
         CASE
-            WHEN midnights.price_at IS NOT NULL THEN midnights.price_at
+            WHEN daily.opens THEN daily.price_at
             WHEN ends.seen_at_first THEN ends.first_at
         END AS open_at,
         CASE
-            WHEN midnights.price_at IS NOT NULL THEN midnights.price
+            WHEN daily.opens THEN daily.price
             WHEN ends.seen_at_first THEN ends.first_price
         END AS open,
         CASE
-            WHEN midnights.price_at IS NOT NULL THEN midnights.market_cap
+            WHEN daily.opens THEN daily.market_cap
             WHEN ends.seen_at_first THEN ends.first_cap
         END AS open_cap,
         CASE
-            WHEN midnights.price_at IS NOT NULL THEN midnights.total_volume
+            WHEN daily.opens THEN daily.total_volume
             WHEN ends.seen_at_first THEN ends.first_volume
         END AS open_volume,
         ends.high,
         ends.low,
-        ends.last_at,
-        ends.last_price,
-        ends.last_cap,
-        ends.last_volume,
-        ends.seen_to_last,
-        IFF(midnights.price_at IS NULL, 0, 1) + COALESCE(ends.observations, 0) AS observations,
+        -- Whether the day's last price is the daily one.
+        NOT daily.opens AND (ends.last_at IS NULL OR daily.seen_at > ends.last_at) AS is_daily,
+        IFF(is_daily, daily.seen_at, ends.last_at) AS last_at,
+        IFF(is_daily, daily.price, ends.last_price) AS last_price,
+        IFF(is_daily, daily.market_cap, ends.last_cap) AS last_cap,
+        IFF(is_daily, daily.total_volume, ends.last_volume) AS last_volume,
+        IFF(daily.price_at IS NULL, 0, 1) + COALESCE(ends.observations, 0) AS observations,
         COALESCE(ends.hours_observed, 0) AS hours_observed,
         DECODE(ends.coarseness, 1, '5-minute', 2, 'hourly', 'daily') AS granularity
-    FROM midnights
+    FROM daily
     FULL OUTER JOIN ends
         ON
-            ends.coin_id = midnights.coin_id
-            AND ends.vs_currency = midnights.vs_currency
-            AND ends.day = midnights.day
+            ends.coin_id = daily.coin_id
+            AND ends.vs_currency = daily.vs_currency
+            AND ends.day = daily.day
 ),
 
 neighbours AS (
@@ -192,7 +212,7 @@ closing AS (
         neighbours.*,
         CASE
             WHEN is_followed AND next_at IS NOT NULL THEN 'next open'
-            WHEN seen_to_last THEN 'last price'
+            WHEN last_at >= DATEADD('hour', 22, day::TIMESTAMP_NTZ) THEN 'last price'
             WHEN is_newest AND last_at > COALESCE(open_at, day::TIMESTAMP_NTZ) THEN 'last price'
         END AS closes_with
     FROM neighbours
@@ -241,55 +261,10 @@ WITH closes AS (
     WHERE day >= CAST(? AS DATE) - 31
 ),
 
-earlier_peaks AS (
-    SELECT
-        coin_id,
-        vs_currency,
-        MAX(close) AS peak,
-        MAX(
-            COALESCE(high, GREATEST(COALESCE(open, close), COALESCE(close, open)))
-        ) AS highest
-    FROM daily_prices
-    WHERE day < CAST(? AS DATE) - 31
-    GROUP BY coin_id, vs_currency
-),
-
-earlier_highs AS (
-    SELECT coin_id, vs_currency, MAX(ath) AS ath
-    FROM market_snapshots
-    WHERE window_start < CAST(? AS DATE) - 31
-    GROUP BY coin_id, vs_currency
-),
-
-highs AS (
-    SELECT coin_id, vs_currency, window_start::DATE AS day, MAX(ath) AS ath
-    FROM market_snapshots
-    WHERE window_start >= CAST(? AS DATE) - 31
-    GROUP BY coin_id, vs_currency, window_start::DATE
-),
-
--- A day with a snapshot and no price has a row too, which is left out at the end.
-days AS (
-    SELECT
-        COALESCE(closes.coin_id, highs.coin_id) AS coin_id,
-        COALESCE(closes.vs_currency, highs.vs_currency) AS vs_currency,
-        COALESCE(closes.day, highs.day) AS day,
-        closes.day IS NOT NULL AS priced,
-        closes.close,
-        closes.highest,
-        closes.range_24h,
-        highs.ath
-    FROM closes
-    FULL OUTER JOIN highs
-        ON
-            highs.coin_id = closes.coin_id
-            AND highs.vs_currency = closes.vs_currency
-            AND highs.day = closes.day
-),
-
+-- Of days that have a price: nothing else may stand in for one that has none.
 neighbours AS (
     SELECT
-        days.*,
+        closes.*,
         close / NULLIF(
             IFF(
                 LAG(day) OVER (PARTITION BY coin_id, vs_currency ORDER BY day) = day - 1,
@@ -314,7 +289,7 @@ neighbours AS (
             ),
             0
         ) AS ratio_30d
-    FROM days
+    FROM closes
 ),
 
 returns AS (
@@ -324,28 +299,129 @@ returns AS (
     FROM neighbours
 ),
 
-windows AS (
+months AS (
     SELECT
         returns.*,
         COUNT(log_return_1d) OVER (
             PARTITION BY coin_id, vs_currency ORDER BY day ROWS BETWEEN 29 PRECEDING AND CURRENT ROW
-        ) AS returns_30d,
-        STDDEV_SAMP(log_return_1d) OVER (
+        ) AS known_30d,
+        ARRAY_AGG(log_return_1d) OVER (
             PARTITION BY coin_id, vs_currency ORDER BY day ROWS BETWEEN 29 PRECEDING AND CURRENT ROW
-        ) AS deviation_30d,
+        )::ARRAY(DOUBLE) AS returns_30d
+    FROM returns
+),
+
+deviations AS (
+    SELECT
+        months.*,
+        -- How many there are, their mean, and the sum of the squares of their distances from it, one
+        -- return after the other (Welford): equal returns deviate by nothing at all.
+        REDUCE(
+            IFF(known_30d = 30, returns_30d, NULL),
+            ARRAY_CONSTRUCT(0::DOUBLE, 0::DOUBLE, 0::DOUBLE)::ARRAY(DOUBLE),
+            (acc, v) -> ARRAY_CONSTRUCT(
+                acc[0]::DOUBLE + 1,
+                acc[1]::DOUBLE + (v - acc[1]::DOUBLE) / (acc[0]::DOUBLE + 1),
+                acc[2]::DOUBLE
+                + (v - acc[1]::DOUBLE) * (v - acc[1]::DOUBLE)
+                * acc[0]::DOUBLE / (acc[0]::DOUBLE + 1)
+            )::ARRAY(DOUBLE)
+        )[2]::DOUBLE AS squares_30d
+    FROM months
+),
+
+-- Each snapshot tells the all-time high anew: it takes back what an earlier one, or a price, was wrong in.
+earlier_snapshots AS (
+    SELECT coin_id, vs_currency, window_start::DATE AS day, ath
+    FROM market_snapshots
+    WHERE window_start < CAST(? AS DATE) - 31 AND ath IS NOT NULL
+    QUALIFY ROW_NUMBER() OVER (
+        PARTITION BY coin_id, vs_currency ORDER BY window_start DESC, observed_at DESC
+    ) = 1
+),
+
+snapshots AS (
+    SELECT coin_id, vs_currency, window_start::DATE AS day, ath
+    FROM market_snapshots
+    WHERE window_start >= CAST(? AS DATE) - 31 AND ath IS NOT NULL
+    QUALIFY ROW_NUMBER() OVER (
+        PARTITION BY coin_id, vs_currency, window_start::DATE
+        ORDER BY window_start DESC, observed_at DESC
+    ) = 1
+),
+
+earlier_days AS (
+    SELECT
+        daily_prices.coin_id,
+        daily_prices.vs_currency,
+        daily_prices.close,
+        earlier_snapshots.ath,
+        IFF(
+            daily_prices.day > earlier_snapshots.day,
+            COALESCE(high, GREATEST(COALESCE(open, close), COALESCE(close, open))),
+            NULL
+        ) AS highest_since
+    FROM daily_prices
+    LEFT JOIN earlier_snapshots
+        ON
+            earlier_snapshots.coin_id = daily_prices.coin_id
+            AND earlier_snapshots.vs_currency = daily_prices.vs_currency
+    WHERE daily_prices.day < CAST(? AS DATE) - 31
+),
+
+earlier_peaks AS (
+    SELECT coin_id, vs_currency, MAX(close) AS peak, MAX(highest_since) AS highest_since
+    FROM earlier_days
+    GROUP BY coin_id, vs_currency
+),
+
+-- A day with a snapshot and no price has a row too, which is left out at the end.
+days AS (
+    SELECT
+        COALESCE(deviations.coin_id, snapshots.coin_id) AS coin_id,
+        COALESCE(deviations.vs_currency, snapshots.vs_currency) AS vs_currency,
+        COALESCE(deviations.day, snapshots.day) AS day,
+        deviations.day IS NOT NULL AS priced,
+        deviations.close,
+        deviations.highest,
+        deviations.range_24h,
+        deviations.ratio_1d,
+        deviations.ratio_7d,
+        deviations.ratio_30d,
+        deviations.log_return_1d,
+        deviations.squares_30d,
+        snapshots.ath
+    FROM deviations
+    FULL OUTER JOIN snapshots
+        ON
+            snapshots.coin_id = deviations.coin_id
+            AND snapshots.vs_currency = deviations.vs_currency
+            AND snapshots.day = deviations.day
+),
+
+spans AS (
+    SELECT
+        days.*,
+        COUNT(ath) OVER (
+            PARTITION BY coin_id, vs_currency ORDER BY day
+            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+        ) AS snapshots_so_far
+    FROM days
+),
+
+windows AS (
+    SELECT
+        spans.*,
         MAX(close) OVER (
             PARTITION BY coin_id, vs_currency ORDER BY day
             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
         ) AS peak,
-        MAX(highest) OVER (
-            PARTITION BY coin_id, vs_currency ORDER BY day
+        -- The prices of the snapshot's own day are what it was taken from.
+        MAX(COALESCE(ath, highest)) OVER (
+            PARTITION BY coin_id, vs_currency, snapshots_so_far ORDER BY day
             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-        ) AS highest_so_far,
-        MAX(ath) OVER (
-            PARTITION BY coin_id, vs_currency ORDER BY day
-            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-        ) AS ath_so_far
-    FROM returns
+        ) AS highest_since
+    FROM spans
 ),
 
 peaks AS (
@@ -354,21 +430,24 @@ peaks AS (
         GREATEST(
             windows.peak, COALESCE(earlier_peaks.peak, windows.peak)
         ) AS peak_of_all,
-        GREATEST(
-            COALESCE(windows.ath_so_far, earlier_highs.ath),
-            COALESCE(earlier_highs.ath, windows.ath_so_far),
-            COALESCE(windows.highest_so_far, earlier_peaks.highest),
-            COALESCE(earlier_peaks.highest, windows.highest_so_far)
-        ) AS ath_of_all
+        CASE
+            WHEN windows.snapshots_so_far > 0 THEN windows.highest_since
+            WHEN earlier_snapshots.ath IS NOT NULL
+                THEN GREATEST(
+                    earlier_snapshots.ath,
+                    COALESCE(earlier_peaks.highest_since, earlier_snapshots.ath),
+                    COALESCE(windows.highest_since, earlier_snapshots.ath)
+                )
+        END AS all_time_high
     FROM windows
     LEFT JOIN earlier_peaks
         ON
             earlier_peaks.coin_id = windows.coin_id
             AND earlier_peaks.vs_currency = windows.vs_currency
-    LEFT JOIN earlier_highs
+    LEFT JOIN earlier_snapshots
         ON
-            earlier_highs.coin_id = windows.coin_id
-            AND earlier_highs.vs_currency = windows.vs_currency
+            earlier_snapshots.coin_id = windows.coin_id
+            AND earlier_snapshots.vs_currency = windows.vs_currency
     WHERE windows.priced AND windows.day >= CAST(? AS DATE)
 )
 
@@ -381,25 +460,43 @@ SELECT
     ratio_7d - 1 AS return_7d,
     ratio_30d - 1 AS return_30d,
     log_return_1d,
-    IFF(returns_30d = 30, deviation_30d * SQRT(365), NULL) AS volatility_30d,
+    SQRT(squares_30d / 29) * SQRT(365) AS volatility_30d,
     close / NULLIF(peak_of_all, 0) - 1 AS drawdown,
-    close / NULLIF(ath_of_all, 0) - 1 AS ath_distance,
+    close / NULLIF(IFF(close > all_time_high, close, all_time_high), 0) - 1 AS ath_distance,
     range_24h
 FROM peaks;
 
 -- name: make_trading_volumes
 -- The day itself is not in its own median, so that a burst does not hide itself. Snowflake has no
 -- median over a moving window: it is taken from the thirty volumes in order of their size.
-WITH volumes AS (
+WITH totals AS (
     SELECT
-        coin_id,
         vs_currency,
         day,
-        volume,
-        volume / market_cap AS turnover,
-        volume / NULLIF(SUM(volume) OVER (PARTITION BY vs_currency, day), 0) AS market_share
+        REDUCE(
+            (ARRAY_AGG(volume) WITHIN GROUP (ORDER BY coin_id))::ARRAY(DOUBLE),
+            0::DOUBLE,
+            (acc, v) -> acc + COALESCE(v, 0)
+        ) AS volume
     FROM daily_prices
     WHERE day >= CAST(? AS DATE) - 30
+    GROUP BY vs_currency, day
+),
+
+volumes AS (
+    SELECT
+        daily_prices.coin_id,
+        daily_prices.vs_currency,
+        daily_prices.day,
+        daily_prices.volume,
+        daily_prices.volume / daily_prices.market_cap AS turnover,
+        daily_prices.volume / NULLIF(totals.volume, 0) AS market_share
+    FROM daily_prices
+    INNER JOIN totals
+        ON
+            totals.vs_currency = daily_prices.vs_currency
+            AND totals.day = daily_prices.day
+    WHERE daily_prices.day >= CAST(? AS DATE) - 30
 ),
 
 months AS (
@@ -492,16 +589,22 @@ moments AS (
         market_cap,
         COUNT(close) OVER (
             PARTITION BY coin_id, vs_currency ORDER BY day ROWS BETWEEN 49 PRECEDING AND CURRENT ROW
-        ) AS closes_50d,
+        ) AS known_50d,
+        ARRAY_AGG(close) OVER (
+            PARTITION BY coin_id, vs_currency ORDER BY day ROWS BETWEEN 49 PRECEDING AND CURRENT ROW
+        )::ARRAY(DOUBLE) AS closes_50d,
+        MIN(close) OVER (
+            PARTITION BY coin_id, vs_currency ORDER BY day ROWS BETWEEN 49 PRECEDING AND CURRENT ROW
+        ) AS lowest_50d,
+        MAX(close) OVER (
+            PARTITION BY coin_id, vs_currency ORDER BY day ROWS BETWEEN 49 PRECEDING AND CURRENT ROW
+        ) AS highest_50d,
         LAG(day, 49) OVER (PARTITION BY coin_id, vs_currency ORDER BY day) AS day_of_first,
         IFF(
             LAG(day) OVER (PARTITION BY coin_id, vs_currency ORDER BY day) = day - 1,
             LAG(market_cap) OVER (PARTITION BY coin_id, vs_currency ORDER BY day),
             NULL
-        ) AS cap_before,
-        AVG(close) OVER (
-            PARTITION BY coin_id, vs_currency ORDER BY day ROWS BETWEEN 49 PRECEDING AND CURRENT ROW
-        ) AS mean_50d
+        ) AS cap_before
     FROM daily_prices
     WHERE day >= CAST(? AS DATE) - 50
 ),
@@ -518,9 +621,17 @@ coin_days AS (
         IFF(moments.market_cap IS NULL, NULL, moments.cap_before) AS cap_before,
         price_moves.return_1d,
         price_moves.return_7d,
+        -- A mean lies between the lowest and the highest, which rounding must not leave: fifty equal
+        -- closes have themselves as their mean.
         IFF(
-            moments.closes_50d = 50 AND moments.day_of_first = moments.day - 49,
-            moments.mean_50d,
+            moments.known_50d = 50 AND moments.day_of_first = moments.day - 49,
+            LEAST(
+                moments.highest_50d,
+                GREATEST(
+                    moments.lowest_50d,
+                    REDUCE(moments.closes_50d, 0::DOUBLE, (acc, v) -> acc + COALESCE(v, 0)) / 50
+                )
+            ),
             NULL
         ) AS mean_50d,
         moments.close
@@ -541,30 +652,46 @@ markets AS (
         COUNT_IF(return_1d > 0)::DOUBLE / NULLIF(COUNT(return_1d), 0) AS breadth_1d,
         COUNT_IF(return_7d > 0)::DOUBLE / NULLIF(COUNT(return_7d), 0) AS breadth_7d,
         COUNT_IF(close > mean_50d)::DOUBLE / NULLIF(COUNT(mean_50d), 0) AS above_50d_mean,
-        SUM(bitcoin_cap) / SUM(market_cap) AS bitcoin_dominance,
-        SUM(stablecoin_cap) / SUM(market_cap) AS stablecoin_share,
-        SUM(market_cap) AS total_market_cap,
-        SUM(cap_on_both) / NULLIF(SUM(cap_before), 0) - 1 AS total_market_cap_change_1d,
-        COUNT(market_cap) AS coins
+        MAX(bitcoin_cap) AS bitcoin_cap,
+        COUNT(market_cap) AS coins,
+        COUNT(stablecoin_cap) AS stablecoins,
+        COUNT(cap_on_both) AS coins_on_both,
+        (ARRAY_AGG(market_cap) WITHIN GROUP (ORDER BY coin_id))::ARRAY(DOUBLE) AS caps,
+        (ARRAY_AGG(stablecoin_cap) WITHIN GROUP (ORDER BY coin_id))::ARRAY(DOUBLE) AS stablecoin_caps,
+        (ARRAY_AGG(cap_on_both) WITHIN GROUP (ORDER BY coin_id))::ARRAY(DOUBLE) AS caps_on_both,
+        (ARRAY_AGG(cap_before) WITHIN GROUP (ORDER BY coin_id))::ARRAY(DOUBLE) AS caps_before
     FROM coin_days
     GROUP BY vs_currency, day
+),
+
+totals AS (
+    SELECT
+        markets.*,
+        IFF(coins > 0, REDUCE(caps, 0::DOUBLE, (acc, v) -> acc + COALESCE(v, 0)), NULL) AS total,
+        IFF(stablecoins > 0, REDUCE(stablecoin_caps, 0::DOUBLE, (acc, v) -> acc + COALESCE(v, 0)), NULL)
+            AS stablecoin_total,
+        IFF(coins_on_both > 0, REDUCE(caps_on_both, 0::DOUBLE, (acc, v) -> acc + COALESCE(v, 0)), NULL)
+            AS total_on_both,
+        IFF(coins_on_both > 0, REDUCE(caps_before, 0::DOUBLE, (acc, v) -> acc + COALESCE(v, 0)), NULL)
+            AS total_before
+    FROM markets
 )
 
 SELECT
-    markets.vs_currency,
-    markets.day,
+    totals.vs_currency,
+    totals.day,
     fear_and_greed.value AS fear_and_greed,
     fear_and_greed.classification AS fear_and_greed_class,
-    markets.breadth_1d,
-    markets.breadth_7d,
-    markets.above_50d_mean,
-    markets.bitcoin_dominance,
-    markets.stablecoin_share,
-    markets.total_market_cap,
-    markets.total_market_cap_change_1d,
-    markets.coins
-FROM markets
-LEFT JOIN fear_and_greed ON fear_and_greed.day = markets.day;
+    totals.breadth_1d,
+    totals.breadth_7d,
+    totals.above_50d_mean,
+    totals.bitcoin_cap / totals.total AS bitcoin_dominance,
+    totals.stablecoin_total / totals.total AS stablecoin_share,
+    totals.total AS total_market_cap,
+    totals.total_on_both / NULLIF(totals.total_before, 0) - 1 AS total_market_cap_change_1d,
+    totals.coins
+FROM totals
+LEFT JOIN fear_and_greed ON fear_and_greed.day = totals.day;
 
 -- name: newest_rows
 SELECT {columns:{table}}

@@ -36,6 +36,9 @@ five jumps, the largest 20 deviations; recorded stablecoins, hourly and 5-minute
 MIN_JUMP = math.log(1.1)
 """No smaller move is a jump, however calm the coin: recorded stablecoins moved up to 3 % a day."""
 
+JUMPS_NAMED = 3
+"""How many jumps of a coin are named, the largest: a long history has hundreds."""
+
 MIN_RETURNS = 20
 """From fewer returns nobody can tell what is usual: two thirds of ``LOOK_BACK_IN_WINDOWS``."""
 

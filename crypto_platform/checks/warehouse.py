@@ -8,6 +8,7 @@ from crypto_platform.checks.definitions import (
     COINS,
     ERROR,
     JUMP_IN_DEVIATIONS,
+    JUMPS_NAMED,
     LOOK_BACK_IN_WINDOWS,
     MIN_JUMP,
     MIN_RETURNS,
@@ -34,6 +35,9 @@ _TYPES = {
     "timestamp": {"TIMESTAMP", "TIMESTAMP_NTZ"},
     "double": {"DOUBLE", "FLOAT"},
 }
+
+# From so many times a price on, the factor says more than the percents.
+_READ_AS_PERCENT = 100
 
 _CAN_CHANGE = ("price", "market_cap", "total_volume", "granularity")
 
@@ -92,7 +96,7 @@ def _queries(batch: WindowBatch, vs_currency: str) -> Mapping[str, Sequence[obje
         "ledger_to_explain": (*ledger, _windows_in_span(batch)),
         "price_jumps": (
             *(looked_back, span.end, span.start),
-            *(MIN_RETURNS, MIN_JUMP, JUMP_IN_DEVIATIONS),
+            *(MIN_RETURNS, MIN_JUMP, JUMP_IN_DEVIATIONS, JUMPS_NAMED),
         ),
         "disagreements_at_midnight": (*(span.start, span.end) * 2, STREAMS_TOLERANCE),
     }
@@ -166,10 +170,21 @@ def _jumps(stream: Stream, rows: Sequence[Row]) -> list[Finding]:
             stream.key_at(row["price_at"]),
             row["coin_id"],
             f"from {row['price_before']!r} at {at_moment(row['before_at'])} to {row['price']!r} at "
-            f"{at_moment(row['price_at'])}, {row['price'] / row['price_before'] - 1:+.1%}",
+            f"{at_moment(row['price_at'])}, {_ratio(row['price'] / row['price_before'])}"
+            + _of_more(row),
         )
         for row in rows
     ]
+
+
+def _ratio(ratio: float) -> str:
+    """How far a price moved, in percent as long as people read it so."""
+    return f"{ratio - 1:+.1%}" if ratio < _READ_AS_PERCENT else f"times {ratio:.3g}"
+
+
+def _of_more(row: Row) -> str:
+    more = row["jumps"] - JUMPS_NAMED
+    return f"; the coin has {more:,} smaller jump(s) in this load" if more > 0 else ""
 
 
 def _disagreements(batch: WindowBatch, rows: Sequence[Row]) -> list[Finding]:

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# One format whatever the moment: pandas reads a column of two as text.
+_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+# Wider than any table, which takes what it needs: in a terminal that is narrower, and so in every
+# pipe, rich would cut numbers.
+_WIDTH = 1_000
+
+
 @click.command()
 @click.argument("coins", nargs=-1, required=True, metavar="COIN...")
 @click.option("--last", help="How far back from now, as 12h, 30d or 8w.")
@@ -46,7 +54,7 @@ def prices(  # noqa: PLR0913 - one argument an option
     since = datetime.now(UTC) - length(last) if last else start
     frame = read_prices(coins, since, end, granularity)
     if as_csv:
-        frame.to_csv(as_csv, index=False)
+        frame.to_csv(as_csv, index=False, date_format=_TIME_FORMAT)
     if as_parquet:
         frame.to_parquet(as_parquet, index=False)
     if as_csv or as_parquet:
@@ -71,4 +79,6 @@ def _print(frame: "pd.DataFrame") -> None:
             compact(row["total_volume"]),
             row["granularity"],
         )
-    Console(soft_wrap=True).print(table if len(frame) else "No price was seen in that time.")
+    Console(soft_wrap=True, width=_WIDTH).print(
+        table if len(frame) else "No price was seen in that time."
+    )

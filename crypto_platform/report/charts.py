@@ -47,6 +47,8 @@ _UPRIGHT_LABELS = 6
 # A sparkline spans at least this share of its price, so that a pegged one looks flat.
 _MIN_SPAN = 0.06
 
+_FACTOR = 1e6
+
 UNKNOWN = "\N{EN DASH}"
 """Stands for a number that is not known."""
 
@@ -84,6 +86,9 @@ def percent(
     """
     if fraction is None or math.isnan(fraction):
         return missing
+    if abs(fraction) >= _FACTOR:
+        # What nobody reads as percent any more would be as long as its number has digits.
+        return f"{fraction * 100:{'+' if signed else ''}.3g} %".replace("-", "\N{MINUS SIGN}")
     text = f"{fraction * 100:{'+' if signed else ''},.{digits}f} %"
     # What rounds to nothing has no direction; a minus is as wide as a plus.
     nothing = f"{0:.{digits}f} %"

@@ -148,7 +148,7 @@ def read_facts(warehouse: Warehouse, vs_currency: str) -> Facts:
             days_of_sentiment=ask("days_of_sentiment", vs_currency, first_day),
             completeness=ask("completeness", *(vs_currency, health) * 2, window.end),
             reasons=ask("reasons_of_gaps", vs_currency, health),
-            newest_prices=ask("newest_price_of_each_coin", *(vs_currency, health) * 2),
+            newest_prices=ask("newest_price_of_each_coin", vs_currency, vs_currency),
         )
         drawn = [coin["coin_id"] for coin in facts.current[:COINS_DRAWN]]
         if not drawn:

@@ -296,7 +296,10 @@ def _volume(facts: Facts) -> Panel:
                 days,
                 {
                     "Volume": list(map(_amount, volumes)),
-                    "Coins with unusually much": [str(number or 0) for number in unusually_much],
+                    "Coins with unusually much": [
+                        charts.UNKNOWN if number is None else str(number)
+                        for number in unusually_much
+                    ],
                 },
             )
         ],

@@ -29,7 +29,7 @@ def tiles(facts: Facts) -> list[Tile]:
         Tile(
             f"Volume 24 h, {facts.currency}",
             compact(traded["volume"]) if traded else "not known",
-            f"unusual for {count(traded['unusual'] or 0, 'coin')}" if traded else "no coin has one",
+            _unusual(traded) if traded else "no coin has one",
         ),
         Tile(
             "Fear & Greed",
@@ -44,7 +44,7 @@ def tiles(facts: Facts) -> list[Tile]:
         Tile(
             "Bitcoin dominance",
             percent(share["bitcoin_dominance"]) if share else "not known",
-            f"stablecoins {percent(share['stablecoin_share'])}" if share else "bitcoin is not here",
+            f"stablecoins {percent(share['stablecoin_share'])}" if share else _no_share(facts),
         ),
         Tile(
             "Complete",
@@ -52,6 +52,18 @@ def tiles(facts: Facts) -> list[Tile]:
             f"of the last {DAYS_OF_HEALTH} days, {count(len(facts.stale), 'stale coin')}",
         ),
     ]
+
+
+def _unusual(traded: Row) -> str:
+    if traded["unusual"] is None:
+        return "what is unusual shows after 30 days"
+    return f"unusual for {count(traded['unusual'], 'coin')}"
+
+
+def _no_share(facts: Facts) -> str:
+    """Why the dominance of bitcoin is not known."""
+    tracked = any(coin["coin_id"] == "bitcoin" for coin in facts.newest_prices)
+    return "bitcoin has no market cap" if tracked else "bitcoin is not tracked"
 
 
 def _of_day(row: Row, newest: Row) -> str:

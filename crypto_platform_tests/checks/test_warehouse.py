@@ -358,6 +358,23 @@ def test_a_price_jump_is_found_with_coin_stamps_and_values(
     )
 
 
+def test_of_many_jumps_the_largest_of_each_coin_are_named_and_the_rest_counted(
+    duckdb: Warehouse, lake: TransformedLake
+) -> None:
+    values = [usual(n) * (1e-40 if n % 20 == 15 else 1) for n in range(200)]
+    values[155] = 1e5
+    manifests = days(lake, values)
+    duckdb.load(HISTORICAL, manifests, lake.root)
+
+    findings = evaluated(duckdb, manifests)
+
+    assert len(findings) == 3
+    for finding in findings:
+        assert "the coin has 17 smaller jump(s) in this load" in finding.fault
+    assert any("times 1" in finding.fault for finding in findings)
+    assert all(len(finding.fault) < 170 for finding in findings)
+
+
 def test_a_jump_is_seen_against_the_days_before_the_load(
     duckdb: Warehouse, lake: TransformedLake
 ) -> None:

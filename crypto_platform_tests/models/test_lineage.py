@@ -28,6 +28,12 @@ def columns_of(*tables: str, columns: str) -> list[tuple[str, str]]:
     return sorted((table, column) for table in tables for column in columns.split())
 
 
+def of_moments(column: str) -> list[tuple[str, str]]:
+    """A value of both tables of prices, which counts by when it was."""
+    of_both = columns_of(*PRICES, columns=f"{column} price_at")
+    return sorted([*of_both, ("historical_prices", "stamped_at")])
+
+
 @each_model
 def test_every_column_of_a_model_has_sources_that_the_model_reads(model: Model) -> None:
     lineage = lineage_of(model)
@@ -54,9 +60,9 @@ def test_a_model_reads_the_tables_that_its_sql_names(model: Model) -> None:
     ("name", "column", "sources"),
     [
         (DAILY, "day", columns_of(*PRICES, columns="price_at")),
-        (DAILY, "open", columns_of(*PRICES, columns="price price_at")),
-        (DAILY, "volume", columns_of(*PRICES, columns="price_at total_volume")),
-        (DAILY, "market_cap", columns_of(*PRICES, columns="market_cap price_at")),
+        (DAILY, "open", of_moments("price")),
+        (DAILY, "volume", of_moments("total_volume")),
+        (DAILY, "market_cap", of_moments("market_cap")),
         (DAILY, "observations", columns_of(*PRICES, columns="price_at")),
         (DAILY, "hours_observed", columns_of("intra_day_prices", columns="price_at")),
         (DAILY, "granularity", columns_of("intra_day_prices", columns="granularity")),
@@ -67,7 +73,10 @@ def test_a_model_reads_the_tables_that_its_sql_names(model: Model) -> None:
         (
             "price_moves",
             "ath_distance",
-            [*columns_of(DAILY, columns="close high open"), ("market_snapshots", "ath")],
+            [
+                *columns_of(DAILY, columns="close day high open"),
+                *columns_of("market_snapshots", columns="ath window_start"),
+            ],
         ),
         ("trading_volumes", "median_30d", columns_of(DAILY, columns="day volume")),
         ("trading_volumes", "turnover", columns_of(DAILY, columns="market_cap volume")),
@@ -89,7 +98,11 @@ def test_lineage_follows_a_change_of_the_sql(tmp_path: Path) -> None:
     sql = model_statement("make_trading_volumes")
     before = lineage_of(model, sql, str(tmp_path))
 
-    after = lineage_of(model, sql.replace("volume / market_cap", "close"), str(tmp_path))
+    after = lineage_of(
+        model,
+        sql.replace("daily_prices.volume / daily_prices.market_cap", "daily_prices.close"),
+        str(tmp_path),
+    )
 
     assert before["turnover"] == columns_of(DAILY, columns="market_cap volume")
     assert after == {**before, "turnover": [(DAILY, "close")]}

@@ -34,6 +34,7 @@ from crypto_platform.report.panels import panels, sparkline_rows
 from crypto_platform.report.tiles import tiles
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.resource import Warehouse
+from crypto_platform.warehouse.sql import model_statement
 from crypto_platform_tests.warehouse_rows import price_row, put
 
 NEWEST = datetime(2026, 11, 22, tzinfo=UTC)
@@ -299,6 +300,44 @@ def test_each_window_keeps_its_report_beside_the_latest(
     assert path == "market_report/historical/date=2026-11-22/hour=00/market_report.html"
     kept = lake.transformed.read(path)
     assert kept == lake.transformed.read(LATEST) == page.encode()
+
+
+def test_what_cannot_be_judged_yet_is_not_said_to_be_nothing(warehouse: DuckDBWarehouse) -> None:
+    fill(warehouse, ["bitcoin", "ethereum"], 10)
+
+    facts = read_facts(warehouse, "usd")
+
+    assert {row["unusual"] for row in facts.days_of_the_market} == {None}
+    (volume,) = [tile for tile in tiles(facts) if tile.label.startswith("Volume")]
+    assert volume.note == "what is unusual shows after 30 days"
+
+
+def test_a_coin_whose_prices_end_long_ago_shows_when_they_did(warehouse: DuckDBWarehouse) -> None:
+    fill(
+        warehouse,
+        ["bitcoin", "gone"],
+        100,
+        missing=lambda coin, day: coin == "gone" and day > 40,
+    )
+
+    health = {panel.key: panel for panel in panels(read_facts(warehouse, "usd"))}["health"]
+
+    (stale,) = [table for table in health.tables if table.caption == "Stale coins"]
+    assert stale.rows == [("Gone", f"{NEWEST - timedelta(days=59):%Y-%m-%d %H:%M}")]
+
+
+def test_bitcoin_without_a_market_cap_is_not_called_absent(warehouse: DuckDBWarehouse) -> None:
+    fill(warehouse, ["bitcoin", "ethereum"], 3)
+    with warehouse.session(read_only=False) as session:
+        session.execute("UPDATE historical_prices SET market_cap = NULL WHERE coin_id = 'bitcoin'")
+        session.execute(model_statement("clear_inputs"))
+    make_models(warehouse)
+
+    (dominance,) = [
+        tile for tile in tiles(read_facts(warehouse, "usd")) if tile.label == "Bitcoin dominance"
+    ]
+
+    assert dominance.note == "bitcoin has no market cap"
 
 
 def test_the_metadata_links_the_report_and_has_numbers_and_a_preview(

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from textwrap import dedent
@@ -29,6 +30,7 @@ from crypto_platform_tests.transformed_lake import (
     price,
     snapshot,
 )
+from crypto_platform_tests.warehouse_rows import put
 
 SCRIPTS = sorted(
     path.name for path in files("snowflake_scripts").iterdir() if path.name[0].isdigit()
@@ -263,6 +265,49 @@ def test_the_inspection_shows_gaps_and_windows_that_were_never_loaded(
     assert [
         (f"{row['last_window_before']:%d}", f"{row['first_window_after']:%d}") for row in holes
     ] == [("19", "22")]
+
+
+def test_a_hole_in_one_currency_is_not_hidden_by_another(
+    warehouse: DuckDBWarehouse, lake: TransformedLake
+) -> None:
+    currencies = {
+        "2026-11-20": ("eur", "usd"),
+        "2026-11-21": ("eur",),
+        "2026-11-22": ("eur", "usd"),
+    }
+    manifests = [
+        lake.day(day, *(price("bitcoin", day, vs_currency=one) for one in there))
+        for day, there in currencies.items()
+    ]
+    warehouse.load(HISTORICAL, manifests, lake.root)
+
+    (hole,) = inspect(warehouse, "Which windows were never loaded?")
+    days = inspect(warehouse, "How many rows has a day")
+
+    assert (hole["vs_currency"], f"{hole['last_window_before']:%d}") == ("usd", "20")
+    assert [(f"{row['day']:%d}", row["vs_currency"]) for row in days] == [
+        ("22", "eur"),
+        ("22", "usd"),
+        ("21", "eur"),
+        ("20", "eur"),
+        ("20", "usd"),
+    ]
+
+
+def test_the_last_two_weeks_are_fourteen_days_however_many_currencies_there_are(
+    warehouse: DuckDBWarehouse,
+) -> None:
+    rows = [
+        {"vs_currency": currency, "day": date(2026, 11, number), "coins": 1}
+        for number in range(1, 23)
+        for currency in ("btc", "eur", "usd")
+    ]
+    put(warehouse, "market_sentiment", rows)
+
+    days = inspect(warehouse, "How does the market feel?")
+
+    assert len(days) == 14 * 3
+    assert min(row["day"] for row in days) == date(2026, 11, 9)
 
 
 def test_the_inspection_counts_rows_a_day_and_a_load(

@@ -14,11 +14,13 @@ from unittest import mock
 
 import fakesnow.arrow
 import fakesnow.server
+import fakesnow.transforms
 import pyarrow as pa
 import uvicorn
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from fakesnow.instance import FakeSnow
+from sqlglot import exp
 
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.warehouse.snowflake import SnowflakeWarehouse
@@ -157,13 +159,23 @@ def fakesnow_server() -> Iterator[tuple[dict[str, Any], Wire]]:
         nulls = column.combine_chunks().is_null()
         return pa.StructArray.from_arrays(sent.flatten(), fields=list(sent.type), mask=nulls)
 
+    of_types = fakesnow.transforms.semi_structured_types
+
+    def with_structured_arrays(expression: exp.Expr) -> exp.Expr:
+        # fakesnow takes ARRAY(DOUBLE) for JSON, which no lambda function reads.
+        is_structured = isinstance(expression, exp.DataType) and expression.expressions
+        return expression if is_structured else of_types(expression)
+
     server = uvicorn.Server(uvicorn.Config(wire, port=0, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
-    with mock.patch.object(fakesnow.arrow, "timestamp_to_sf_struct", with_nulls):
+    with (
+        mock.patch.object(fakesnow.arrow, "timestamp_to_sf_struct", with_nulls),
+        mock.patch.object(fakesnow.transforms, "semi_structured_types", with_structured_arrays),
+    ):
         yield {"host": "127.0.0.1", "port": port, "protocol": "http"}, wire
     server.should_exit = True
     thread.join()

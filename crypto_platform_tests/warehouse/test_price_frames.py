@@ -174,6 +174,49 @@ def test_the_command_prints_a_table() -> None:
     assert "100" not in ran.output
 
 
+def test_a_number_is_never_cut_however_narrow_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CRYPTO_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "40")
+    small = "a-coin-whose-name-takes-most-of-a-terminal"
+    warehouse = DuckDBWarehouse(path=str(tmp_path / "crypto_db.duckdb"))
+    put_coin(warehouse, small, symbol="pepe", name="Pepe")
+    put_price(warehouse, small, DAY, 6.3101635e-06, market_cap=1.2345e15, total_volume=98765.4321)
+
+    ran = CliRunner().invoke(main, ["prices", small, "--start", "2026-11-20"])
+
+    assert ran.exit_code == 0
+    (row,) = [line for line in ran.output.splitlines() if small in line]
+    assert row.replace(" ", "") == f"│2026-11-2000:00│{small}│6.3101635e-06│1234T│98.77K│daily│"
+    assert "…" not in ran.output
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_all_times_of_a_csv_file_have_one_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "odd"
+    monkeypatch.setenv("CRYPTO_HOME", str(home))
+    warehouse = DuckDBWarehouse(path=str(home / "crypto_db.duckdb"))
+    put_coin(warehouse, "bitcoin", symbol="btc", name="Bitcoin")
+    for at in (DAY, DAY + timedelta(minutes=5, milliseconds=417)):
+        put_price(warehouse, "bitcoin", at, 100.0, granularity="5-minute")
+    file = tmp_path / "p.csv"
+
+    ran = CliRunner().invoke(
+        main, ["prices", "bitcoin", "--granularity", "finest", "--csv", str(file)]
+    )
+
+    assert ran.exit_code == 0, ran.output
+    read = pd.read_csv(file, parse_dates=["time", "price_at"])
+    assert list(read["time"]) == [DAY, DAY + timedelta(minutes=5, milliseconds=417)]
+    assert {len(text) for text in pd.read_csv(file)["price_at"]} == {
+        len("2026-11-20T00:00:00.000000Z")
+    }
+
+
 @pytest.mark.usefixtures("warehouse")
 def test_the_command_writes_files_that_hold_the_same(tmp_path: Path) -> None:
     files = ["--csv", str(tmp_path / "p.csv"), "--parquet", str(tmp_path / "p.parquet")]
