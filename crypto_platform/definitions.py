@@ -18,6 +18,7 @@ from crypto_platform.core.streams import STREAMS, Stream
 from crypto_platform.healing.ledger import build_ledger
 from crypto_platform.healing.sensor import build_healing_sensor
 from crypto_platform.models.assets import GROUP as MODELS_GROUP
+from crypto_platform.models.assets import JOB as MODELS_JOB
 from crypto_platform.models.assets import build_models, build_models_sensor
 from crypto_platform.models.fear_and_greed import (
     build_fear_and_greed,
@@ -26,6 +27,7 @@ from crypto_platform.models.fear_and_greed import (
 from crypto_platform.profiles import PROFILES
 from crypto_platform.report.asset import GROUP as REPORT_GROUP
 from crypto_platform.report.asset import build_market_report
+from crypto_platform.runs.executor import one_process_executor
 
 
 def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -> dg.Definitions:
@@ -55,18 +57,22 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
         dg.define_asset_job(
             stream.name,
             description=stream.description,
+            # Nothing that follows the load: what fails there is no failure of the prices.
             selection=dg.AssetSelection.groups(stream.name)
-            | dg.AssetSelection.assets(tracked_coins)
-            # They follow the load within the run.
-            | dg.AssetSelection.groups(MODELS_GROUP, REPORT_GROUP),
+            | dg.AssetSelection.assets(tracked_coins),
             tags={"stream": stream.name},
         )
         for stream in streams
     ]
+    models_job = dg.define_asset_job(
+        MODELS_JOB,
+        description="Makes the models, and the report on them, from the prices that are loaded.",
+        selection=dg.AssetSelection.groups(MODELS_GROUP, REPORT_GROUP),
+    )
     return dg.Definitions(
         assets=assets,
         asset_checks=watched,
-        jobs=jobs,
+        jobs=[*jobs, models_job],
         schedules=[
             *(build_schedule(stream, settings.first_window(stream)) for stream in streams),
             build_watch(assets=[ledger], checks=watched),
@@ -80,7 +86,7 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
         ],
         resources=PROFILES[settings.profile].resources(settings),
         # One run is one process, with one of Spark beside it on a laptop.
-        executor=dg.in_process_executor,
+        executor=one_process_executor,
     )
 
 

@@ -309,6 +309,29 @@ def test_an_unknown_coin_is_refused_by_name_where_the_list_is_made(
         platform.materialize(HISTORICAL, key, stages=("tracked_coins",))
 
 
+def test_a_list_that_cannot_be_had_costs_no_price_of_the_coins_known(
+    market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    platform = build_platform(market.base_url, {"TRACKED_COINS": "bitcoin,tether"})
+    before, key = newest_keys(HISTORICAL, 2)
+    stages = ("tracked_coins", *STAGES)
+    assert platform.materialize(HISTORICAL, before, stages=stages).success
+    market.inject("wrong_key", path="/coins/markets")
+
+    ran = platform.materialize(HISTORICAL, key, stages=stages)
+
+    (listed,) = [
+        check for check in ran.get_asset_check_evaluations() if check.check_name == "list_current"
+    ]
+    assert not listed.passed
+    assert listed.severity == dg.AssetCheckSeverity.ERROR
+    assert "COINGECKO_API_KEY" in str(listed.description)
+    (stored,) = platform.query(
+        f"SELECT COUNT(DISTINCT coin_id) AS coins FROM historical_prices WHERE price_at = '{key}'"
+    )
+    assert stored["coins"] == 2
+
+
 def test_a_run_in_which_no_coin_could_be_had_fails_and_names_them(
     market: SimulatedMarket, build_platform: BuildPlatform
 ) -> None:

@@ -28,6 +28,7 @@ from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
 from crypto_platform.definitions import build_definitions
 from crypto_platform.ingestion.metered_api import usage_of_month
 from crypto_platform.local.instance import instance_environment, run_dagster
+from crypto_platform.models.assets import JOB as MODELS_JOB
 from crypto_platform.models.fear_and_greed import GROUP as SENTIMENT
 from crypto_platform.report.asset import LATEST
 from crypto_platform.simulated_market import SimulatedMarket
@@ -43,6 +44,7 @@ _BACKFILLS = (
     (SENTIMENT, 0, "the Fear & Greed index"),
     (HISTORICAL.name, _DAYS, f"{_DAYS} days of history, {_COINS} coins, one range backfill"),
     (INTRA_DAY.name, _SIX_HOURLY_WINDOWS, f"the last {_SIX_HOURLY_WINDOWS} six-hourly windows"),
+    (MODELS_JOB, 0, "the models, and the market report"),
 )
 
 
