@@ -13,6 +13,7 @@ from crypto_platform.assets.stages import build_stream_assets
 from crypto_platform.assets.tracked_coins import build_tracked_coins
 from crypto_platform.checks.freshness import build_freshness_check
 from crypto_platform.checks.quota import build_month_budget_check
+from crypto_platform.core.proxies import direct_loopback
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import STREAMS, Stream
 from crypto_platform.healing.ledger import build_ledger
@@ -100,4 +101,6 @@ def defs() -> dg.Definitions:
     # What is loaded by now stays. Else the collector looks at all of it time and again, and at the
     # end of the process once more: a twentieth of a second each time, in every run.
     gc.freeze()
+    # Here as well as on the command line: Dagster's own commands come this way.
+    os.environ.update(direct_loopback(os.environ))
     return build_definitions(Settings.from_environment(os.environ))
