@@ -446,6 +446,16 @@ def test_a_snapshot_that_is_damaged_costs_no_price(
     assert platform.query("SELECT * FROM market_snapshots") == []
 
 
+def test_a_range_the_wrong_way_round_is_refused_once_with_the_right_one(
+    simulated: Platform,
+) -> None:
+    first, last = newest_keys(HISTORICAL, 2)
+
+    for stage in STAGES:
+        with pytest.raises(PermanentFailure, match=f"Launch {first}...{last} instead"):
+            simulated.materialize(HISTORICAL, last, first, stages=[stage])
+
+
 def test_a_stage_without_the_one_before_it_says_what_to_materialize(simulated: Platform) -> None:
     (key,) = newest_keys(HISTORICAL, 1)
 
