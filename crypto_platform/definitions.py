@@ -13,11 +13,13 @@ from crypto_platform.assets.stages import build_stream_assets
 from crypto_platform.assets.tracked_coins import build_tracked_coins
 from crypto_platform.checks.freshness import build_freshness_check
 from crypto_platform.checks.quota import build_month_budget_check
+from crypto_platform.core.proxies import direct_loopback
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import STREAMS, Stream
 from crypto_platform.healing.ledger import build_ledger
 from crypto_platform.healing.sensor import build_healing_sensor
 from crypto_platform.models.assets import GROUP as MODELS_GROUP
+from crypto_platform.models.assets import JOB as MODELS_JOB
 from crypto_platform.models.assets import build_models, build_models_sensor
 from crypto_platform.models.fear_and_greed import (
     build_fear_and_greed,
@@ -26,6 +28,7 @@ from crypto_platform.models.fear_and_greed import (
 from crypto_platform.profiles import PROFILES
 from crypto_platform.report.asset import GROUP as REPORT_GROUP
 from crypto_platform.report.asset import build_market_report
+from crypto_platform.runs.executor import one_process_executor
 
 
 def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -> dg.Definitions:
@@ -55,18 +58,22 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
         dg.define_asset_job(
             stream.name,
             description=stream.description,
+            # Nothing that follows the load: what fails there is no failure of the prices.
             selection=dg.AssetSelection.groups(stream.name)
-            | dg.AssetSelection.assets(tracked_coins)
-            # They follow the load within the run.
-            | dg.AssetSelection.groups(MODELS_GROUP, REPORT_GROUP),
+            | dg.AssetSelection.assets(tracked_coins),
             tags={"stream": stream.name},
         )
         for stream in streams
     ]
+    models_job = dg.define_asset_job(
+        MODELS_JOB,
+        description="Makes the models, and the report on them, from the prices that are loaded.",
+        selection=dg.AssetSelection.groups(MODELS_GROUP, REPORT_GROUP),
+    )
     return dg.Definitions(
         assets=assets,
         asset_checks=watched,
-        jobs=jobs,
+        jobs=[*jobs, models_job],
         schedules=[
             *(build_schedule(stream, settings.first_window(stream)) for stream in streams),
             build_watch(assets=[ledger], checks=watched),
@@ -80,7 +87,7 @@ def build_definitions(settings: Settings, streams: Sequence[Stream] = STREAMS) -
         ],
         resources=PROFILES[settings.profile].resources(settings),
         # One run is one process, with one of Spark beside it on a laptop.
-        executor=dg.in_process_executor,
+        executor=one_process_executor,
     )
 
 
@@ -94,4 +101,6 @@ def defs() -> dg.Definitions:
     # What is loaded by now stays. Else the collector looks at all of it time and again, and at the
     # end of the process once more: a twentieth of a second each time, in every run.
     gc.freeze()
+    # Here as well as on the command line: Dagster's own commands come this way.
+    os.environ.update(direct_loopback(os.environ))
     return build_definitions(Settings.from_environment(os.environ))

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from crypto_platform.assets.stages import API_POOL
+from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.settings import Settings, SettingsError
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream
 from crypto_platform.definitions import build_definitions
@@ -254,3 +255,14 @@ def test_a_malformed_variable_stops_the_code_location_with_its_name(tmp_path: Pa
 
     assert loaded.returncode != 0
     assert "TRACKED_COINS='top:many'" in loaded.stderr
+
+
+def test_every_step_is_tried_again_where_that_may_help(definitions: dg.Definitions) -> None:
+    ops = {
+        asset.op.name: asset.op.retry_policy
+        for asset in definitions.assets or []
+        if isinstance(asset, dg.AssetsDefinition)
+    }
+
+    assert ops == dict.fromkeys(ops, RETRIES)
+    assert f"{HISTORICAL.name}__transformed_prices" in ops

@@ -373,6 +373,29 @@ def test_an_unknown_coin_is_refused_by_name_where_the_list_is_made(
         platform.materialize(HISTORICAL, key, stages=("tracked_coins",))
 
 
+def test_a_list_that_cannot_be_had_costs_no_price_of_the_coins_known(
+    market: SimulatedMarket, build_platform: BuildPlatform
+) -> None:
+    platform = build_platform(market.base_url, {"TRACKED_COINS": "bitcoin,tether"})
+    before, key = newest_keys(HISTORICAL, 2)
+    stages = ("tracked_coins", *STAGES)
+    assert platform.materialize(HISTORICAL, before, stages=stages).success
+    market.inject("wrong_key", path="/coins/markets")
+
+    ran = platform.materialize(HISTORICAL, key, stages=stages)
+
+    (listed,) = [
+        check for check in ran.get_asset_check_evaluations() if check.check_name == "list_current"
+    ]
+    assert not listed.passed
+    assert listed.severity == dg.AssetCheckSeverity.ERROR
+    assert "COINGECKO_API_KEY" in str(listed.description)
+    (stored,) = platform.query(
+        f"SELECT COUNT(DISTINCT coin_id) AS coins FROM historical_prices WHERE price_at = '{key}'"
+    )
+    assert stored["coins"] == 2
+
+
 def test_a_run_in_which_no_coin_could_be_had_fails_and_names_them(
     market: SimulatedMarket, build_platform: BuildPlatform
 ) -> None:
@@ -485,6 +508,16 @@ def test_a_snapshot_that_is_damaged_costs_no_price(
         {"coins": 3}
     ]
     assert platform.query("SELECT * FROM market_snapshots") == []
+
+
+def test_a_range_the_wrong_way_round_is_refused_once_with_the_right_one(
+    simulated: Platform,
+) -> None:
+    first, last = newest_keys(HISTORICAL, 2)
+
+    for stage in STAGES:
+        with pytest.raises(PermanentFailure, match=f"Launch {first}...{last} instead"):
+            simulated.materialize(HISTORICAL, last, first, stages=[stage])
 
 
 def test_a_stage_without_the_one_before_it_says_what_to_materialize(simulated: Platform) -> None:

@@ -25,7 +25,7 @@ _INCIDENTS = "incidents"
 
 
 class AlertNotSentError(Exception):
-    """A message could not be delivered now; it is kept, and the next tick tries again."""
+    """A message could not be delivered now; it is kept, and a later tick tries again."""
 
 
 class AlertStateUnreadableError(Exception):
@@ -176,7 +176,7 @@ class FileChannel(AlertChannel):
     def _failure(self, reason: str) -> AlertNotSentError:
         return AlertNotSentError(
             f"The alert could not be written to {self.path}: {reason}. Make room on the disk, or "
-            "let this user write there; it is tried again with the next tick."
+            "let this user write there."
         )
 
 
@@ -258,10 +258,7 @@ class SnsTopic(AlertChannel):
         return boto3.client(service, region_name=self.region, config=config)
 
     def _failure(self, reason: str, remedy: str) -> AlertNotSentError:
-        return AlertNotSentError(
-            f"The alert was not delivered to {self.place}: {reason} {remedy} It is kept, and tried "
-            "again with the next tick."
-        )
+        return AlertNotSentError(f"The alert was not delivered to {self.place}: {reason} {remedy}")
 
 
 _NO_PERMISSION = "Attach the stack's policy crypto-platform to the role that Dagster runs as."

@@ -5,8 +5,8 @@ Pure: ``problems`` interprets what happened, ``incidents`` decides what of it is
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Annotated, Literal
+from datetime import datetime, timedelta
+from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, AwareDatetime, BaseModel, Field, PlainSerializer
 
@@ -22,6 +22,12 @@ BODY_LIMIT = 60_000
 
 FORGET_AFTER = timedelta(days=90)
 """How long an incident that nothing resolves keeps silent what belongs to it."""
+
+FIRST_PAUSE = timedelta(seconds=30)
+"""After a first attempt to deliver a message that failed; each pause is twice the one before."""
+
+MAX_ATTEMPTS = 12
+"""After so many attempts, in some 17 hours, a message is put aside."""
 
 _CAUSE_LIMIT = 4_000
 
@@ -84,6 +90,40 @@ class Alert(BaseModel, frozen=True):
         return self.model_dump(include={"severity", "status", "stream", "kind", "alert_id"})
 
 
+class FailedDelivery(BaseModel, frozen=True):
+    """What came of the attempts to deliver a message so far.
+
+    Attributes:
+        attempts: How many there were.
+        next_at: When it is tried again.
+        reason: Why the last one failed.
+    """
+
+    attempts: int
+    next_at: AwareDatetime
+    reason: str
+
+    @classmethod
+    def after(cls, before: "FailedDelivery | None", reason: str, now: datetime) -> Self:
+        """One more attempt that failed; the pause after it is twice as long as the one before.
+
+        Args:
+            before: Those before; ``None`` after the first.
+            reason: Why it failed.
+            now: When it did.
+        """
+        attempts = before.attempts + 1 if before else 1
+        pause = FIRST_PAUSE * 2 ** (attempts - 1)
+        return cls(attempts=attempts, next_at=now + pause, reason=reason)
+
+
+class UndeliverableAlert(BaseModel, frozen=True):
+    """A message that was tried for the last time, with what came of it."""
+
+    alert: Alert
+    delivery: FailedDelivery
+
+
 class ScheduleMark(BaseModel, frozen=True):
     """Up to when a schedule has been evaluated, and by which cron."""
 
@@ -103,6 +143,8 @@ class AlertState(BaseModel, frozen=True):
         retrying: Failed runs that Dagster said it would retry.
         incidents: The open incidents, the oldest first.
         unsent: Messages that are still to be delivered, in order.
+        failed_deliveries: What came of their attempts so far, by ``alert_id``.
+        put_aside: Messages that are tried no more, the oldest first.
     """
 
     updated_at: AwareDatetime
@@ -113,6 +155,8 @@ class AlertState(BaseModel, frozen=True):
     retrying: tuple[str, ...] = ()
     incidents: tuple[Incident, ...] = ()
     unsent: tuple[Alert, ...] = ()
+    failed_deliveries: dict[str, FailedDelivery] = {}
+    put_aside: tuple[UndeliverableAlert, ...] = ()
 
 
 @dataclass(frozen=True)

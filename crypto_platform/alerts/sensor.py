@@ -53,7 +53,7 @@ def build_alerts_sensor(settings: Settings) -> dg.SensorDefinition:
         finally:
             _ONE_AT_A_TIME.release()
         context.update_cursor(delivery.cursor_of(state))
-        waiting = f", {len(state.unsent)} wait for the next tick" if state.unsent else ""
+        waiting = f", {len(state.unsent)} wait for a later tick" if state.unsent else ""
         return dg.SkipReason(
             f"{len(sent)} alert(s) sent to {alerts.place}{waiting}; "
             f"{len(state.incidents)} incident(s) open."

@@ -10,6 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+)
 
 from crypto_platform.assets.metadata import (
     add_partition_metadata,
@@ -34,7 +38,7 @@ from crypto_platform.checks.results import (
     check_specs,
     raise_on_blocking,
 )
-from crypto_platform.core.errors import RETRIES
+from crypto_platform.core.errors import RETRIES, PermanentFailure
 from crypto_platform.core.ownership import OWNERS
 from crypto_platform.core.schema import RAW_COLUMNS
 from crypto_platform.core.settings import Settings
@@ -94,9 +98,6 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
 
     partitions = stream.partitions(settings.first_window(stream))
 
-    def batch_of(context: dg.AssetExecutionContext) -> WindowBatch:
-        return WindowBatch(stream, [stream.window(key) for key in context.partition_keys])
-
     @stage(
         "raw_prices",
         RAW_CHECKS,
@@ -115,7 +116,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
     def raw_prices(
         context: dg.AssetExecutionContext, config: RawPricesConfig, ingestion: Ingestion, lake: Lake
     ) -> Iterator[dg.MaterializeResult[None]]:
-        batch = batch_of(context)
+        batch = _batch_of(stream, context)
         ingested = ingest_windows(
             batch,
             price_api(context, settings, ingestion, lake),
@@ -144,11 +145,14 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         metadata={"dagster/column_schema": price_columns()},
         # Of two runs on one window, the later one has to see what the earlier one read and wrote.
         pool=f"transform_{stream.name}",
+        # A failure of the job itself is permanent, so this is for what is read and written around
+        # it.
+        retry_policy=RETRIES,
     )
     def transformed_prices(
         context: dg.AssetExecutionContext, lake: Lake, transform: Transform
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-        batch = batch_of(context)
+        batch = _batch_of(stream, context)
         done = transform_windows(batch, lake, transform, run_attempt(context))
         _tell_repaired(context, done.repaired)
         results = check_results(TRANSFORMED_CHECKS, done.findings, done.evaluated)
@@ -190,7 +194,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
     def snowflake_prices(
         context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-        batch = batch_of(context)
+        batch = _batch_of(stream, context)
         try:
             loaded = load_windows(batch, lake, warehouse, settings)
         except LoadMismatchError as refused:
@@ -222,6 +226,23 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         )
 
     return [raw_prices, transformed_prices, snowflake_prices]
+
+
+def _batch_of(stream: Stream, context: dg.AssetExecutionContext) -> WindowBatch:
+    """The windows of a run.
+
+    Raises:
+        PermanentFailure: Its range is none.
+    """
+    keys = context.partition_keys
+    if not keys:
+        ends = (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG)
+        first, last = (context.run.tags[end] for end in ends)
+        raise PermanentFailure(
+            f"The range {first}...{last} has no partition of {stream.name}: a range goes from the "
+            f"older partition to the newer one. Launch {last}...{first} instead."
+        )
+    return WindowBatch(stream, [stream.window(key) for key in keys])
 
 
 def price_api(

@@ -205,6 +205,14 @@ REVISIONS = Check(
     severity=WARN,
 )
 
+TRACKED_LIST = Check(
+    "list_current",
+    "The list of coins was brought up to date, and the warehouse has their names. Where it was "
+    "not, prices of the coins known are loaded all the same.",
+    "Do what the fault says; the next run of a stream's job tries it again.",
+    time_based=True,
+)
+
 RAW_CHECKS = (COINS,)
 
 TRANSFORMED_CHECKS = (

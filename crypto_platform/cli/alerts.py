@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 from rich.console import Console
@@ -10,7 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from crypto_platform.alerts.channels import AlertChannel
-from crypto_platform.alerts.messages import Alert, Incident
+from crypto_platform.alerts.messages import (
+    Alert,
+    FailedDelivery,
+    Incident,
+    UndeliverableAlert,
+)
 from crypto_platform.alerts.problems import describe_partitions
 from crypto_platform.core.settings import Settings
 from crypto_platform.profiles import PROFILES
@@ -30,11 +35,17 @@ def alerts(*, as_json: bool, limit: int) -> None:
     state = channel.latest_state()
     incidents = state.incidents if state else ()
     unsent = state.unsent if state else ()
+    failed = state.failed_deliveries if state else {}
+    put_aside = state.put_aside if state else ()
     if as_json:
         document = {
             "place": channel.place,
             "alerts": [alert.model_dump(mode="json") for alert in sent],
             "unsent": [alert.model_dump(mode="json") for alert in unsent],
+            "failed_deliveries": {
+                alert_id: delivery.model_dump(mode="json") for alert_id, delivery in failed.items()
+            },
+            "put_aside": [one.model_dump(mode="json") for one in put_aside],
             "incidents": [incident.model_dump(mode="json") for incident in incidents],
         }
         click.echo(json.dumps(document, indent=2))
@@ -49,6 +60,8 @@ def alerts(*, as_json: bool, limit: int) -> None:
         console.print("None was sent so far.")
     if unsent:
         console.print(_alerts("Waiting to be sent", unsent))
+    if failed or put_aside:
+        console.print(_undelivered(unsent, failed, put_aside))
     if incidents:
         console.print(_incidents(incidents))
     elif state:
@@ -66,6 +79,24 @@ def _alerts(title: str, shown: Sequence[Alert]) -> Table:
             alert.stream,
             f"[{_COLORS[alert.severity]}]{escape(alert.subject)}[/]",
         )
+    return table
+
+
+def _undelivered(
+    unsent: Sequence[Alert],
+    failed: Mapping[str, FailedDelivery],
+    put_aside: Sequence[UndeliverableAlert],
+) -> Table:
+    table = Table(
+        "subject", "attempts", "next (UTC)", "why", title="Not delivered", title_justify="left"
+    )
+    waiting = [(alert, failed[alert.alert_id]) for alert in unsent if alert.alert_id in failed]
+    for alert, delivery in waiting:
+        again = f"{delivery.next_at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(escape(alert.subject), str(delivery.attempts), again, escape(delivery.reason))
+    for one in put_aside:
+        attempts, reason = str(one.delivery.attempts), escape(one.delivery.reason)
+        table.add_row(escape(one.alert.subject), attempts, "none: put aside", reason)
     return table
 
 

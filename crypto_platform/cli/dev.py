@@ -19,7 +19,12 @@ else:
 @click.option("--port", default=3000, show_default=True, help="Port of the UI.")
 def dev(port: int) -> None:
     """Run the Dagster UI and daemon on 127.0.0.1, with the real price API."""
+    sys.exit(run_dagster(platform_instance(), port))
+
+
+def platform_instance() -> dict[str, str]:
+    """Make the instance of the environment's profile; returns the variables that point to it."""
     log_bucket = None
     if os.environ.get("CRYPTO_PROFILE") == "aws":
         log_bucket = settings.Settings.from_environment(os.environ).raw_bucket
-    sys.exit(run_dagster(instance_environment(home_folder(os.environ), log_bucket), port))
+    return instance_environment(home_folder(os.environ), log_bucket)

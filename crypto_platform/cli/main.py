@@ -1,6 +1,9 @@
 """The group of commands: each is a module of this package, imported when it is called."""
 
+import os
+import sys
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +11,7 @@ import click
 from dotenv import load_dotenv
 
 from crypto_platform.core.lazy import lazy_import
+from crypto_platform.core.proxies import direct_loopback
 
 if TYPE_CHECKING:
     from crypto_platform.cli import expected
@@ -24,6 +28,7 @@ COMMANDS = {
     "not.",
     "estimate": "Say what loading a range of a stream's partitions takes, before it is launched.",
     "lake": "List the files of the lake that count, remove others, take over an older lake.",
+    "launch": "Run assets or a job here and now, without a daemon; takes the options of dg launch.",
     "prices": "Print the prices of coins, named by their ids, or write them to a file.",
     "simulate": "Serve a simulated market with the price API's shape, until interrupted.",
     "snowflake": "Set up the warehouse in Snowflake.",
@@ -33,6 +38,13 @@ COMMANDS = {
 
 class LazyGroup(click.Group):
     """Click's lazy group: a command is the function of its module's name."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line; what a terminal cannot show is shown as a question mark."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        return super().main(*args, **options)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The commands' names, in the order of the help."""
@@ -71,3 +83,4 @@ class LazyGroup(click.Group):
 def main() -> None:
     """Crypto prices from CoinGecko to a warehouse, as a Dagster asset graph."""
     load_dotenv(Path(".env"))
+    os.environ.update(direct_loopback(os.environ))

@@ -1,12 +1,13 @@
 """The platform's settings, read from the environment once and checked; all but the API's own."""
 
+import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from crypto_platform.core.errors import InvalidInputError
 from crypto_platform.core.streams import Stream
@@ -75,6 +76,12 @@ def _identifier(text: object) -> str:
 _Identifier = Annotated[str, BeforeValidator(_identifier)]
 
 
+# In a .env or a compose file no shell has put the home folder in the place of ~.
+_Path = Annotated[Path, AfterValidator(Path.expanduser)]
+
+_TextOfPath = Annotated[str, AfterValidator(os.path.expanduser)]
+
+
 class Settings(BaseModel):
     """The environment's variables, by name; an unset or empty one takes its default.
 
@@ -87,7 +94,7 @@ class Settings(BaseModel):
 
     profile: Literal["local", "aws"] = Field("local", alias="CRYPTO_PROFILE")
     spark: Literal["sail", "spark"] = Field("sail", alias="CRYPTO_SPARK")
-    home: Path = Field(Path(".crypto"), alias="CRYPTO_HOME")
+    home: _Path = Field(Path(".crypto"), alias="CRYPTO_HOME")
     tracked_coins: Annotated[TrackedCoinsSpec, BeforeValidator(TrackedCoinsSpec.parse)] = Field(
         TrackedCoinsSpec(top=25), alias="TRACKED_COINS"
     )
@@ -108,7 +115,7 @@ class Settings(BaseModel):
     alerts_topic: str = Field("crypto-alerts", alias="ALERTS_TOPIC_ARN")
     snowflake_account: str = Field("", alias="SNOWFLAKE_ACCOUNT")
     snowflake_user: str = Field("", alias="SNOWFLAKE_USER")
-    snowflake_private_key_path: str = Field("", alias="SNOWFLAKE_PRIVATE_KEY_PATH")
+    snowflake_private_key_path: _TextOfPath = Field("", alias="SNOWFLAKE_PRIVATE_KEY_PATH")
     snowflake_role: _Identifier = Field("CRYPTO_LOADER", alias="SNOWFLAKE_ROLE")
     snowflake_warehouse: _Identifier = Field("CRYPTO_WH", alias="SNOWFLAKE_WAREHOUSE")
     snowflake_database: _Identifier = Field("CRYPTO_DB", alias="SNOWFLAKE_DATABASE")
@@ -138,7 +145,8 @@ class Settings(BaseModel):
 
     def instance_folder(self, environment: Mapping[str, str]) -> Path:
         """Folder of the Dagster instance: ``DAGSTER_HOME``, or where ``dev`` makes one."""
-        return Path(environment.get("DAGSTER_HOME") or self.home.absolute() / "dagster")
+        named = environment.get("DAGSTER_HOME")
+        return Path(named).expanduser() if named else self.home.absolute() / "dagster"
 
     def first_window(self, stream: Stream) -> datetime:
         """Start of a stream's first partition: of its first window that begins on the day set."""

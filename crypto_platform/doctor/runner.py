@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import dagster as dg
 
+from crypto_platform.alerts.channels import AlertChannel
 from crypto_platform.core.redaction import Secrets
 from crypto_platform.core.settings import SettingsError
 from crypto_platform.doctor.aws import AWS_CHECKS
@@ -95,6 +96,32 @@ def _dagster_instance(preflight: Preflight) -> str:
     return f"{folder} opens, with {runs} runs"
 
 
+def _alerts_arrive(preflight: Preflight) -> str:
+    channel: AlertChannel = preflight.resource("alerts")
+    state = channel.latest_state()
+    if state is None:
+        return "nothing was to be sent so far: the sensor runs with make dev"
+    if aside := state.put_aside:
+        raise CheckFailedError(
+            f"{len(aside)} message(s) could not be delivered to {channel.place} and were put "
+            f"aside, the last one {aside[-1].alert.subject!r}: {aside[-1].delivery.reason}"
+        )
+    if failed := state.failed_deliveries:
+        (*_, last) = failed.values()
+        raise CheckFailedError(
+            f"{len(failed)} message(s) could not be delivered to {channel.place} so far: "
+            f"{last.reason}"
+        )
+    return f"no message to {channel.place} failed"
+
+
+_ALERTS_ARRIVE = PreflightCheck(
+    "alerts delivered",
+    _alerts_arrive,
+    "Remove what the message names; crypto-platform alerts shows the messages. What waits is sent "
+    "then by itself; what was put aside is shown for 90 days.",
+)
+
 _DAGSTER_INSTANCE = PreflightCheck(
     "Dagster instance",
     _dagster_instance,
@@ -129,13 +156,14 @@ LOCAL_CHECKS = (
         "If another program has the file open, close it. Else move the file away and materialize "
         "snowflake_prices for all partitions: that loads the lake again and asks no API.",
     ),
+    _ALERTS_ARRIVE,
     _DAGSTER_INSTANCE,
 )
 """What the local profile needs."""
 
 CHECKS: Mapping[str, Sequence[PreflightCheck]] = {
     "local": LOCAL_CHECKS,
-    "aws": (*AWS_CHECKS, *SNOWFLAKE_CHECKS, _DAGSTER_INSTANCE),
+    "aws": (*AWS_CHECKS, *SNOWFLAKE_CHECKS, _ALERTS_ARRIVE, _DAGSTER_INSTANCE),
 }
 """What each profile needs, in the order in which it is looked at."""
 

@@ -10,8 +10,10 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Self, cast
 
+import filelock
 from dagster import DagsterEventType, EventLogEntry
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationPlanned,
@@ -140,7 +142,10 @@ class BatchingStorage(DagsterSqliteStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         """As Dagster's; whoever opens the instance, in whichever process, logs in batches."""
-        super().__init__(base_dir, inst_data)
+        Path(base_dir).mkdir(parents=True, exist_ok=True)
+        # Of two that open a new instance at once, one would find the other's tables half made.
+        with filelock.FileLock(Path(base_dir, ".opening.lock")):
+            super().__init__(base_dir, inst_data)
         self._event_log_storage = BatchingEventLog(self._event_log_storage._base_dir)  # noqa: SLF001
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(EVENTS_A_BATCH))
 

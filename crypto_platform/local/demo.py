@@ -20,14 +20,17 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from crypto_platform.alerts.root_causes import root_cause
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
 from crypto_platform.definitions import build_definitions
 from crypto_platform.ingestion.metered_api import usage_of_month
 from crypto_platform.local.instance import instance_environment, run_dagster
+from crypto_platform.models.assets import JOB as MODELS_JOB
 from crypto_platform.models.fear_and_greed import GROUP as SENTIMENT
 from crypto_platform.report.asset import LATEST
 from crypto_platform.simulated_market import SimulatedMarket
@@ -43,6 +46,7 @@ _BACKFILLS = (
     (SENTIMENT, 0, "the Fear & Greed index"),
     (HISTORICAL.name, _DAYS, f"{_DAYS} days of history, {_COINS} coins, one range backfill"),
     (INTRA_DAY.name, _SIX_HOURLY_WINDOWS, f"the last {_SIX_HOURLY_WINDOWS} six-hourly windows"),
+    (MODELS_JOB, 0, "the models, and the market report"),
 )
 
 
@@ -62,9 +66,10 @@ def run_demo(home: Path) -> int:
         with dg.DagsterInstance.get() as instance:
             for name, windows, text in _BACKFILLS:
                 job = definitions.resolve_job_def(name)
-                if not _run(console, instance, job, windows, text):
+                if reason := _run(console, instance, job, windows, text):
                     console.print(
-                        "[red]That failed.[/] [bold]make demo-ui[/] opens the run in the UI."
+                        f"[red]That failed:[/] {escape(reason)}\n"
+                        "[bold]make demo-ui[/] opens the run in the UI."
                     )
                     return 1
         _print_warehouse(console, definitions, home)
@@ -110,7 +115,8 @@ def _simulated_platform(home: Path) -> Iterator[tuple[SimulatedMarket, Mapping[s
 
 def _run(
     console: Console, instance: dg.DagsterInstance, job: dg.JobDefinition, windows: int, text: str
-) -> bool:
+) -> str:
+    """Run a job; says why it failed, and nothing where it did not."""
     tags = {}
     if job.partitions_def is not None:
         keys = job.partitions_def.get_partition_keys()[-windows:]
@@ -139,7 +145,10 @@ def _run(
             progress.update(task, description=f"{text}: {step}")
         succeeded = running.result().success
         progress.update(task, description=text, completed=1 if succeeded else 0)
-    return succeeded
+    if succeeded:
+        return ""
+    (ended,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    return root_cause(ended, instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE))
 
 
 def _print_warehouse(console: Console, definitions: dg.Definitions, home: Path) -> None:

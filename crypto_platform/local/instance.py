@@ -3,10 +3,13 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+import click
 
 _ROOT = Path(__file__).parents[2]
 
@@ -37,7 +40,7 @@ compute_logs:
 
 def home_folder(environment: Mapping[str, str]) -> Path:
     """Folder of all that the platform keeps on this machine, as ``Settings.home`` has it."""
-    return Path(environment.get("CRYPTO_HOME") or ".crypto")
+    return Path(environment.get("CRYPTO_HOME") or ".crypto").expanduser()
 
 
 def instance_environment(home: Path, log_bucket: str | None = None) -> dict[str, str]:
@@ -53,8 +56,32 @@ def instance_environment(home: Path, log_bucket: str | None = None) -> dict[str,
     settings += _STORAGE % json.dumps(str(folder))
     if log_bucket:
         settings += _LOGS_IN_BUCKET % (json.dumps(log_bucket), json.dumps(f"{folder}/storage"))
-    (folder / "dagster.yaml").write_text(settings, encoding="utf-8")
+    # In one step, since others may be opening the instance.
+    written = folder / f"dagster.yaml.{os.getpid()}"
+    written.write_text(settings, encoding="utf-8")
+    written.replace(folder / "dagster.yaml")
     return {"CRYPTO_HOME": str(home.absolute()), "DAGSTER_HOME": str(folder)}
+
+
+def refuse_taken_port(port: int) -> None:
+    """Refuse to start beside whatever has the port: the daemon would run on without a UI.
+
+    Args:
+        port: Port of the UI.
+
+    Raises:
+        ClickException: It is taken.
+    """
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise click.ClickException(
+                f"Port {port} of 127.0.0.1 cannot be had ({error.strerror}), perhaps because this "
+                "runs already. End what has it, or choose another port with --port. Nothing was "
+                "started."
+            ) from error
 
 
 def run_dagster(environment: Mapping[str, str], port: int) -> int:
@@ -66,7 +93,11 @@ def run_dagster(environment: Mapping[str, str], port: int) -> int:
 
     Returns:
         The exit code of ``dagster dev``.
+
+    Raises:
+        ClickException: The port is taken.
     """
+    refuse_taken_port(port)
     workspace = str(_ROOT / "workspace.yaml")
     command = [sys.executable, "-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1"]
     # A script's & has what it starts ignore interrupts, and Dagster then ignores termination too.

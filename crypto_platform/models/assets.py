@@ -20,6 +20,9 @@ from crypto_platform.warehouse.sql import PRICE_TABLES, model_statement
 
 GROUP = "models"
 
+JOB = "models_and_report"
+"""The job that makes by hand what the sensor makes after loads."""
+
 # Which asset fills a table that is read, where it is not named like it. Snapshots of the market
 # come with the intra-day prices.
 _STREAMS_OF_TABLES = {
@@ -82,12 +85,13 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
 
 
 def follows_updates(label: str) -> dg.AutomationCondition[Any]:
-    """When to make an asset after its inputs, where no job made it in the same run.
+    """When to make an asset after its inputs, where no run made it with them.
+
+    Not while an input is being made: what is loaded meanwhile would not be in it.
 
     Args:
         label: The condition in words, for the UI.
     """
-    # A run that makes it too updates it after its inputs, and leaves nothing to do.
     condition = dg.AutomationCondition
     return (
         condition.any_deps_updated().since(condition.newly_requested() | condition.newly_updated())
@@ -97,14 +101,14 @@ def follows_updates(label: str) -> dg.AutomationCondition[Any]:
 
 
 def build_models_sensor() -> dg.AutomationConditionSensorDefinition:
-    """The sensor that makes the models after loads outside of a job, such as those from the UI."""
+    """The sensor that makes the models after loads, in a run of its own."""
     return dg.AutomationConditionSensorDefinition(
         "models_follow_loads",
         target=dg.AssetSelection.groups(GROUP).downstream(),
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Makes the models, and the report on them, where prices were loaded and the run did "
-            "not make them."
+            "Makes the models, and the report on them, once prices were loaded: in a run of its "
+            "own, so that what fails in it is no failure of the prices."
         ),
     )
 

@@ -70,7 +70,7 @@ def write_report(lake: Lake, facts: Facts, drawn: Sequence[Panel]) -> str:
 
 
 def build_market_report(settings: Settings) -> dg.AssetsDefinition:
-    """The report as an asset, made after the models in the same run."""
+    """The report as an asset, made after the models."""
 
     @dg.asset(
         deps=["price_moves", "trading_volumes", "market_sentiment"],

@@ -3,13 +3,19 @@
 import time
 from collections.abc import Mapping
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any
 
 import dagster as dg
 
 from crypto_platform.core.lazy import boto3, botocore_config, tenacity
 from crypto_platform.core.lazy import botocore_exceptions as boto_errors
-from crypto_platform.transformation.resource import Transform, TransformError, TransformResult
+from crypto_platform.transformation.resource import (
+    Transform,
+    TransformError,
+    TransformResult,
+    TransformUnreachableError,
+)
 
 LOG_LINES = 40
 
@@ -47,11 +53,13 @@ class GlueTransform(Transform):
     def run(self, job: str, arguments: Mapping[str, str]) -> TransformResult:
         """See ``Transform.run``."""
         name = self.jobs[job]
+        failure: type[dg.Failure]
         try:
             run_id = self._start(name, {f"--{key}": text for key, text in arguments.items()})
             ended = self._watch(name, run_id)
         except (boto_errors.BotoCoreError, boto_errors.ClientError) as error:
-            raise TransformError(
+            failure = TransformUnreachableError if _may_pass(error) else TransformError
+            raise failure(
                 f"The Glue job {name} in {self.region} could not be run: {error} Nothing was "
                 "committed; materialize again when this is resolved."
             ) from error
@@ -152,3 +160,12 @@ class GlueTransform(Transform):
 def _is_busy(error: BaseException) -> bool:
     response = getattr(error, "response", {})
     return response.get("Error", {}).get("Code") in _BUSY
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a failed call may succeed by itself: no way there, a fault of AWS, too many calls."""
+    if isinstance(error, boto_errors.ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code = error.response.get("Error", {}).get("Code", "")
+        return status >= HTTPStatus.INTERNAL_SERVER_ERROR or "Throttl" in code
+    return isinstance(error, boto_errors.HTTPClientError | boto_errors.ConnectionError)

@@ -14,6 +14,10 @@ class TransformError(PermanentFailure):
     """A transformation job failed, or its engine did not start."""
 
 
+class TransformUnreachableError(dg.Failure):
+    """What runs jobs could not be reached, or was too busy; trying again may help."""
+
+
 @dataclass(frozen=True)
 class TransformResult:
     """What there is to know of a job that succeeded.
@@ -40,4 +44,5 @@ class Transform(dg.ConfigurableResource[Any], ABC):
 
         Raises:
             TransformError: The job failed; the message says what it was doing and why it failed.
+            TransformUnreachableError: Whether it could run is not known; it runs no more.
         """

@@ -23,12 +23,19 @@ from queue import SimpleQueue
 from tempfile import TemporaryFile
 from typing import IO, cast
 
+from crypto_platform.core.proxies import direct_loopback
 from crypto_platform.transformation.spark_engines import Engine, EngineSession, start
 
 _LAST_LINES = 50
 
 # Seconds in which an engine stops; Apache Spark may write its class-data archive then.
 _STOPS_WITHIN = 30
+
+# Seconds in which it starts; a busy machine takes a minute for Apache Spark.
+_STARTS_WITHIN = 600.0
+
+# Seconds that a job may take, as on Glue: ten years of 250 coins take minutes.
+_ENDS_WITHIN = 3 * 3600.0
 
 
 class SparkProcessError(RuntimeError):
@@ -62,6 +69,7 @@ class SparkProcess:
             # It finds the packages where this process does, which may be its folder.
             env={
                 **os.environ,
+                **direct_loopback(os.environ),
                 "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),
             },
             stdin=subprocess.PIPE,
@@ -135,6 +143,16 @@ class SparkProcess:
         return self._engine
 
     def _response(self, request: object = None) -> str:
+        within = _STARTS_WITHIN if request is None else _ENDS_WITHIN
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self._process.kill()
+
+        timer = threading.Timer(within, end)
+        timer.daemon = True
+        timer.start()
         try:
             if request is not None:
                 with suppress(BrokenPipeError):
@@ -145,8 +163,10 @@ class SparkProcess:
             # Not only errors: Dagster terminates a run by raising an interruption in here.
             self._end()
             raise
+        finally:
+            timer.cancel()
         if not line:
-            raise self._unexpected_end()
+            raise self._unexpected_end(within if late.is_set() else None)
         said = self._pass_on_what_it_said()
         try:
             response: dict[str, str] = json.loads(line)
@@ -159,9 +179,15 @@ class SparkProcess:
             raise SparkProcessError(response["error"], said + response["log"])
         return response["engine"]
 
-    def _unexpected_end(self) -> SparkProcessError:
+    def _unexpected_end(self, waited: float | None) -> SparkProcessError:
         code = self._wait()
         said = self._pass_on_what_it_said()
+        if waited is not None:
+            return SparkProcessError(
+                f"The process that runs Spark gave no response within {waited:g} s, and was ended. "
+                "Nothing was committed; materialize again.",
+                said,
+            )
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
         last = (said.strip() or "It said nothing.").splitlines()[-1]
         return SparkProcessError(

@@ -17,7 +17,7 @@ from crypto_platform.lake.manifests import Manifest
 from crypto_platform.lake.storage import at
 from crypto_platform.warehouse.catalogue import relations
 from crypto_platform.warehouse.load import Accept, LoadResult
-from crypto_platform.warehouse.resource import Warehouse, WarehouseBusyError
+from crypto_platform.warehouse.resource import Warehouse, WarehouseBusyError, WarehouseDamagedError
 from crypto_platform.warehouse.schema_changes import (
     SchemaChange,
     found_columns,
@@ -112,9 +112,22 @@ class DuckDBWarehouse(Warehouse):
         """See ``Warehouse.session``."""
         with (
             explaining_disk(f"The warehouse {self.path}", duckdb.Error),
+            self._explaining_damage(),
             closing(self._open(read_only=read_only)) as session,
         ):
             yield session
+
+    @contextmanager
+    def _explaining_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            if not _is_damage(error):
+                raise
+            raise WarehouseDamagedError(
+                f"The warehouse {self.path} is damaged: {error} Move the file away and materialize "
+                "snowflake_prices for all partitions: that loads the lake again and asks no API."
+            ) from error
 
     def schema_changes(self) -> list[SchemaChange]:
         """What the file does not have as the scripts do; asking changes nothing.
@@ -296,6 +309,15 @@ def _is_held_by_another(error: BaseException) -> bool:
     # within one, where writers and readers do not share the file either.
     said = str(error)
     return "Could not set lock on file" in said or "with a different configuration" in said
+
+
+def _is_damage(error: "duckdb.Error") -> bool:
+    # Nor for this.
+    unusable = (duckdb.FatalException, duckdb.InternalException)
+    said = str(error)
+    return isinstance(error, unusable) or any(
+        words in said for words in ("not a valid DuckDB database file", "orrupt", "checksum")
+    )
 
 
 def _local_files(uris: Iterable[str]) -> list[str]:

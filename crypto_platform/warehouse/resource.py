@@ -13,6 +13,7 @@ from typing import Protocol, Self
 
 import dagster as dg
 
+from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.streams import STREAMS, Stream, Window
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.warehouse.catalogue import tables
@@ -28,6 +29,10 @@ from crypto_platform.warehouse.sql import only_reads, statement
 
 class WarehouseBusyError(Exception):
     """Another process holds the warehouse for longer than a load takes."""
+
+
+class WarehouseDamagedError(PermanentFailure):
+    """What holds the warehouse cannot be read; says what to do."""
 
 
 class CoinRow(Protocol):

@@ -1,16 +1,18 @@
 """What happened is delivered, however often the process is killed."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_platform.alerts.channels import AlertChannel
+from crypto_platform.alerts.channels import AlertChannel, AlertNotSentError
 from crypto_platform.alerts.delivery import watch_instance
 from crypto_platform.alerts.events import Event
 from crypto_platform.alerts.messages import Alert, AlertState
-from crypto_platform_tests.alerts.events import FORMATTER, NOON, fold, histories
+from crypto_platform_tests.alerts.events import FORMATTER, NOON, failed, fold, histories, succeeded
 
 
 class KilledError(BaseException):
@@ -101,3 +103,83 @@ def test_any_ticks_and_any_kills_give_the_same_messages(
     assert sum(counts.values()) - len(counts) <= killed
     if not killed:
         assert account.delivered == expected
+
+
+class Picky(Account):
+    """Refuses some messages, each attempt of which it counts."""
+
+    def __init__(self, refuses: Callable[[Alert], bool]) -> None:
+        super().__init__(set())
+        self._refuses = refuses
+        self._attempts: list[str] = []
+
+    @property
+    def attempts(self) -> list[str]:
+        return self._attempts
+
+    def send(self, alert: Alert) -> None:
+        self._attempts.append(alert.alert_id)
+        if self._refuses(alert):
+            raise AlertNotSentError(f"not {alert.subject}")
+        super().send(alert)
+
+
+def tick(log: Log, account: Account, after: timedelta = timedelta()) -> None:
+    log.now += after
+    with suppress(AlertNotSentError):
+        watch_instance(log, account, FORMATTER)  # type: ignore[arg-type]
+
+
+def remembered(account: Account) -> AlertState:
+    state = account.read_state("the instance")
+    assert state is not None
+    return state
+
+
+FAILURES = [failed(f"run {day}", f"2026-11-2{day}-00:00") for day in range(3)]
+
+
+def test_a_message_that_is_refused_holds_up_no_other_and_their_order_stays() -> None:
+    first, *others = (alert.alert_id for alert in fold(FAILURES)[1])
+    account = Picky(lambda alert: alert.alert_id == first)
+
+    tick(Log(FAILURES, []), account)
+
+    assert account.delivered == others
+
+
+def test_a_refused_message_is_tried_after_pauses_that_double_and_then_put_aside() -> None:
+    account = Picky(lambda _: True)
+    log = Log(FAILURES[:1], [])
+    tick(log, account)
+
+    pauses = []
+    while remembered(account).unsent:
+        (delivery,) = remembered(account).failed_deliveries.values()
+        pauses.append(delivery.next_at - log.now)
+        # A tick before its time is none of its attempts.
+        tick(log, account, pauses[-1] - timedelta(seconds=1))
+        tick(log, account, timedelta(seconds=1))
+
+    assert pauses == [timedelta(seconds=30) * 2**number for number in range(11)]
+    assert len(account.attempts) == 12
+    (aside,) = remembered(account).put_aside
+    assert aside.delivery.reason == f"not {aside.alert.subject}"
+    tick(log, account, timedelta(days=1))
+    assert len(account.attempts) == 12
+
+
+def test_what_a_resolution_resolves_is_told_first() -> None:
+    blocked = True
+    account = Picky(lambda alert: blocked and alert.status == "opened")
+    resolved = succeeded("again", "2026-11-20-00:00")
+    history = [FAILURES[0], resolved]
+    log = Log(history, [1])
+    tick(log, account)
+    tick(log, account)
+    assert account.delivered == []
+
+    blocked = False
+    tick(log, account, timedelta(minutes=1))
+
+    assert account.delivered == [alert.alert_id for alert in fold(history)[1]]

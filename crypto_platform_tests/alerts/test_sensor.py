@@ -755,15 +755,17 @@ def test_a_message_that_cannot_be_sent_is_kept_and_sent_by_a_later_tick(world: W
     refusing = Refusing(path=world.channel.path, state_root=world.channel.state_root)
     PLAN["op"] = True
     world.run(None, "watch")
-    for _ in range(3):
+    # Each time, its pause is over.
+    now, *later = (datetime.now(UTC) + LATER + timedelta(minutes=10 * n) for n in range(5))
+    for moment in (now, *later[:2]):
         with pytest.raises(AlertNotSentError, match="not now"):
-            world.tick(refusing)
+            world.tick(refusing, now=moment)
     PLAN.clear()
     world.run(None, "watch")
     with pytest.raises(AlertNotSentError):
-        world.tick(refusing)
-    world.tick()
-    world.tick()
+        world.tick(refusing, now=later[2])
+    world.tick(now=later[3])
+    world.tick(now=later[3])
 
     assert world.reported == [OPENED, RECOVERED]
 

@@ -12,7 +12,11 @@ from crypto_platform.lake.layers import Lake, to_json_lines
 from crypto_platform.transformation import glue as glue_transform
 from crypto_platform.transformation.glue import GlueTransform
 from crypto_platform.transformation.job_spec import job_arguments
-from crypto_platform.transformation.resource import TransformError, TransformResult
+from crypto_platform.transformation.resource import (
+    TransformError,
+    TransformResult,
+    TransformUnreachableError,
+)
 from crypto_platform_tests.aws.account import RAW_BUCKET, REGION, TRANSFORMED_BUCKET, keys
 from crypto_platform_tests.aws.glue_runs import GlueRuns
 from crypto_platform_tests.glue_jobs.jobs import START, milliseconds, record
@@ -139,6 +143,18 @@ def test_other_job_runs_that_do_not_end_are_a_failure_that_says_so(glue_runs: Gl
             transform(glue(patience=0.5))
     assert "already running" in str(failure.value.description)
     assert len(glue_runs.started) == 1
+
+
+def test_a_glue_that_cannot_be_reached_is_tried_again(
+    aws: str,  # noqa: ARG001 - credentials
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_GLUE", "http://127.0.0.1:9")
+
+    with pytest.raises(TransformUnreachableError) as failure:
+        transform(glue())
+
+    assert failure.value.allow_retries
 
 
 def test_a_job_that_is_not_deployed_is_a_failure_that_names_it(

@@ -8,7 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 from crypto_platform.alerts.channels import FileChannel
-from crypto_platform.alerts.messages import Alert, AlertState, Incident
+from crypto_platform.alerts.messages import (
+    Alert,
+    AlertState,
+    FailedDelivery,
+    Incident,
+    UndeliverableAlert,
+)
 from crypto_platform.cli.main import main
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -49,7 +55,20 @@ def remember(channel: FileChannel) -> None:
     )
     channel.write_state(
         "an-instance",
-        AlertState(updated_at=NOON, incidents=(incident,), unsent=(alert(3),)),
+        AlertState(
+            updated_at=NOON,
+            incidents=(incident,),
+            unsent=(alert(3),),
+            failed_deliveries={
+                alert(3).alert_id: FailedDelivery(attempts=2, next_at=NOON, reason="no way there")
+            },
+            put_aside=(
+                UndeliverableAlert(
+                    alert=alert(4),
+                    delivery=FailedDelivery(attempts=12, next_at=NOON, reason="InvalidParameter"),
+                ),
+            ),
+        ),
     )
 
 
@@ -77,6 +96,20 @@ def test_it_lists_what_was_sent_what_waits_and_what_is_open(channel: FileChannel
     assert "intra_day/raw_prices 2026-11-24-06:00" in shown
 
 
+def test_it_shows_why_messages_were_not_delivered_and_which_were_put_aside(
+    channel: FileChannel,
+) -> None:
+    remember(channel)
+
+    (waiting, aside) = (
+        line for line in show().splitlines() if "no way there" in line or "Invalid" in line
+    )
+
+    assert "number 3 failed" in waiting
+    assert "number 4 failed" in aside
+    assert "none: put aside" in aside
+
+
 def test_programs_get_all_of_it_as_json(channel: FileChannel) -> None:
     for number in (1, 2):
         channel.send(alert(number))
@@ -88,6 +121,7 @@ def test_programs_get_all_of_it_as_json(channel: FileChannel) -> None:
     assert document["alerts"][0]["body"] == "why"
     assert document["incidents"][0]["affected"] == {"intra_day/raw_prices": ["2026-11-24-06:00"]}
     assert len(document["unsent"]) == 1
+    assert document["put_aside"][0]["delivery"]["reason"] == "InvalidParameter"
 
 
 def test_what_the_sensor_remembers_being_unreadable_is_reported_without_a_trace(

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import pytest
 import requests
@@ -70,7 +71,18 @@ def test_the_demo_fills_a_warehouse_of_its_own_and_says_what_stands_in_it(tmp_pa
         "CRYPTO_PROFILE=aws\nCOINGECKO_API_KEY=CG-real\nCOINGECKO_PLAN=demo\nCOINGECKO_CALLS_A_MINUTE=1\n"
         "TRACKED_COINS=bitcoin\nVS_CURRENCY=eur\n"
     )
-    demo = run(["crypto-platform", "demo"], {"CRYPTO_HOME": str(tmp_path / "prices")}, cwd=tmp_path)
+    demo = run(
+        ["crypto-platform", "demo"],
+        {
+            "CRYPTO_HOME": str(tmp_path / "prices"),
+            # A terminal that cannot show all that it prints, and a proxy that is not there: what
+            # runs on this machine needs none.
+            "PYTHONIOENCODING": "ascii",
+            **dict.fromkeys(("NO_PROXY", "no_proxy", "no_grpc_proxy"), ""),
+            **dict.fromkeys(("HTTP_PROXY", "http_proxy", "grpc_proxy"), "http://127.0.0.1:9"),
+        },
+        cwd=tmp_path,
+    )
 
     assert demo.returncode == 0, demo.stderr
     assert "no price below is real" in demo.stdout
@@ -83,6 +95,34 @@ def test_the_demo_fills_a_warehouse_of_its_own_and_says_what_stands_in_it(tmp_pa
     with duckdb.connect(str(tmp_path / "prices-demo" / "crypto_db.duckdb")) as warehouse:
         sources = warehouse.execute("SELECT DISTINCT source FROM transformed.prices").fetchall()
     assert sources == [("simulated",)]
+
+
+def test_a_damaged_warehouse_is_a_line_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CRYPTO_HOME", str(tmp_path))
+    (tmp_path / "crypto_db.duckdb").write_bytes(b"no database" * 1000)
+
+    shown = CliRunner().invoke(main, ["prices", "bitcoin"])
+
+    assert shown.exit_code == 1
+    assert shown.output.startswith(f"Error: The warehouse {tmp_path / 'crypto_db.duckdb'}")
+    assert "Move the file away and materialize snowflake_prices" in shown.output
+
+
+def test_a_launch_is_a_run_of_the_platforms_instance(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    there = variables.pop("DAGSTER_HOME")
+    (key,) = newest_keys(HISTORICAL, 1)
+    words = ["--assets", "historical/raw_prices", "--partition", key]
+
+    ran = run(["crypto-platform", "launch", *words], variables, cwd=tmp_path)
+
+    assert ran.returncode == 0, ran.stderr
+    with dg.DagsterInstance.from_config(there) as instance:
+        assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.SUCCESS]
 
 
 def test_the_help_has_what_each_command_says_of_itself() -> None:

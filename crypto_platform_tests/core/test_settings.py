@@ -83,3 +83,17 @@ def test_all_malformed_variables_are_told_at_once() -> None:
 
     assert "CRYPTO_PROFILE" in str(caught.value)
     assert "VS_CURRENCY" in str(caught.value)
+
+
+def test_paths_begin_at_the_home_folder_where_they_say_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    settings = Settings.from_environment(
+        {"CRYPTO_HOME": "~/crypto", "SNOWFLAKE_PRIVATE_KEY_PATH": "~/keys/one.p8"}
+    )
+
+    assert settings.home == tmp_path / "crypto"
+    assert settings.snowflake_private_key_path == str(tmp_path / "keys" / "one.p8")
+    assert settings.instance_folder({"DAGSTER_HOME": "~/dagster"}) == tmp_path / "dagster"

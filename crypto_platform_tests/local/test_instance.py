@@ -1,15 +1,17 @@
 """The settings that every local instance has."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import dagster as dg
 import pytest
 from dagster._core.run_coordinator import QueuedRunCoordinator
 
-from crypto_platform.local.instance import instance_environment
+from crypto_platform.local.instance import home_folder, instance_environment, run_dagster
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,3 +72,37 @@ def test_an_instance_that_version_0_2_made_opens_with_what_it_holds(
     )
 
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.integration
+def test_two_first_runs_at_once_make_the_instance_together(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **instance_environment(tmp_path)}
+    opening = "import dagster; dagster.DagsterInstance.get().get_runs_count()"
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", opening], env=environment, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+
+    said = [process.communicate(timeout=120)[1] for process in both]
+
+    assert [process.returncode for process in both] == [0] * len(both), said
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        with pytest.raises(click.ClickException, match=rf"Port {port} .* choose another .*--port"):
+            run_dagster(instance_environment(tmp_path), port)
+
+
+def test_a_home_is_the_folder_that_the_shell_would_make_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    assert home_folder({"CRYPTO_HOME": "~/crypto"}) == tmp_path / "crypto"

@@ -131,6 +131,7 @@ def test_the_index_of_a_simulated_market_comes_to_the_lake_the_warehouse_and_the
 
     asked = run_job(platform, "sentiment")
     run_job(platform, "historical", partition_key=yesterday)
+    run_job(platform, "models_and_report")
 
     assert asked.success
     assert all(check.passed for check in asked.get_asset_check_evaluations())
@@ -153,9 +154,11 @@ def test_where_the_index_cannot_be_had_prices_and_models_go_on_without(
 
     asked = run_job(platform, "sentiment")
     prices = run_job(platform, "historical", partition_key=yesterday)
+    models = run_job(platform, "models_and_report")
 
     assert not asked.success
     assert prices.success
+    assert models.success
     (day,) = platform.query("SELECT fear_and_greed, bitcoin_dominance FROM market_sentiment")
     assert day["fear_and_greed"] is None
 
@@ -177,17 +180,20 @@ def test_a_real_index_is_refused_beside_simulated_prices_and_leaves_nothing(
     assert platform.query("SELECT * FROM fear_and_greed") == []
 
 
-def test_models_follow_the_load_in_the_run_of_a_job(
+def test_the_run_of_the_prices_makes_no_model_and_the_models_have_a_run_of_their_own(
     market: SimulatedMarket, build_platform: BuildPlatform
 ) -> None:
     platform = build_platform(market.base_url, {"TRACKED_COINS": "bitcoin,tether"})
     yesterday = datetime.now(UTC) - timedelta(days=1)
 
-    result = run_job(platform, "intra_day", partition_key=f"{yesterday:%Y-%m-%d}-12:00")
+    prices = run_job(platform, "intra_day", partition_key=f"{yesterday:%Y-%m-%d}-12:00")
+    result = run_job(platform, "models_and_report")
 
+    loaded = {event.asset_key.path[-1] for event in prices.get_asset_materialization_events()}
+    assert loaded == {"tracked_coins", *STAGES}
     made = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
-    assert {"daily_prices", "price_moves", "trading_volumes", "market_sentiment"} <= made
-    assert "fear_and_greed" not in made
+    models = {"daily_prices", "price_moves", "trading_volumes", "market_sentiment"}
+    assert made == {*models, "market_report"}
     lineage = result.asset_materializations_for_node("models")[1].metadata["dagster/column_lineage"]
     assert isinstance(lineage.value, dg.TableColumnLineage)
     snapshots = dg.AssetKey(["intra_day", "snowflake_prices"])
@@ -213,7 +219,7 @@ def requested(
     return {key.to_user_string() for key in keys}, result.cursor
 
 
-def test_a_load_from_the_ui_is_followed_and_that_of_a_job_is_not_doubled(
+def test_each_load_is_followed_once_whoever_launched_it(
     market: SimulatedMarket, build_platform: BuildPlatform
 ) -> None:
     platform = build_platform(market.base_url, {"TRACKED_COINS": "bitcoin"})
@@ -222,9 +228,12 @@ def test_a_load_from_the_ui_is_followed_and_that_of_a_job_is_not_doubled(
         at_first, cursor = requested(platform, instance)
         run_job(platform, "historical", instance, partition_key=yesterday)
         after_the_job, cursor = requested(platform, instance, cursor)
+        run_job(platform, "models_and_report", instance)
+        after_the_models, cursor = requested(platform, instance, cursor)
         platform.materialize(HISTORICAL, yesterday, stages=STAGES, instance=instance)
         after_the_ui, cursor = requested(platform, instance, cursor)
         once_more, cursor = requested(platform, instance, cursor)
 
-    assert (at_first, after_the_job, once_more) == (set(), set(), set())
+    assert (at_first, after_the_models, once_more) == (set(), set(), set())
+    assert after_the_job == after_the_ui
     assert after_the_ui >= {"daily_prices"}

@@ -388,13 +388,20 @@ def test_loading_the_definitions_loads_no_plotting_library() -> None:
     assert said.strip() == "cheap"
 
 
-def test_the_jobs_make_the_report_after_the_models() -> None:
+def test_the_report_is_made_after_the_models_and_apart_from_the_prices() -> None:
     definitions = build_definitions(Settings.from_environment({}))
 
+    nodes = definitions.resolve_job_def("models_and_report").graph.dependency_structure
+    upstream = {up.node_name for up in nodes.all_upstream_outputs_from_node("market_report")}
+    assert upstream == {"models"}
     for stream in (HISTORICAL, INTRA_DAY):
-        nodes = definitions.resolve_job_def(stream.name).graph.dependency_structure
-        upstream = {up.node_name for up in nodes.all_upstream_outputs_from_node("market_report")}
-        assert upstream == {"models"}
+        job = definitions.resolve_job_def(stream.name)
+        assert {key.path[-1] for key in job.asset_layer.executable_asset_keys} == {
+            "tracked_coins",
+            "raw_prices",
+            "transformed_prices",
+            "snowflake_prices",
+        }
 
 
 def test_the_report_follows_models_that_were_made_apart_from_it_and_no_others() -> None:

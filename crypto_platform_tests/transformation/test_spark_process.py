@@ -206,3 +206,30 @@ def test_a_fork_of_the_process_can_end_and_leaves_the_engine(process: SparkProce
         os._exit(0)
     assert os.waitpid(fork, 0)[1] == 0
     assert process.run("does_nothing", []) == process.engine()
+
+
+def test_a_job_that_never_ends_is_ended_and_says_so(
+    process: SparkProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.engine()
+    monkeypatch.setattr("crypto_platform.transformation.spark_process._ENDS_WITHIN", 2.0)
+
+    with pytest.raises(SparkProcessError, match="gave no response within 2 s, and was ended"):
+        process.run("takes_long", [str(tmp_path / "pid")])
+
+    assert not process.runs
+
+
+def test_the_engine_is_reached_without_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("NO_PROXY", "no_proxy", "no_grpc_proxy"):
+        monkeypatch.setenv(name, "")
+    for name in ("HTTP_PROXY", "http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setattr("crypto_platform.transformation.spark_process._STARTS_WITHIN", 120.0)
+    process = SparkProcess("sail", str(tmp_path))
+    try:
+        assert process.engine().startswith("Sail")
+    finally:
+        process.close()
