@@ -131,7 +131,7 @@ def test_a_fault_planted_in_a_transformed_window_is_found_with_its_partition_and
     [
         (parquet({}).drop_columns(["market_cap"]), "there is no column market_cap"),
         (
-            parquet({}).set_column(4, "price", pa.array(["1.5"])),
+            parquet({}).set_column(5, "price", pa.array(["1.5"])),
             "price is string, not double",
         ),
     ],
