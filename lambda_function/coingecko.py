@@ -449,9 +449,9 @@ def _text(value: Any) -> str:
 
 def _fear_and_greed(body: Any) -> dict[str, Any]:
     index = _object(body)
-    if isinstance(index.get("data"), list):
+    if isinstance(index.get("data"), list) and index["data"]:
         return index
-    raise ValueError("it has no list of days")
+    raise ValueError("it has no list of days, or an empty one")
 
 
 def _markets(body: Any) -> Markets:

@@ -27,7 +27,7 @@ _ADVICE_ON_CODE = {
 }
 _WALL = (
     "A wall against bots that stands before the API refused this machine, and not the key. It may "
-    "pass; else ask more slowly (COINGECKO_CALLS_A_MINUTE), or from another network."
+    "pass; else check {variable}, ask more slowly, or from another network."
 )
 _ADVICE_ON_REFUSAL = {
     "pace": _WALL,

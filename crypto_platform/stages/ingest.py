@@ -124,6 +124,8 @@ def _snapshot(
     if ahead > CLOCK_TOLERANCE and now - ahead < batch.newest.end:
         return None, f"Its window is still open: {describe_ahead(ahead.total_seconds())}."
     try:
-        return api.markets(ids=coins, snapshot=(batch.stream, batch.newest)), ""
+        response = api.markets(ids=coins, snapshot=(batch.stream, batch.newest))
     except dg.Failure as failure:
         return None, failure.description or "The API gave no reason."
+    came = "" if response.objects else f"The API answered with none of the {len(coins)} coins."
+    return response, came

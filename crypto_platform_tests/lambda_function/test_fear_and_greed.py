@@ -52,6 +52,14 @@ def test_a_simulated_market_says_so_here_too(index: Ingestion) -> None:
     assert asked(index)["source"] == "simulated"
 
 
+@pytest.mark.parametrize("data", [[], None, "x"])
+def test_an_index_without_days_is_no_answer(index: Ingestion, data: object) -> None:
+    index.api.always(INDEX, Reply.json({**RESPONSE, "data": data}))
+
+    with pytest.raises(NothingFetched, match="no list of days, or an empty one"):
+        asked(index)
+
+
 def test_what_passes_is_asked_again_a_few_times(index: Ingestion) -> None:
     index.api.reply(INDEX, Reply(503), Reply(body=b'{"data": [', cut_at=4), Reply.json(RESPONSE))
 

@@ -21,6 +21,7 @@ def test_a_ping_says_which_api_answered(ingestion: Ingestion) -> None:
         "calls": 1,
         "credits": 1,
         "source": "coingecko",
+        "clock_ahead": 0.0,
         "plan": "analyst",
         "base_url": ingestion.api.base_url,
     }
@@ -71,7 +72,8 @@ def imported(file: Path) -> Iterator[str]:
 
 
 def test_the_package_can_be_zipped_with_requests_and_cloudpathlib_alone() -> None:
-    zipped = {"lambda_function", "requests", "cloudpathlib"}
+    # What requests raises while a body is read is urllib3's, which comes with it.
+    zipped = {"lambda_function", "requests", "urllib3", "cloudpathlib"}
     in_lambdas_image = {"boto3", "botocore"}
     allowed = sys.stdlib_module_names | zipped | in_lambdas_image
     (folder,) = lambda_function.__path__
