@@ -186,7 +186,7 @@ def test_a_page_of_the_market_that_comes_twice_is_made_good_by_the_next_list(
 
     platform = build_platform(market.base_url, {"TRACKED_COINS": "top:260"})
     query = "vs_currency=usd&order=market_cap_desc&per_page=250&page=1&precision=full"
-    first = requests.get(f"{market.base_url}/coins/markets?{query}", timeout=10).text
+    first = requests.get(f"{market.base_url}/coins/markets?{query}", timeout=120).text
     market.inject(Fault(), path="/coins/markets", times=1)
     market.inject(Fault(status=200, body=first), path="/coins/markets", times=1)
     platform.materialize(HISTORICAL, DAYS[0], stages=("tracked_coins",))

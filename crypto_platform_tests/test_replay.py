@@ -59,7 +59,7 @@ def test_a_range_holds_the_points_of_both_its_ends_and_no_others(chart: Path) ->
                 "from": str(MIDNIGHT // 1000 + 600),
                 "to": str(MIDNIGHT // 1000 + 86_400),
             },
-            timeout=5,
+            timeout=60,
         ).json()
     assert response["prices"] == [[MIDNIGHT + 600_000, 2], [MIDNIGHT + DAY, 3.25]]
     assert response["total_volumes"] == [[MIDNIGHT + DAY, 7.0]]
@@ -70,14 +70,14 @@ def test_a_coin_without_a_recording_is_not_found(chart: Path) -> None:
         response = requests.get(
             f"{market.base_url}/coins/ethereum/market_chart",
             {"vs_currency": "usd", "days": "max"},
-            timeout=5,
+            timeout=60,
         )
     assert (response.status_code, response.json()) == (404, {"error": "coin not found"})
 
 
 def test_a_replay_does_not_say_that_it_is_simulated(chart: Path) -> None:
     with replay({"bitcoin": chart}) as market:
-        response = requests.get(f"{market.base_url}/ping", timeout=5)
+        response = requests.get(f"{market.base_url}/ping", timeout=60)
     assert "x-simulated-market" not in response.headers
     assert "simulated" not in response.text
 
@@ -85,7 +85,9 @@ def test_a_replay_does_not_say_that_it_is_simulated(chart: Path) -> None:
 def test_a_coin_of_which_only_a_chart_was_recorded_is_among_the_markets(chart: Path) -> None:
     with replay({"bitcoin": chart}) as market:
         response = requests.get(
-            f"{market.base_url}/coins/markets", {"vs_currency": "usd", "ids": "bitcoin"}, timeout=5
+            f"{market.base_url}/coins/markets",
+            {"vs_currency": "usd", "ids": "bitcoin"},
+            timeout=60,
         ).json()
     assert [row["id"] for row in response] == ["bitcoin"]
 
@@ -100,7 +102,7 @@ def test_every_recorded_number_is_served_to_the_last_bit(granularity: str) -> No
             response = requests.get(
                 f"{market.base_url}/coins/{coin_id}/market_chart",
                 {"vs_currency": "usd", "days": "max"},
-                timeout=30,
+                timeout=60,
             )
             assert exactly(response.content) == exactly(path.read_bytes())
 
@@ -109,7 +111,9 @@ def test_every_recorded_number_is_served_to_the_last_bit(granularity: str) -> No
 def test_every_recorded_market_is_served_to_the_last_bit() -> None:
     with replay({}, MARKETS) as market:
         response = requests.get(
-            f"{market.base_url}/coins/markets", {"vs_currency": "usd", "per_page": "250"}, timeout=5
+            f"{market.base_url}/coins/markets",
+            {"vs_currency": "usd", "per_page": "250"},
+            timeout=60,
         )
     recorded = exactly(MARKETS.read_bytes())
     assert sorted(exactly(response.content), key=lambda row: row["id"]) == sorted(
@@ -123,7 +127,7 @@ def test_markets_are_filtered_by_id() -> None:
         response = requests.get(
             f"{market.base_url}/coins/markets",
             {"vs_currency": "usd", "ids": "ethereum,no-such-coin,bitcoin"},
-            timeout=5,
+            timeout=60,
         ).json()
     assert [row["id"] for row in response] == ["bitcoin", "ethereum"]
 

@@ -31,7 +31,7 @@ FORKING = multiprocessing.get_context("forkserver")
 FORKING.set_forkserver_preload(
     ["crypto_platform_tests.trials", "duckdb", "pyarrow", "requests", "sqlglot", "pandas"]
 )
-PATIENCE = 60
+PATIENCE = 300
 
 
 class HurriedClock(Clock):

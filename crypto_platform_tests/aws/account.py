@@ -43,7 +43,7 @@ def account(
                 )
             yield f"http://{host}:{port}"
     finally:
-        requests.post(f"http://{host}:{port}/moto-api/reset", timeout=10)
+        requests.post(f"http://{host}:{port}/moto-api/reset", timeout=120)
         server.stop()
 
 

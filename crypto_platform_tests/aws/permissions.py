@@ -66,7 +66,7 @@ def acting(policies: list[dict[str, Any]]) -> Iterator[Callable[[], None]]:
     cache = S3Client.get_default_client()._local_cache_dir  # noqa: SLF001 - it has no other name
 
     def believe() -> None:
-        requests.post(asked, data="inf", timeout=10)
+        requests.post(asked, data="inf", timeout=120)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(IAMRequestBase, "__init__", _names_as_iam)
@@ -77,7 +77,7 @@ def acting(policies: list[dict[str, Any]]) -> Iterator[Callable[[], None]]:
         # Both keep the credentials of before.
         boto3.setup_default_session()
         S3Client(local_cache_dir=cache).set_as_default_client()
-        requests.post(asked, data="0", timeout=10)
+        requests.post(asked, data="0", timeout=120)
         try:
             yield believe
         finally:

@@ -43,7 +43,7 @@ def truth(market: SimulatedMarket, stream: Stream, windows: list[Window]) -> lis
                 "to": str(int(now.timestamp())),
                 "precision": "full",
             },
-            timeout=10,
+            timeout=120,
         ).json()
         series = (dict(chart[name]) for name in ("prices", "market_caps", "total_volumes"))
         price, cap, volume = series

@@ -222,11 +222,11 @@ def partitions_in_the_ui(port: int) -> list[str]:
     query = """{assetNodeOrError(assetKey: {path: ["historical", "raw_prices"]}) {
         ... on AssetNode {partitionKeys}}}"""
     for attempt in Retrying(
-        stop=stop_after_delay(90), wait=wait_fixed(0.5), retry=retry_if_exception_type()
+        stop=stop_after_delay(300), wait=wait_fixed(0.5), retry=retry_if_exception_type()
     ):
         with attempt:
             response = requests.post(
-                f"http://127.0.0.1:{port}/graphql", json={"query": query}, timeout=10
+                f"http://127.0.0.1:{port}/graphql", json={"query": query}, timeout=120
             )
             keys: list[str] = response.json()["data"]["assetNodeOrError"]["partitionKeys"]
     return keys
@@ -243,9 +243,9 @@ def test_the_simulated_market_answers_until_it_is_interrupted() -> None:
         said = market.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:\d+/api/v3", said)
         assert found, said
-        response = requests.get(f"{found[0]}/ping", timeout=10)
+        response = requests.get(f"{found[0]}/ping", timeout=120)
         market.send_signal(signal.SIGINT)
-        market.wait(timeout=20)
+        market.wait(timeout=120)
 
     assert "(simulated)" in response.json()["gecko_says"]
     assert market.returncode == 0

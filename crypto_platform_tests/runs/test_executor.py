@@ -74,7 +74,7 @@ def test_waiting_for_a_pool_costs_no_core_and_ends_on_a_signal(
         assert used() - before < 1
     waiting.send_signal(number)
 
-    waiting.communicate(timeout=30)
+    waiting.communicate(timeout=120)
     assert waiting.returncode != 0
     assert not waits(instance)
     assert len(runs(instance, dg.DagsterRunStatus.FAILURE)) == 1
@@ -89,7 +89,7 @@ def test_an_interrupted_step_ends_its_run_and_leaves_its_pool_free(
 
     interrupted.send_signal(signal.SIGINT)
 
-    interrupted.communicate(timeout=30)
+    interrupted.communicate(timeout=120)
     assert instance.event_log_storage.get_concurrency_info("shared").claimed_slots == []
 
 

@@ -50,7 +50,7 @@ TABLES = {
 }
 
 # A process of its own imports for a second or two before it does anything.
-PATIENCE = 30
+PATIENCE = 120
 
 
 def contents(warehouse: Warehouse) -> dict[str, list[Row]]:
