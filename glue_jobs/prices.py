@@ -197,9 +197,8 @@ def _points(raw: DataFrame) -> DataFrame:
 
 def _told(series: Column, stamp: Column, value: Column) -> Column:
     """A fault in a sentence."""
-    shown = sf.when(
-        sf.length(value) > SHOWN, sf.concat(sf.substring(value, 1, SHOWN), sf.lit("…"))
-    ).otherwise(value)
+    begin = sf.substring(value, 1, SHOWN)
+    shown = sf.when(begin == value, value).otherwise(sf.concat(begin, sf.lit("…")))
     named = (
         sf.when(series == "prices", "price")
         .when(series == "market_caps", "market cap")
