@@ -33,6 +33,7 @@ from crypto_platform.local.instance import instance_environment, run_dagster
 from crypto_platform.models.assets import JOB as MODELS_JOB
 from crypto_platform.models.fear_and_greed import GROUP as SENTIMENT
 from crypto_platform.report.asset import LATEST
+from crypto_platform.runs.liveness import free_slots_of_the_dead, mark_alive
 from crypto_platform.simulated_market import SimulatedMarket
 
 _COINS = 10
@@ -122,15 +123,19 @@ def _run(
         keys = job.partitions_def.get_partition_keys()[-windows:]
         tags = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
     run_id = str(uuid4())
+    mark_alive(instance, run_id)
+    # Dagster would wait for a demo that was killed here.
+    for pool in instance.event_log_storage.get_concurrency_keys():
+        free_slots_of_the_dead(instance, pool)
     spinner = Progress(
         SpinnerColumn(finished_text="[green]✓[/]"),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
         console=console,
     )
-    with ThreadPoolExecutor(1) as pool, spinner as progress:
+    with ThreadPoolExecutor(1) as thread, spinner as progress:
         task = progress.add_task(text, total=1)
-        running = pool.submit(
+        running = thread.submit(
             job.execute_in_process,
             run_config=_QUIET,
             instance=instance,
