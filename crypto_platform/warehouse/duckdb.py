@@ -16,6 +16,7 @@ from crypto_platform.lake.layers import Layer
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.lake.storage import at
 from crypto_platform.warehouse.catalogue import relations
+from crypto_platform.warehouse.dialect import refuse_differences
 from crypto_platform.warehouse.load import Accept, LoadResult
 from crypto_platform.warehouse.resource import Warehouse, WarehouseBusyError, WarehouseDamagedError
 from crypto_platform.warehouse.schema_changes import (
@@ -29,6 +30,7 @@ from crypto_platform.warehouse.sql import (
     duckdb_creation,
     duckdb_definition,
     duckdb_sql,
+    only_reads,
     statement,
 )
 
@@ -91,7 +93,13 @@ class DuckDBWarehouse(Warehouse):
         return super().load(stream, manifests, transformed_root, accept)
 
     def query(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
-        """See ``Warehouse.query``. It is kept nowhere: whoever asks may put anything into it."""
+        """See ``Warehouse.query``. It is kept nowhere: whoever asks may put anything into it.
+
+        Raises:
+            DialectDifferenceError: DuckDB would answer it otherwise than Snowflake.
+        """
+        if only_reads(sql):
+            refuse_differences(sql)
         keeps_nothing = type(self)(path=self.path, patience=self.patience)
         return Warehouse.query(keeps_nothing, sql, params)
 

@@ -164,7 +164,8 @@ class Warehouse(dg.ConfigurableResource[None]):
         """Ask the warehouse something.
 
         Args:
-            sql: One query in Snowflake's dialect.
+            sql: One query in Snowflake's dialect; on a laptop, what DuckDB would answer otherwise
+                is refused with what to write instead.
             params: A value for each ``?``; datetimes have a zone.
 
         Returns:

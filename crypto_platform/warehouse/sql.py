@@ -11,6 +11,7 @@ from crypto_platform.core.disk_cache import kept_on_disk
 from crypto_platform.core.lazy import exp, sqlglot, sqlglot_errors
 from crypto_platform.core.streams import STREAMS
 from crypto_platform.warehouse.catalogue import TABLE_SCRIPTS, script_text, with_columns
+from crypto_platform.warehouse.dialect import mended
 
 PRICE_TABLES = tuple(stream.table for stream in STREAMS)
 
@@ -132,7 +133,8 @@ def duckdb_sql(sql: str, kept_in: str | None = None) -> str:
     Raises:
         ValueError: If it is not one statement of Snowflake's SQL, or DuckDB cannot say it.
     """
-    key = f"{_parser_version()}\n{sql}"
+    # What was kept before divisions and lists were mended is another translation.
+    key = f"{_parser_version()} mended\n{sql}"
     return kept_on_disk(kept_in, key, str, lambda: _made_duckdbs(sql))
 
 
@@ -143,7 +145,7 @@ def _parser_version() -> str:
 
 def _made_duckdbs(sql: str) -> str:
     try:
-        expression = sqlglot.parse_one(sql, read="snowflake")
+        expression = mended(sqlglot.parse_one(sql, read="snowflake"))
         return expression.sql("duckdb", unsupported_level=sqlglot_errors.ErrorLevel.RAISE)
     except sqlglot_errors.SqlglotError as error:
         raise ValueError(f"This SQL does not run on DuckDB: {error}\n{sql}") from error
