@@ -9,11 +9,11 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui dev simulate doctor test test-fast soak lint docs format types bench lock clean
+.PHONY: help demo demo-ui dev simulate doctor test test-fast test-dagster soak lint docs format types bench lock clean
 
 help: ## Show these commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
-		printf '  make %-10s %s\n' "$$name" "$$text"; done
+		printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.installed ## Fill a warehouse from a simulated market, and see what stands in it.
 	@$(BIN)/crypto-platform demo
@@ -35,6 +35,10 @@ test: $(VENV)/.tests-installed lint types ## Check style and types, and run all 
 
 test-fast: $(VENV)/.tests-installed ## Run the tests that start no JVM.
 	$(BIN)/pytest -n auto --dist loadfile -m "not spark and not soak"
+
+test-dagster: $(VENV)/.tests-installed ## Test what uses Dagster's private code on its oldest and newest version.
+	$(BIN)/python -m crypto_platform_tests.dagster_range oldest -n auto --dist loadfile
+	$(BIN)/python -m crypto_platform_tests.dagster_range newest -n auto --dist loadfile
 
 soak: $(VENV)/.tests-installed ## Run 200 windows through the daemon, and 200 random schedules of faults.
 	$(BIN)/pytest -m soak -s crypto_platform_tests/test_soak.py crypto_platform_tests/test_schedules.py
