@@ -14,7 +14,7 @@ from typing import Literal, cast
 
 from crypto_platform.core.streams import Dataset, Window, WindowBatch
 from crypto_platform.ingestion.responses import PricesResponse, WrittenObject
-from crypto_platform.lake.layers import Layer
+from crypto_platform.lake.layers import DamagedManifestError, Layer
 from crypto_platform.lake.manifests import Absence, CoinKey, LakeFile, Manifest
 from lambda_function.absence import EMPTY, ENDED, MISSING, UNPROVEN
 
@@ -283,8 +283,16 @@ def _held_until(layer: Layer, batch: WindowBatch) -> dict[datetime, Manifest]:
     for windows in stream.by_folder(batch.windows).values():
         first, last = (pick(windows, key=attrgetter("start")).start for pick in (min, max))
         folders.update(stream.by_folder(stream.windows(first - _LOOK_BACK, last)))
-    months = layer.each(lambda folder: layer.month(stream, folder), folders)
-    return {start: held for month in months for start, held in month.windows.items()}
+
+    def windows_of(folder: str) -> Mapping[datetime, Manifest]:
+        try:
+            return layer.month(stream, folder).windows
+        except DamagedManifestError:
+            # It tells nothing; a run that asks for its windows makes it again.
+            return {}
+
+    months = layer.each(windows_of, folders)
+    return {start: held for month in months for start, held in month.items()}
 
 
 def _is_unproven(absence: Absence) -> bool:

@@ -149,6 +149,16 @@ def test_a_coin_that_had_prices_up_to_the_window_is_asked_for_again(raw: Raw) ->
     assert raw.reasons("bitcoin") == [""] * 4 + [f"failed: {EMPTY}"] * 4
 
 
+def test_a_damaged_manifest_of_the_month_before_stops_no_run(raw: Raw) -> None:
+    january, february = DAYS[:4], DAYS[4:]
+    raw.answered(january, {})
+    raw.layer.put("historical_data/month=2026-01/_manifest.json", b'{"format":')
+
+    raw.answered(february, {"bitcoin": {ENDED: (0, 3)}})
+
+    assert raw.reasons("bitcoin", february) == [f"failed: {ENDED}"] * 4
+
+
 def test_windows_that_nobody_asked_for_hide_no_price_before_them(raw: Raw) -> None:
     raw.answered(DAYS[:1], {})
     raw.answered(DAYS[6:], {"bitcoin": {EMPTY: (0, 1)}})
