@@ -170,6 +170,10 @@ sql(
     "SELECT concat('1', 'daily'), substring('1daily', 2, 1000), concat('a', NULL)",
 )
 sql(
+    "length",
+    "SELECT length('1.5'), length('ä\U0001f600'), length(''), length(CAST(NULL AS STRING))",
+)
+sql(
     "rlike",
     r"SELECT '1.5e3' RLIKE '^-?[0-9]+([.][0-9]+)?(e[0-9]+)?$', 'a1' RLIKE '[0-9]', "
     "CAST(NULL AS STRING) RLIKE 'a'",
