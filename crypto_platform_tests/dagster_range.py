@@ -25,6 +25,7 @@ TESTS = {
     "core": "core",
     "healing": "healing",
     "local": "local",
+    "runs": "runs",
 }
 """What tests each package of the platform that uses private code of Dagster."""
 
