@@ -37,8 +37,16 @@ def needs_recorded(test: _Test) -> _Test:
 
 @dataclass(frozen=True)
 class RecordedDay:
-    """What a recording says of one day."""
+    """What a recording says of one day.
 
+    Attributes:
+        at: Where its price stands: at midnight, or at its own moment if that is two hours later.
+        price: Its price.
+        market_cap: Its market cap.
+        total_volume: Its volume.
+    """
+
+    at: datetime
     price: float
     market_cap: float | None
     total_volume: float | None
@@ -126,7 +134,8 @@ def recorded_days(chart: Path) -> dict[datetime, RecordedDay]:
         at = _EPOCH + timedelta(milliseconds=stamp)
         midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
         if price is not None and (stamp != last or at == midnight):
-            day = RecordedDay(price, market_caps.get(stamp), total_volumes.get(stamp))
+            stands_at = midnight if at - midnight <= timedelta(hours=2) else at
+            day = RecordedDay(stands_at, price, market_caps.get(stamp), total_volumes.get(stamp))
             days.setdefault(midnight, day)
     return days
 

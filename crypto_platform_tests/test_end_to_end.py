@@ -83,7 +83,7 @@ def test_a_backfilled_history_is_the_recorded_one_to_the_last_bit(
     assert [
         (row["price_at"].replace(tzinfo=UTC), row["price"], row["market_cap"], row["total_volume"])
         for row in rows
-    ] == [(day, one.price, one.market_cap, one.total_volume) for day, one in sorted(truth.items())]
+    ] == [(one.at, one.price, one.market_cap, one.total_volume) for _, one in sorted(truth.items())]
     ledger = platform.query(
         "SELECT window_start FROM ingestion_ledger WHERE status = 'missing_at_source'"
     )

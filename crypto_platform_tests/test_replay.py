@@ -45,8 +45,8 @@ def exactly(body: bytes) -> Any:
 
 def test_a_recorded_day_is_its_first_point_and_now_is_no_day(chart: Path) -> None:
     assert recorded_days(chart) == {
-        day(0): RecordedDay(1.1e-05, 10.0, 0),
-        day(1): RecordedDay(3.25, None, 7.0),
+        day(0): RecordedDay(day(0), 1.1e-05, 10.0, 0),
+        day(1): RecordedDay(day(1), 3.25, None, 7.0),
     }
 
 
@@ -152,3 +152,7 @@ def test_ten_years_of_bitcoin_say_what_their_description_does() -> None:
     ]
     assert sum(day.total_volume == 0 for day in days.values()) == 242
     assert days[first].price == 135.3
+    assert [one.at for midnight, one in days.items() if one.at != midnight] == [
+        datetime(2017, 6, 6, 23, 29, 55, 701_000, tzinfo=UTC),
+        datetime(2017, 6, 8, 23, 39, 21, 692_000, tzinfo=UTC),
+    ]
