@@ -41,7 +41,9 @@ _AT_ONCE = 16
 # So many rows are in memory before they are written: a group of rows of a file of Parquet.
 _ROWS_AT_ONCE = 500_000
 
-# What the transformation writes of prices and rejected points since 0.3, as the last columns.
+# What the transformation writes of prices and rejected points since 0.3: beside the time that they
+# stand at the one that the API said, and as the last columns the others.
+_STANDS_AT, _STAMPED_AT = "price_at", "stamped_at"
 _ADDED = {"stamp": "float64", "reason": "string"}
 
 
@@ -345,8 +347,10 @@ def _new_schema(dataset: Dataset, schema: "pa.Schema") -> "pa.Schema":
         for one in schema
     }
     if dataset != "snapshots":
-        kept = {name: kind for name, kind in types.items() if name not in _ADDED}
-        types = {**kept, **{name: pa.type_for_alias(alias) for name, alias in _ADDED.items()}}
+        kept = [one for one in types.items() if one[0] not in {*_ADDED, _STAMPED_AT}]
+        place = [name for name, _ in kept].index(_STANDS_AT) + 1
+        added = [(name, pa.type_for_alias(alias)) for name, alias in _ADDED.items()]
+        types = dict([*kept[:place], (_STAMPED_AT, types[_STANDS_AT]), *kept[place:], *added])
     return pa.schema(list(types.items()))
 
 
