@@ -25,11 +25,17 @@ SECONDS = (
     "it was asked for. It is asked again; if that lasts, check that COINGECKO_BASE_URL is the "
     "address of the API itself, and tell its provider."
 )
+UNPLACED = (
+    "The API's answer has prices whose stamps are of no time that can be, of which one may be "
+    f"the window's. {_ASKED_AGAIN}"
+)
 
-UNPROVEN = frozenset({ENDED, EMPTY, ELSEWHERE})
+UNPROVEN = frozenset({ENDED, EMPTY, ELSEWHERE, UNPLACED})
 """Reasons of answers that prove absence only together with a second one."""
 
 _DAY_MS = 86_400_000
+# 2009: no coin had a price before.
+_EARLIEST = 1_230_768_000_000
 
 
 class Verdict(NamedTuple):
@@ -50,14 +56,18 @@ class Answer:
     Args:
         prices: The prices, as the API gave them: stamps with values.
         asked: The query that was sent, with the span that the prices should be of.
+        unplaced: Whether there are prices besides whose stamps cannot be read.
     """
 
-    def __init__(self, prices: Sequence[Sequence[Any]], asked: Mapping[str, str]) -> None:
+    def __init__(
+        self, prices: Sequence[Sequence[Any]], asked: Mapping[str, str], *, unplaced: bool = False
+    ) -> None:
         stamps = [point[0] for point in prices]
         # The API's last point may be some minutes off the span, a daily one some hours.
         first = int(asked["from"]) * 1000 - _DAY_MS
         last = int(asked["to"]) * 1000 + _DAY_MS
         self._last = max(stamps, default=None)
+        self._unplaced = unplaced or not all(_EARLIEST <= stamp <= last for stamp in stamps)
         self.useless: str | None = None
         """Why nothing in it can be used; ``None`` where something can."""
         if not stamps:
@@ -75,6 +85,8 @@ class Answer:
         """
         if self.useless:
             return Verdict("failed", self.useless)
+        if self._unplaced:
+            return Verdict("failed", UNPLACED)
         if filled:
             return Verdict("missing_at_source", MISSING_PRICE)
         if self._last is not None and self._last >= window.milliseconds[1]:

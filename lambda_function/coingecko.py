@@ -444,7 +444,9 @@ def _number(value: Any) -> int | float | None:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)[:_KEPT_OF_A_FAULT]
+    text = json.dumps(value, ensure_ascii=False)[:_KEPT_OF_A_FAULT]
+    # Half of a surrogate pair is no text to who reads the record.
+    return text.encode(errors="replace").decode()
 
 
 def _fear_and_greed(body: Any) -> dict[str, Any]:

@@ -261,7 +261,9 @@ class _Ingestion:
     ) -> Iterator[Record]:
         """Slices an answer into records, and notes which windows have no price in it."""
         request = self._request
-        answer = Answer(response.data.prices, response.asked)
+        faults = response.data.faults
+        unplaced = any(fault.series == "prices" and fault.stamp is None for fault in faults)
+        answer = Answer(response.data.prices, response.asked, unplaced=unplaced)
         if answer.useless and response.data.prices and request.rejected_uri:
             body = json.dumps(response.data._asdict()).encode()
             coin.rejected.append(self._reject(coin, span, position, body, answer.useless))

@@ -255,6 +255,14 @@ def test_a_point_without_a_stamp_costs_itself_alone(
     assert chart.faults == [Fault("prices", None, json.dumps(json.loads(point)))]
 
 
+def test_half_of_a_surrogate_pair_is_told_as_a_text_that_others_can_read(
+    api: ScriptedApi, client: CoinGecko
+) -> None:
+    body = '{"prices":[[1,1.5],[2,"\\ud800"]],"market_caps":[],"total_volumes":[]}'
+    api.always("bitcoin", Reply(body=body.encode()))
+    assert chart_of(client).faults[0] == Fault("prices", 2, '"?"')
+
+
 @pytest.mark.parametrize("point", ["[2]", "[2,3,4]"])
 def test_a_point_of_another_length_is_null_at_its_stamp(
     api: ScriptedApi, client: CoinGecko, point: str

@@ -23,7 +23,7 @@ from crypto_platform_tests.lambda_function.conftest import (
     written,
 )
 from lambda_function import absence, prices
-from lambda_function.absence import ELSEWHERE, ENDED, MISSING, MISSING_PRICE, SECONDS
+from lambda_function.absence import ELSEWHERE, ENDED, MISSING, MISSING_PRICE, SECONDS, UNPLACED
 from lambda_function.coingecko import THREADS
 from lambda_function.errors import (
     BudgetExceeded,
@@ -495,6 +495,17 @@ def test_prices_of_another_time_alone_prove_nothing(ingestion: Ingestion) -> Non
     ingestion.api.reply("bitcoin", at_days("2021-03-01", "2021-03-02"))
     response = ingestion.prices(["bitcoin"], ingestion.days(2))
     assert lacking(response, "bitcoin") == [("failed", ELSEWHERE, [[0, 1]])]
+
+
+@pytest.mark.parametrize("stamp", ["x", None, -1, 1_795_219_200, 10**25])
+def test_a_price_whose_time_cannot_be_told_leaves_the_absence_of_its_window_unproven(
+    ingestion: Ingestion, stamp: object
+) -> None:
+    before, after = 1_795_132_800_000, 1_795_305_600_000
+    prices = [[before, 1], [stamp, 2], [after, 3]]
+    ingestion.api.reply("bitcoin", Reply.json({"prices": prices}))
+    response = ingestion.prices(["bitcoin"], ingestion.days(3))
+    assert lacking(response, "bitcoin") == [("failed", UNPLACED, [[1, 1]])]
 
 
 def test_every_window_of_every_coin_has_a_price_or_a_reason(ingestion: Ingestion) -> None:
