@@ -21,11 +21,12 @@ from crypto_platform.ingestion.responses import (
     PricesResponse,
     merge_responses,
 )
-from crypto_platform.lake.layers import Layer
+from crypto_platform.lake.layers import DamagedDocumentError, Layer
 from lambda_function import events
 from lambda_function.plans import Plan
 
 _SOURCE = "source.txt"
+_SOURCES = ("coingecko", "alternative.me", SIMULATED)
 
 _WAY_OUT = (
     "It has what one run asked of the API. Move the file away: the credits of that run then do not "
@@ -240,8 +241,15 @@ def refuse_other_source(
 
     Raises:
         MixedSourcesError: The lake holds the other kind.
+        DamagedDocumentError: Which kind the lake holds cannot be read.
     """
-    held = (layer.read(_SOURCE) or b"").decode()
+    held = (layer.read(_SOURCE) or b"").decode(errors="replace")
+    if held and held not in _SOURCES:
+        raise DamagedDocumentError(
+            f"{layer.uri(_SOURCE)} is damaged: it says {held[:40]!r}, and none of "
+            f"{', '.join(_SOURCES)}. Nothing was committed. Write into it where the prices in this "
+            "lake are from, as the column source of the warehouse's tables has it."
+        )
     if not held:
         layer.put(_SOURCE, source.encode())
     elif (held == SIMULATED) != (source == SIMULATED):

@@ -26,7 +26,7 @@ from crypto_platform.checks.quota import budget_result
 from crypto_platform.cli.main import main
 from crypto_platform.core.schedules import is_scheduled
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, STREAMS
-from crypto_platform.ingestion.metered_api import ApiUsage, usage_of_month
+from crypto_platform.ingestion.metered_api import ApiUsage, refuse_other_source, usage_of_month
 from crypto_platform.ingestion.quota import (
     MonthBudget,
     Need,
@@ -270,3 +270,14 @@ def test_a_damaged_record_of_use_is_named_and_counts_for_nothing_by_itself(tmp_p
 
     with pytest.raises(DamagedDocumentError, match=r"a-run.json is damaged.*Move the file away"):
         usage_of_month(layer, datetime(2026, 11, 28, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("held", [b"simu", b"coing", b"\xff\x00"])
+def test_a_damaged_note_of_the_source_is_named_and_taken_for_no_other_source(
+    tmp_path: Path, held: bytes
+) -> None:
+    layer = Layer(str(tmp_path), "raw", "raw_prices")
+    layer.put("source.txt", held)
+
+    with pytest.raises(DamagedDocumentError, match=r"source.txt is damaged.*column source"):
+        refuse_other_source(layer, "simulated", "COINGECKO_BASE_URL")
