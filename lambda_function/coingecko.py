@@ -463,13 +463,15 @@ def _markets(body: Any) -> Markets:
         raise ValueError("it is not a list of coins")
     if len(coins) < len(body):
         logger.warning("%d rows of the market name no coin: left out", len(body) - len(coins))
-    return Markets([_with_finite_numbers(coin) for coin in coins], len(body))
+    return Markets([_sayable(coin) for coin in coins], len(body))
 
 
-def _with_finite_numbers(value: Any) -> Any:
-    """The same, with a text in place of a number that JSON cannot say."""
+def _sayable(value: Any) -> Any:
+    """The same, with a text in place of a number that JSON cannot say, and of half a character."""
     if isinstance(value, dict):
-        return {name: _with_finite_numbers(part) for name, part in value.items()}
+        return {_sayable(name): _sayable(part) for name, part in value.items()}
     if isinstance(value, list):
-        return [_with_finite_numbers(part) for part in value]
+        return [_sayable(part) for part in value]
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

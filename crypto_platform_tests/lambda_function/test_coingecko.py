@@ -449,3 +449,10 @@ def test_a_key_that_the_api_echoes_is_neither_raised_nor_logged(
                     ask(client)
                 assert KEY[: len(KEY) // 2] not in str(caught.value)
     assert KEY[: len(KEY) // 2] not in caplog.text
+
+
+def test_half_of_a_surrogate_pair_in_a_name_of_the_market_costs_that_character_alone(
+    api: ScriptedApi, client: CoinGecko
+) -> None:
+    api.always("markets", Reply(body=b'[{"id":"bitcoin","name":"\\ud800Bitcoin"}]'))
+    assert client.markets("usd").data.coins == [{"id": "bitcoin", "name": "?Bitcoin"}]
