@@ -52,7 +52,9 @@ _JITTER = random.SystemRandom()
 
 _NUMBERS = frozenset({int, float})
 _LEAST, _GREATEST = -sys.float_info.max, sys.float_info.max
-# As JSON writes them. The longest whole number of a double has 309 digits.
+# The longest whole number of a double has 309 digits.
+_MOST_DIGITS = 400
+# As JSON writes them.
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,400})(\.\d{1,400})?([eE][+-]?\d{1,4})?", re.ASCII)
 # How much is kept of what stands where a number should.
 _KEPT_OF_A_FAULT = 1_000
@@ -307,7 +309,7 @@ class CoinGecko:
         flaw: Exception | None = None
         if response.status_code == HTTPStatus.OK:
             try:
-                data = parse(json.loads(response.content, parse_constant=str))
+                data = parse(_decoded(response.content))
             except (ValueError, RecursionError) as error:
                 flaw = error
             else:
@@ -379,6 +381,21 @@ def _wait(problem: RequestProblem, attempt: int) -> float:
         return min(max(problem.retry_after, _FIRST_WAIT), MAX_WAIT)
     first = _FIRST_WAIT_RATE_LIMITED if isinstance(problem, RateLimited) else _FIRST_WAIT
     return min(first * 2.0 ** (attempt - 1), MAX_WAIT) * _JITTER.uniform(0.5, 1)
+
+
+def _decoded(content: bytes) -> Any:
+    """A body of JSON, with a text in place of a number that Python does not read."""
+    try:
+        return json.loads(content, parse_constant=str)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        # Python takes no whole number of more than 4,300 digits, and gives up the body with it.
+        return json.loads(content, parse_constant=str, parse_int=_whole_number_or_text)
+
+
+def _whole_number_or_text(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _MOST_DIGITS else digits
 
 
 def _object(body: Any) -> dict[str, Any]:

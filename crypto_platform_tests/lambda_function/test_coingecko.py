@@ -206,7 +206,14 @@ NO_NUMBERS = ("NaN", "Infinity", "-Infinity", "1e999", '"n/a"', '""', '" 5"', "t
 
 
 @pytest.mark.parametrize("series", SERIES)
-@pytest.mark.parametrize("value", [*NO_NUMBERS, '"NaN"', '"0x10"', '"1_000"', "9" * 400])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(*NO_NUMBERS, '"NaN"', '"0x10"', '"1_000"'),
+        pytest.param("9" * 400, id="400 digits"),
+        pytest.param("9" * 5_000, id="more digits than Python reads"),
+    ],
+)
 def test_a_value_that_is_no_number_costs_itself_alone(
     api: ScriptedApi, client: CoinGecko, series: str, value: str
 ) -> None:
