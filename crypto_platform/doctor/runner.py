@@ -163,7 +163,13 @@ LOCAL_CHECKS = (
 
 CHECKS: Mapping[str, Sequence[PreflightCheck]] = {
     "local": LOCAL_CHECKS,
-    "aws": (*AWS_CHECKS, *SNOWFLAKE_CHECKS, _ALERTS_ARRIVE, _DAGSTER_INSTANCE),
+    "aws": (
+        *AWS_CHECKS,
+        *SNOWFLAKE_CHECKS,
+        # What is remembered of messages stands there.
+        replace(_ALERTS_ARRIVE, needs="raw bucket"),
+        _DAGSTER_INSTANCE,
+    ),
 }
 """What each profile needs, in the order in which it is looked at."""
 

@@ -75,6 +75,8 @@ def _start_sail(_cache_folder: Path) -> EngineSession:
     os.environ.setdefault("RUST_LOG", "error")
     # A file is a window's, and small: to share it among threads takes half as much memory again.
     os.environ.setdefault("SAIL_PARQUET__ALLOW_SINGLE_FILE_PARALLELISM", "false")
+    # By default a session ends after minutes without use: ingestion takes hours on some plans.
+    os.environ.setdefault("SAIL_SPARK__SESSION_TIMEOUT_SECS", "1000000")
     server = pysail_spark.SparkConnectServer("127.0.0.1", 0)
     server.start(background=True)
     atexit.register(server.stop)

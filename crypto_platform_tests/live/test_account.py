@@ -42,6 +42,7 @@ pytestmark = pytest.mark.live
         "Snowflake tables",
         "Snowflake stage",
         "Snowflake pipes",
+        "alerts delivered",
     ],
 )
 def test_the_doctor_finds_nothing_wrong_with(
