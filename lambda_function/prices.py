@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from lambda_function.absence import Answer
 from lambda_function.api_time import describe_ahead
-from lambda_function.coingecko import THREADS, ApiResponse, CoinGecko, MarketChart
+from lambda_function.bodies import MarketChart
+from lambda_function.coingecko import THREADS, ApiResponse, CoinGecko
 from lambda_function.errors import (
     BudgetExceeded,
     IngestionError,

@@ -8,7 +8,8 @@ from operator import itemgetter
 from statistics import median
 from typing import NamedTuple
 
-from lambda_function.coingecko import ApiResponse, Fault, MarketChart, Point
+from lambda_function.bodies import Fault, MarketChart, Point
+from lambda_function.coingecko import ApiResponse
 from lambda_function.request_planner import Granularity, Span
 from lambda_function.windows import RequestedWindow, iso
 

@@ -21,13 +21,11 @@ from crypto_platform_tests.lambda_function.conftest import (
     ScriptedApi,
     VirtualClock,
 )
+from lambda_function.bodies import SERIES, Fault, MarketChart
 from lambda_function.coingecko import (
     MAX_CALLS_A_REQUEST,
     MAX_WAIT,
-    SERIES,
     CoinGecko,
-    Fault,
-    MarketChart,
 )
 from lambda_function.errors import (
     IngestionError,

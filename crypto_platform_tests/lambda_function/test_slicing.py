@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambda_function.coingecko import SERIES, ApiResponse, Fault, MarketChart, Point
+from lambda_function.bodies import SERIES, Fault, MarketChart, Point
+from lambda_function.coingecko import ApiResponse
 from lambda_function.request_planner import Span
 from lambda_function.slicing import Record, measure_granularity, slice_windows, stretches
 from lambda_function.windows import RequestedWindow
