@@ -21,7 +21,8 @@ from crypto_platform.ingestion.responses import (
     PricesResponse,
     merge_responses,
 )
-from crypto_platform.lake.layers import DamagedDocumentError, Layer
+from crypto_platform.lake.documents import DamagedDocumentError
+from crypto_platform.lake.layers import Layer
 from lambda_function import events
 from lambda_function.plans import Plan
 

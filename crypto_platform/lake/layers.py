@@ -14,13 +14,13 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import dagster as dg
-from pydantic import BaseModel, ValidationError
 
 from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.streams import DATASETS, Dataset, Stream, Window, WindowBatch
+from crypto_platform.lake.documents import DocumentStorage
 from crypto_platform.lake.manifests import (
     LakeFile,
     Manifest,
@@ -28,15 +28,13 @@ from crypto_platform.lake.manifests import (
     UnreadableManifestError,
     files_of,
 )
-from crypto_platform.lake.storage import Storage, sha256
+from crypto_platform.lake.storage import sha256
 from lambda_function.lake import packed
 
 MANIFEST_NAME = "_manifest.json"
 
 SET_ASIDE = ".damaged-"
 """In the name of a manifest that could not be read, beside the one that was made again."""
-
-_Document = TypeVar("_Document", bound=BaseModel)
 
 Merge = Callable[[Manifest | None, Manifest], Manifest]
 """From what the lake holds of a window, if anything, and its new manifest to what is to count."""
@@ -70,10 +68,6 @@ class DamagedManifestError(PermanentFailure):
         )
 
 
-class DamagedDocumentError(PermanentFailure):
-    """A document that the platform keeps beside the data is not what was written."""
-
-
 class CorruptFileError(PermanentFailure):
     """A file is not what its manifest says it is."""
 
@@ -84,7 +78,7 @@ def replace(held: Manifest | None, new: Manifest) -> Manifest:
     return new
 
 
-class Layer(Storage):
+class Layer(DocumentStorage):
     """One root of the lake: all raw files, or all transformed ones.
 
     Args:
@@ -271,66 +265,6 @@ class Layer(Storage):
         paths = [path for folder in sorted(folders) for path in self.paths(folder)]
         old = {path: now for path in paths if path not in live and MANIFEST_NAME not in path}
         return dataclasses.replace(month, replaced=old)
-
-    def document(self, path: str, form: type[_Document], way_out: str) -> _Document | None:
-        """A document of JSON that the platform keeps beside the data.
-
-        Args:
-            path: Where it is.
-            form: What it is read into.
-            way_out: What a person does about a damaged one, in sentences.
-
-        Returns:
-            The document, or ``None`` where there is none.
-
-        Raises:
-            DamagedDocumentError: It cannot be read. It stays as it is: only a person knows what
-                would be lost.
-        """
-        return self._document(path, form, way_out)[0]
-
-    def update_document(
-        self,
-        path: str,
-        form: type[_Document],
-        change: Callable[[_Document | None], _Document],
-        way_out: str,
-    ) -> _Document:
-        """Replace a document by what a function makes of it.
-
-        Args:
-            path: Where it is.
-            form: What it is read into.
-            change: From the document, or ``None`` where there is none, to the new one. It is asked
-                again where another run was first.
-            way_out: What a person does about a damaged one, in sentences.
-
-        Returns:
-            The new document.
-
-        Raises:
-            DamagedDocumentError: It cannot be read; it stays as it is.
-        """
-        while True:
-            held, version = self._document(path, form, way_out)
-            changed = change(held)
-            content = changed.model_dump_json().encode()
-            if changed == held or self._put_if_unchanged(path, content, version):
-                return changed
-
-    def _document(
-        self, path: str, form: type[_Document], way_out: str
-    ) -> tuple[_Document | None, str | None]:
-        content, version = self._read_version(path)
-        if content is None:
-            return None, None
-        try:
-            return form.model_validate_json(content), version
-        except ValidationError as error:
-            raise DamagedDocumentError(
-                f"{self.uri(path)} is damaged: {error.errors()[0]['msg']}. Nothing was changed. "
-                f"{way_out}"
-            ) from error
 
     def check(self, stream: Stream, manifests: Sequence[Manifest]) -> None:
         """Compare every file of the windows with its checksum.

@@ -33,7 +33,8 @@ from crypto_platform.ingestion.quota import (
     month_budget,
     scheduled_needs,
 )
-from crypto_platform.lake.layers import DamagedDocumentError, Layer
+from crypto_platform.lake.documents import DamagedDocumentError
+from crypto_platform.lake.layers import Layer
 from crypto_platform.local.instance import instance_environment
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform_tests.conftest import STAGES, Platform

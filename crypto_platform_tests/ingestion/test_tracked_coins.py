@@ -15,7 +15,8 @@ from crypto_platform.ingestion.tracked_coins import (
     ensure_tracked_coins,
     load_tracked_coins,
 )
-from crypto_platform.lake.layers import DamagedDocumentError, Layer
+from crypto_platform.lake.documents import DamagedDocumentError
+from crypto_platform.lake.layers import Layer
 from lambda_function.plans import PLANS
 
 MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
