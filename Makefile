@@ -71,6 +71,8 @@ lock: ## Resolve the pinned, hashed requirements again (needs uv).
 	uv pip compile pyproject.toml --group docker --constraint requirements-test.lock --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q \
 		-o requirements-docker.lock
+	uv pip compile --group audit --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --upgrade -q -o requirements-audit.lock
 
 clean: ## Remove the virtual environment and the caches; data stays.
 	rm -rf $(VENV) .wheels .mypy_cache .pytest_cache .ruff_cache .hypothesis
