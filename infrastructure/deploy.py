@@ -12,10 +12,9 @@ that is not set leaves the stack's parameter as it is.
 
 import os
 import re
-import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,11 +44,6 @@ PARAMETERS = {
 }
 """Parameters of the stack by the variables that set them."""
 
-_BUCKETS = {
-    "RAW_BUCKET": ("RawBucket", "crypto-raw-data-0704"),
-    "TRANSFORMED_BUCKET": ("TransformedBucket", "crypto-transformed-data-0704"),
-}
-_ARTIFACT_BUCKET = "crypto-code-0704"
 # Below this, Lambda lets nobody reserve: the rest of an account keeps so much.
 _UNRESERVED_MINIMUM = 100
 _THERE_ALREADY = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
@@ -74,7 +68,7 @@ class Deployment:
     @property
     def artifact_bucket(self) -> str:
         """The bucket of the code."""
-        return self._get("ARTIFACT_BUCKET", _ARTIFACT_BUCKET)
+        return self._get("ARTIFACT_BUCKET", f"{self.name}-code-0704")
 
     @property
     def function(self) -> str:
@@ -84,7 +78,15 @@ class Deployment:
     @cached_property
     def stack(self) -> Stack:
         """The stack of the platform."""
-        return Stack(f"{self.name}-platform", self.region, self._get("STACK_ROLE_ARN", ""))
+        _, partition, *_ = self.identity["Arn"].split(":")
+        role = f"arn:{partition}:iam::{self.identity['Account']}:role/{self.name}-stack"
+        return Stack(f"{self.name}-platform", self.region, self._get("STACK_ROLE_ARN", role))
+
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        """Who deploys, and in which account."""
+        identity: dict[str, str] = self.client("sts").get_caller_identity()
+        return identity
 
     def parameters(self) -> dict[str, str]:
         """What the variables say of the stack's parameters; nothing of those that are unset."""
@@ -96,12 +98,17 @@ class Deployment:
 
     def tags(self) -> dict[str, str]:
         """What everything of the stack is tagged with."""
-        return {"project": "crypto_platform", "deployment": self.name, "commit": self._commit()}
+        return {"project": "crypto_platform", "deployment": self.name}
 
-    def buckets(self) -> Iterator[tuple[str, str, str]]:
+    def buckets(self) -> list[tuple[str, str, str]]:
         """Of each bucket of the lake: its variable, its name, and its name in the template."""
-        for variable, (logical, default) in _BUCKETS.items():
-            yield variable, self._get(variable, default), logical
+        return [
+            (f"{layer.upper()}_BUCKET", self._get(f"{layer.upper()}_BUCKET", name), logical)
+            for layer, name, logical in (
+                ("raw", f"{self.name}-raw-data-0704", "RawBucket"),
+                ("transformed", f"{self.name}-transformed-data-0704", "TransformedBucket"),
+            )
+        ]
 
     def client(self, service: str) -> Any:
         """A client in the deployment's region."""
@@ -119,19 +126,6 @@ class Deployment:
 
     def _get(self, variable: str, default: str) -> str:
         return self.environment.get(variable) or default
-
-    def _commit(self) -> str:
-        known = self.environment.get("GITHUB_SHA")
-        if known:
-            return known
-        asked = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git the person has
-            cwd=TEMPLATE.parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return asked.stdout.strip() or "unknown"
 
 
 def code_version(function: Mapping[str, Any]) -> str:
@@ -161,7 +155,7 @@ def deploy(context: click.Context) -> None:
 @click.pass_obj
 def names(deployment: Deployment) -> None:
     """See that the buckets' names can be had, before anything is made."""
-    account = deployment.client("sts").get_caller_identity()["Account"]
+    account = deployment.identity["Account"]
     resources = deployment.stack.resources()
     faults = []
     if _bucket_status(deployment, deployment.artifact_bucket) != "ours":
@@ -233,6 +227,18 @@ def stage(deployment: Deployment, code: str) -> None:
         "ReserveConcurrency": _may_reserve(deployment),
     }
     _change(deployment, f"stage-{code}", parameters, TEMPLATE.read_text(), deployment.tags())
+
+
+@deploy.command()
+@click.pass_obj
+def key(deployment: Deployment) -> None:
+    """Put COINGECKO_API_KEY into the secret that the function reads."""
+    text = deployment.environment.get("COINGECKO_API_KEY", "").strip()
+    if not text:
+        raise click.ClickException("COINGECKO_API_KEY is not set.")
+    secret = deployment.stack.outputs()["ApiKeySecret"]
+    deployment.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=text)
+    click.echo(f"{secret} has the key.")
 
 
 @deploy.command()
