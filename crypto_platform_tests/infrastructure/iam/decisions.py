@@ -4,7 +4,8 @@ import hashlib
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from crypto_platform_tests.infrastructure.iam.templates import ACCOUNT, UNKNOWN, Principal
+from crypto_platform_tests.infrastructure.iam.templates import ACCOUNT, REGION, UNKNOWN, Principal
 from infrastructure.package import ROOT
 
 SIMULATOR = Path(__file__).parent / "simulator"
@@ -21,6 +22,20 @@ _FILES = ("decide.mjs", "package.json", "package-lock.json")
 _CACHE = ROOT / ".wheels" / "iam-simulator"
 # Each package is asked for once: where no registry is reached, the tests go on without it soon.
 _INSTALL = "npm ci --ignore-scripts --no-audit --no-fund --fetch-retries=0 --fetch-timeout=30000"
+
+GITHUB = "token.actions.githubusercontent.com"
+# The simulator's data has no keys of a GitHub token's subject and audience; it has Google's.
+_KNOWN_PROVIDER = "accounts.google.com"
+
+# Services that are in no region, which IAM takes to be in this one.
+_GLOBAL = {"billing", "budgets", "iam"}
+# What an administrator has.
+EVERYTHING = {
+    "everything": {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+    }
+}
 
 
 @dataclass(frozen=True)
@@ -45,14 +60,14 @@ class Request:
 
 
 class Simulator:
-    """Decides requests.
+    """Decides requests, in one process for all of them.
 
     Attributes:
-        folder: Where the library is installed.
+        process: It takes a line of simulations and gives a line of decisions.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
 
     def allowed(
         self,
@@ -75,29 +90,22 @@ class Simulator:
         self, role_arn: str, trust: Any, action: str, context: Sequence[tuple[str, dict[str, str]]]
     ) -> list[bool]:
         """Whether each principal, with these keys, may become a role that trusts so."""
-        return [
-            one == "Allowed"
-            for one in self._decided(
-                [
-                    {
-                        **_simulation(Principal(who, {}), Request(action, role_arn, keys), trust),
-                    }
-                    for who, keys in context
-                ]
+        known = json.loads(json.dumps(trust).replace(f"{GITHUB}:", f"{_KNOWN_PROVIDER}:"))
+        simulations = [
+            _simulation(Principal(who, EVERYTHING), Request(action, role_arn, keys), known)
+            for who, keys in json.loads(
+                json.dumps(context).replace(f"{GITHUB}:", f"{_KNOWN_PROVIDER}:")
             )
         ]
+        return [one == "Allowed" for one in self._decided(simulations)]
 
     def _decided(self, simulations: list[dict[str, Any]]) -> list[str]:
-        process = subprocess.run(
-            ["node", "decide.mjs"],  # noqa: S607 - the machine's own
-            cwd=self.folder,
-            input=json.dumps(simulations),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        assert self.process.stdin and self.process.stdout  # noqa: PT018 - for the types alone
+        self.process.stdin.write(json.dumps(simulations) + "\n")
+        self.process.stdin.flush()
+        answers = json.loads(self.process.stdout.readline())
         decided = []
-        for simulation, answer in zip(simulations, json.loads(process.stdout), strict=True):
+        for simulation, answer in zip(simulations, answers, strict=True):
             request = simulation["request"]
             assert not answer.get("error"), (answer["error"], request)
             assert not answer["ignored"], (answer["ignored"], request)
@@ -105,8 +113,21 @@ class Simulator:
         return decided
 
 
-def installed_simulator() -> Simulator:
+@contextmanager
+def running_simulator() -> Iterator[Simulator]:
     """The simulator, installed at its first use as its lock says; without npm the test skips."""
+    folder = _installed()
+    with subprocess.Popen(
+        ["node", "decide.mjs"],  # noqa: S607 - the machine's own
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield Simulator(process)
+
+
+def _installed() -> Path:
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("Policies are not decided: install Node.js 20 or newer, with npm.")
     files = {name: (SIMULATOR / name).read_bytes() for name in _FILES}
@@ -127,7 +148,7 @@ def installed_simulator() -> Simulator:
                     f"`touch installed`."
                 )
             (folder / "installed").touch()
-    return Simulator(folder)
+    return folder
 
 
 def _simulation(who: Principal, request: Request, resource_policy: Any) -> dict[str, Any]:
@@ -139,7 +160,11 @@ def _simulation(who: Principal, request: Request, resource_policy: Any) -> dict[
                 "resource": request.resource.replace(UNKNOWN, "ABCDEF"),
                 "accountId": ACCOUNT,
             },
-            "contextVariables": {"aws:SecureTransport": "true", **request.context},
+            "contextVariables": {
+                "aws:SecureTransport": "true",
+                "aws:RequestedRegion": _region(request.action),
+                **request.context,
+            },
         },
         "identityPolicies": _named(who.policies),
         "serviceControlPolicies": [],
@@ -150,6 +175,10 @@ def _simulation(who: Principal, request: Request, resource_policy: Any) -> dict[
     if resource_policy:
         simulation["resourcePolicy"] = resource_policy
     return simulation
+
+
+def _region(action: str) -> str:
+    return "us-east-1" if action.split(":", maxsplit=1)[0] in _GLOBAL else REGION
 
 
 def _named(policies: Mapping[str, Any]) -> list[dict[str, Any]]:

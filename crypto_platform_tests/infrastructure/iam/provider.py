@@ -36,6 +36,7 @@ _ONLY_WITH = {
         "RoutingConfig": ["codedeploy:*"],
     },
     "AWS::Lambda::Function": {
+        "Code.S3ObjectVersion": ["s3:GetObjectVersion"],
         "CapacityProviderConfig": ["lambda:PassCapacityProvider"],
         "CodeSigningConfigArn": [
             "lambda:GetCodeSigningConfig",
@@ -46,6 +47,7 @@ _ONLY_WITH = {
         "FunctionScalingConfig": ["lambda:PutFunctionScalingConfig"],
         "KmsKeyArn": ["kms:*"],
         "Layers": ["lambda:GetLayerVersion"],
+        "PublishToLatestPublished": ["lambda:PublishVersion"],
         "RecursiveLoop": ["lambda:PutFunctionRecursionConfig"],
         "RuntimeManagementConfig": [
             "lambda:AssociateRuntimeAlias",
@@ -98,13 +100,11 @@ _ONLY_WITH = {
     },
     "AWS::Events::Rule": {"RoleArn": ["iam:PassRole"]},
 }
-# What CloudFormation would ask for a change that nobody is to make by a push.
-NEVER = {
-    "iam:DeleteRolePermissionsBoundary": "the boundary stays on",
-    "s3:DeleteBucketEncryption": "the buckets stay encrypted",
-    "s3:DeleteBucketLifecycle": "old versions stay limited",
-    "lambda:DeleteFunctionCodeSigningConfig": "",
-}
+# For a change that a commit is not to make: a boundary stays on.
+_NEVER = {"iam:DeleteRolePermissionsBoundary"}
+# A function's alias and its version look alike to the simulator, which then decides nothing; asked
+# for all of both it does.
+_ALIAS_OR_VERSION = {"lambda:GetProvisionedConcurrencyConfig"}
 _PASSED_TO = {
     "AWS::Glue::Job": "glue.amazonaws.com",
     "AWS::Lambda::Function": "lambda.amazonaws.com",
@@ -123,13 +123,13 @@ def requests_of_stack(stack: Stack) -> Iterator[Request]:
 
 
 def _needless(resource: Resource, handler: str, action: str) -> bool:
-    if action in NEVER:
+    if action in _NEVER:
         return True
-    own = action.split(":")[0] == resource.kind.split("::")[1].lower()
+    own = action.split(":", maxsplit=1)[0] == resource.kind.split("::")[1].lower()
     if own and handler == "read":
         return False
     return any(
-        name not in resource.properties and any(fnmatchcase(action, glob) for glob in globs)
+        not resource.has(name) and any(fnmatchcase(action, glob) for glob in globs)
         for name, globs in _ONLY_WITH.get(resource.kind, {}).items()
     )
 
@@ -142,7 +142,10 @@ def _request(stack: Stack, resource: Resource, action: str, why: str) -> Request
         "iam:PolicyARN": next(iter(resource.properties.get("ManagedPolicyArns", [])), None),
     }
     context = {key: value for key in condition_keys(action) if (value := keys.get(key))}
-    return Request(action, resource_of(action, candidates), context, why)
+    arn = resource_of(action, candidates)
+    if action in _ALIAS_OR_VERSION:
+        arn = f"{arn.rpartition(':')[0]}:*"
+    return Request(action, arn, context, why)
 
 
 def _candidates(stack: Stack, resource: Resource) -> Iterator[str]:

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import product
+from typing import Any
 
 from policy_sentry.querying.actions import get_action_data
 
@@ -112,10 +114,34 @@ def condition_keys(action: str) -> frozenset[str]:
     return frozenset(key for row in rows for key in row["condition_keys"])
 
 
+def grants(policies: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Each action that policies allow, with each pattern of resources that they allow it on."""
+    for policy in policies:
+        for statement in policy["Statement"]:
+            if statement["Effect"] == "Allow":
+                yield from product(_listed(statement["Action"]), _listed(statement["Resource"]))
+
+
+def unused(policies: Iterable[Mapping[str, Any]], requests: Iterable[Request]) -> list[str]:
+    """What is allowed and never asked for, as ``action on pattern``."""
+    asked: dict[str, set[str]] = {}
+    for request in requests:
+        asked.setdefault(request.action, set()).add(request.resource)
+    return sorted(
+        f"{action} on {pattern}"
+        for action, pattern in set(grants(policies))
+        if not any(covers(pattern, arn) for arn in asked.get(action, ()))
+    )
+
+
 def covers(pattern: str, arn: str) -> bool:
     """Whether a policy's pattern covers an ARN."""
     wild = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
     return re.fullmatch(wild, arn.replace(UNKNOWN, "ABCDEF")) is not None
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 def _filled(patterns: Iterable[str], parameters: Mapping[str, object]) -> list[str]:

@@ -77,6 +77,13 @@ class Resource:
     arn: str
     properties: Properties
 
+    def has(self, path: str) -> bool:
+        """Whether it has a property, or one in it: ``Code.S3Bucket``."""
+        found: Any = self.properties
+        for name in path.split("."):
+            found = found.get(name, {})
+        return found != {}
+
 
 @dataclass(frozen=True)
 class Principal:
