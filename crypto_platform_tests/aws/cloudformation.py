@@ -216,7 +216,7 @@ def _update_role(
     original_resource.assume_role_policy_document = json.dumps(
         properties["AssumeRolePolicyDocument"]
     )
-    original_resource.permissions_boundary = properties.get("PermissionsBoundary")
+    original_resource.permissions_boundary_arn = properties.get("PermissionsBoundary")
     _give_policies(original_resource, properties)
     return original_resource
 
