@@ -272,8 +272,8 @@ class Stack:
             for event in (one for page in pages for one in page["StackEvents"]):
                 status = event["ResourceStatus"]
                 of_stack = event["LogicalResourceId"] == self.name
-                if status.endswith("_FAILED"):
-                    reason = event.get("ResourceStatusReason", "no reason is given")
+                reason = event.get("ResourceStatusReason", "")
+                if status.endswith("_FAILED") or (reason and "ROLLBACK" in status):
                     failed.append(f"{event['LogicalResourceId']} ({status}): {reason}")
                 # Newest first: here the operation began.
                 if of_stack and status in {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"}:
