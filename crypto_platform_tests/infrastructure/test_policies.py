@@ -8,12 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from crypto_platform.core.streams import STREAMS
 from crypto_platform_tests.aws.account import RAW_BUCKET, TRANSFORMED_BUCKET
 from crypto_platform_tests.infrastructure.iam.accounts import (
     CODE,
+    GLUE_DOES,
+    SNOWFLAKE_DOES,
     SNOWFLAKE_USER,
     Account,
+    of_objects,
     refused,
     unexplained,
 )
@@ -255,41 +257,6 @@ def test_only_snowflakes_user_with_its_external_id_becomes_the_reader(
 
 
 # What no stand-in does as the real service: Glue's S3A and Snowflake's own reader.
-
-
-def of_objects(bucket: str, key: str, *actions: str) -> list[Request]:
-    return [Request(f"s3:{action}", f"arn:aws:s3:::{bucket}/{key}") for action in actions]
-
-
-def of_bucket(bucket: str, *actions: str) -> list[Request]:
-    return [Request(f"s3:{action}", f"arn:aws:s3:::{bucket}") for action in actions]
-
-
-S3A_WRITES = ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload")
-GLUE_DOES = [
-    *of_objects(CODE, "code/abc/glue_jobs.zip", "GetObject"),
-    *(
-        request
-        for stream in STREAMS
-        for request in of_objects(RAW_BUCKET, f"{stream.folder}/month=2026-11/x", "GetObject")
-    ),
-    *of_bucket(RAW_BUCKET, "ListBucket"),
-    *of_bucket(TRANSFORMED_BUCKET, "ListBucket", "ListBucketMultipartUploads"),
-    *of_objects(TRANSFORMED_BUCKET, "jobs/1/part-0.parquet", *S3A_WRITES),
-    Request("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Glue"}),
-    *(
-        Request(
-            f"logs:{action}",
-            f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/crypto/glue/{group}:log-stream:run",
-        )
-        for group in ("output", "error")
-        for action in ("CreateLogStream", "PutLogEvents")
-    ),
-]
-SNOWFLAKE_DOES = [
-    *of_objects(TRANSFORMED_BUCKET, "historical_data/x", "GetObject", "GetObjectVersion"),
-    *of_bucket(TRANSFORMED_BUCKET, "ListBucket", "GetBucketLocation"),
-]
 
 
 def test_glue_and_snowflake_may_do_what_their_documents_say_they_do(

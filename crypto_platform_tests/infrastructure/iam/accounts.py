@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
+from crypto_platform.core.streams import STREAMS
+from crypto_platform_tests.aws.account import RAW_BUCKET, TRANSFORMED_BUCKET
 from crypto_platform_tests.aws.stack import BOOTSTRAP, PLATFORM
 from crypto_platform_tests.infrastructure.iam.decisions import Request, Simulator
-from crypto_platform_tests.infrastructure.iam.templates import ACCOUNT, Principal, Stack
+from crypto_platform_tests.infrastructure.iam.templates import ACCOUNT, REGION, Principal, Stack
 
 CODE = "crypto-code-0704"
 SNOWFLAKE_USER = "arn:aws:iam::111122223333:user/snowflake"
@@ -67,3 +69,38 @@ def unexplained(found: list[str], reasons: Mapping[str, str]) -> list[str]:
     seen = [one for one in found if not any(fnmatchcase(one, glob) for glob in reasons)]
     stale = [glob for glob in reasons if not any(fnmatchcase(one, glob) for one in found)]
     return seen + stale
+
+
+def of_objects(bucket: str, key: str, *actions: str) -> list[Request]:
+    return [Request(f"s3:{action}", f"arn:aws:s3:::{bucket}/{key}") for action in actions]
+
+
+def of_bucket(bucket: str, *actions: str) -> list[Request]:
+    return [Request(f"s3:{action}", f"arn:aws:s3:::{bucket}") for action in actions]
+
+
+S3A_WRITES = ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload")
+GLUE_DOES = [
+    *of_objects(CODE, "code/abc/glue_jobs.zip", "GetObject"),
+    *(
+        request
+        for stream in STREAMS
+        for request in of_objects(RAW_BUCKET, f"{stream.folder}/month=2026-11/x", "GetObject")
+    ),
+    *of_bucket(RAW_BUCKET, "ListBucket"),
+    *of_bucket(TRANSFORMED_BUCKET, "ListBucket", "ListBucketMultipartUploads"),
+    *of_objects(TRANSFORMED_BUCKET, "jobs/1/part-0.parquet", *S3A_WRITES),
+    Request("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Glue"}),
+    *(
+        Request(
+            f"logs:{action}",
+            f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/crypto/glue/{group}:log-stream:run",
+        )
+        for group in ("output", "error")
+        for action in ("CreateLogStream", "PutLogEvents")
+    ),
+]
+SNOWFLAKE_DOES = [
+    *of_objects(TRANSFORMED_BUCKET, "historical_data/x", "GetObject", "GetObjectVersion"),
+    *of_bucket(TRANSFORMED_BUCKET, "ListBucket", "GetBucketLocation"),
+]
