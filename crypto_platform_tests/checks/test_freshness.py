@@ -36,8 +36,8 @@ from crypto_platform_tests.test_end_to_end import newest_keys
 BuildPlatform = Callable[[str, Mapping[str, str]], Platform]
 
 DUE = INTRA_DAY.window("2026-11-22-12:00")
-FRESH = DUE.start + timedelta(hours=5)
-STALE = DUE.start - timedelta(minutes=3)
+FRESH = DUE.start
+STALE = DUE.start - INTRA_DAY.window_length
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -73,7 +73,7 @@ def test_nothing_is_due_before_the_first_window_has_closed() -> None:
 
 
 def test_a_stream_whose_coins_all_have_the_window_that_is_due_is_fresh() -> None:
-    newest = {"bitcoin": FRESH, "ethereum": DUE.start}
+    newest = {"bitcoin": FRESH, "ethereum": DUE.end}
 
     assert evaluate_freshness(INTRA_DAY, DUE, ["bitcoin", "ethereum"], newest, {}) == []
 
@@ -85,11 +85,11 @@ def test_a_stream_without_the_window_that_is_due_is_stale_with_its_newest_stamp(
 
     assert findings[0].fault == (
         "the stream is stale: no coin has a price of this window, "
-        "the newest price is of 2026-11-22 11:57 UTC"
+        "the newest with a price is 2026-11-22-06:00"
     )
     assert {finding.partition for finding in findings} == {"2026-11-22-12:00"}
     assert severities(findings) == {None: ERROR, "bitcoin": ERROR, "ethereum": ERROR}
-    assert "2026-11-19 11:57 UTC" in findings[2].fault
+    assert "2026-11-19-06:00" in findings[2].fault
 
 
 def test_one_delisted_coin_does_not_hide_behind_24_living_ones() -> None:
@@ -100,7 +100,7 @@ def test_one_delisted_coin_does_not_hide_behind_24_living_ones() -> None:
 
     assert (finding.coin_id, finding.severity) == ("coin-7", ERROR)
     assert finding.fault == (
-        "the newest price is of 2026-11-22 11:57 UTC; the window was not loaded for it"
+        "the newest with a price is 2026-11-22-06:00; the window was not loaded for it"
     )
 
 
