@@ -57,6 +57,11 @@ def function_zip() -> bytes:
     return zipped(files)
 
 
+def function_requirements() -> str:
+    """What the function's zip holds of others, as ``requirements.lock`` pins it."""
+    return "".join(map(_pinned, FUNCTION_REQUIREMENTS))
+
+
 def glue_library_zip() -> bytes:
     """The modules that the Glue scripts share, for ``--extra-py-files``."""
     return zipped(_sources("glue_jobs"))
@@ -177,9 +182,14 @@ def _is_portable(file: PurePosixPath) -> bool:
 
 
 def main() -> None:
-    """Write what is deployed into a folder, and print the version that names it."""
-    folder = Path(sys.argv[1])
+    """Write what is deployed into a folder, and print the version that names it.
+
+    A second argument names a file for the requirements that the function's zip holds.
+    """
+    folder, *listed = map(Path, sys.argv[1:])
     built = artifacts()
+    for file in listed:
+        file.write_text(function_requirements())
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in built.items():
         (folder / name).write_bytes(content)

@@ -20,9 +20,21 @@ _COLORS: Mapping[Status, str] = {"passed": "green", "failed": "red", "skipped": 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
 @click.option("--send", is_flag=True, help="Really send a message to the alerts' topic.")
-def doctor(*, as_json: bool, send: bool) -> None:
+@click.option(
+    "--candidate",
+    default="",
+    metavar="NUMBER",
+    help="Look at this published version of the function, and its scripts, before it serves.",
+)
+@click.option(
+    "--code-version",
+    default="",
+    metavar="VERSION",
+    help="The code that has to serve on AWS; without it, that of this checkout.",
+)
+def doctor(*, as_json: bool, send: bool, candidate: str, code_version: str) -> None:
     """Check that all is there that the profile needs, and works; exit with 1 where it is not."""
-    results = examine(os.environ, send=send)
+    results = examine(os.environ, send=send, candidate=candidate, code_version=code_version)
     healthy = all(result.status != "failed" for result in results)
     if as_json:
         checks = [asdict(result) for result in results]

@@ -7,7 +7,15 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from crypto_platform.core.errors import InvalidInputError
 from crypto_platform.core.streams import Stream
@@ -82,6 +90,29 @@ _Path = Annotated[Path, AfterValidator(Path.expanduser)]
 _TextOfPath = Annotated[str, AfterValidator(os.path.expanduser)]
 
 
+def _deployment(text: str) -> str:
+    # As the templates allow it, which put it into the names of buckets and roles.
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,18}[a-z0-9]", text):
+        raise ValueError("expected 2 to 20 lower-case letters, digits and hyphens, a letter first")
+    return text
+
+
+def names_of(deployment: str) -> dict[str, str]:
+    """What is named after a deployment on AWS and in Snowflake, by the variables that rename it."""
+    in_snowflake = deployment.upper().replace("-", "_")
+    return {
+        "RAW_BUCKET": f"{deployment}-raw-data-0704",
+        "TRANSFORMED_BUCKET": f"{deployment}-transformed-data-0704",
+        "INGESTION_FUNCTION": f"{deployment}-ingestion:live",
+        "HISTORICAL_GLUE_JOB": f"{deployment}-historical-transformation",
+        "INTRA_DAY_GLUE_JOB": f"{deployment}-intra-day-transformation",
+        "ALERTS_TOPIC_ARN": f"{deployment}-alerts",
+        "SNOWFLAKE_ROLE": f"{in_snowflake}_LOADER",
+        "SNOWFLAKE_WAREHOUSE": f"{in_snowflake}_WH",
+        "SNOWFLAKE_DATABASE": f"{in_snowflake}_DB",
+    }
+
+
 class Settings(BaseModel):
     """The environment's variables, by name; an unset or empty one takes its default.
 
@@ -105,23 +136,40 @@ class Settings(BaseModel):
     intra_day_start: date = Field(date(2026, 1, 1), alias="INTRA_DAY_START")
     dagster_ui_url: str = Field("http://127.0.0.1:3000", alias="DAGSTER_UI_URL")
     aws_region: str = Field("us-east-2", alias="AWS_REGION")
-    raw_bucket: str = Field("crypto-raw-data-0704", alias="RAW_BUCKET")
-    transformed_bucket: str = Field("crypto-transformed-data-0704", alias="TRANSFORMED_BUCKET")
-    ingestion_function: str = Field("crypto-ingestion", alias="INGESTION_FUNCTION")
-    historical_glue_job: str = Field(
-        "crypto-historical-transformation", alias="HISTORICAL_GLUE_JOB"
+    deployment: Annotated[str, AfterValidator(_deployment)] = Field(
+        "crypto", alias="CRYPTO_DEPLOYMENT"
     )
-    intra_day_glue_job: str = Field("crypto-intra-day-transformation", alias="INTRA_DAY_GLUE_JOB")
-    alerts_topic: str = Field("crypto-alerts", alias="ALERTS_TOPIC_ARN")
+    # These have names of the deployment where they are not set.
+    raw_bucket: str = Field(alias="RAW_BUCKET")
+    transformed_bucket: str = Field(alias="TRANSFORMED_BUCKET")
+    ingestion_function: str = Field(alias="INGESTION_FUNCTION")
+    historical_glue_job: str = Field(alias="HISTORICAL_GLUE_JOB")
+    intra_day_glue_job: str = Field(alias="INTRA_DAY_GLUE_JOB")
+    alerts_topic: str = Field(alias="ALERTS_TOPIC_ARN")
+    snowflake_role: _Identifier = Field(alias="SNOWFLAKE_ROLE")
+    snowflake_warehouse: _Identifier = Field(alias="SNOWFLAKE_WAREHOUSE")
+    snowflake_database: _Identifier = Field(alias="SNOWFLAKE_DATABASE")
     snowflake_account: str = Field("", alias="SNOWFLAKE_ACCOUNT")
     snowflake_user: str = Field("", alias="SNOWFLAKE_USER")
     snowflake_private_key_path: _TextOfPath = Field("", alias="SNOWFLAKE_PRIVATE_KEY_PATH")
-    snowflake_role: _Identifier = Field("CRYPTO_LOADER", alias="SNOWFLAKE_ROLE")
-    snowflake_warehouse: _Identifier = Field("CRYPTO_WH", alias="SNOWFLAKE_WAREHOUSE")
-    snowflake_database: _Identifier = Field("CRYPTO_DB", alias="SNOWFLAKE_DATABASE")
     snowflake_schema: _Identifier = Field("TRANSFORMED", alias="SNOWFLAKE_SCHEMA")
     snowflake_load_mode: Literal["copy", "snowpipe"] = Field("copy", alias="SNOWFLAKE_LOAD_MODE")
     snowflake_storage_role_arn: str = Field("", alias="SNOWFLAKE_STORAGE_ROLE_ARN")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_after_the_deployment(cls, given: Mapping[str, str]) -> dict[str, str]:
+        return {**names_of(given.get("CRYPTO_DEPLOYMENT", "crypto")), **given}
+
+    @property
+    def stack(self) -> str:
+        """The deployment's stack on AWS."""
+        return f"{self.deployment}-platform"
+
+    @property
+    def glue_log_group(self) -> str:
+        """Where the Glue jobs write what they print."""
+        return f"/{self.deployment}/glue/output"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:

@@ -2,11 +2,13 @@
 
 import base64
 import hashlib
+import re
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from crypto_platform.core.lazy import boto3, botocore_config, botocore_exceptions
+from crypto_platform.core.lazy import boto3, botocore_config, botocore_exceptions, lazy_import
 from crypto_platform.core.streams import STREAMS, Stream
 from crypto_platform.doctor.lake import lake_checks
 from crypto_platform.doctor.preflight import (
@@ -21,12 +23,28 @@ from crypto_platform.ingestion.resource import FunctionBusy
 from crypto_platform.lake.layers import Layer
 from lambda_function.plans import configured_plan
 
-# Seconds to wait for a function that is busy: a run may have it for a quarter of an hour.
+if TYPE_CHECKING:
+    from infrastructure import package
+else:
+    package = lazy_import("infrastructure.package")
+
+# Seconds to wait for a function that is busy. A candidate has to be seen before it serves, so it is
+# waited for as long as an invocation may take.
 _PATIENCE = 15.0
+_PATIENCE_WITH_A_CANDIDATE = 330.0
 
 _ACCOUNT = "AWS account"
 _ALLOW = "If it is not allowed, attach the policy crypto-platform to whoever Dagster runs as."
 _LIBRARY = "glue_jobs.zip"
+
+# The settings that the stack's outputs say too.
+_NAMES_OF_THE_STACK = {
+    "RAW_BUCKET": ("raw_bucket", "RawBucket"),
+    "TRANSFORMED_BUCKET": ("transformed_bucket", "TransformedBucket"),
+    "INGESTION_FUNCTION": ("ingestion_function", "IngestionFunction"),
+    "HISTORICAL_GLUE_JOB": ("historical_glue_job", "HistoricalJob"),
+    "INTRA_DAY_GLUE_JOB": ("intra_day_glue_job", "IntraDayJob"),
+}
 
 
 def _account(preflight: Preflight) -> str:
@@ -34,15 +52,68 @@ def _account(preflight: Preflight) -> str:
     return f"{identity['Arn']}, in {preflight.settings.aws_region}"
 
 
+def _stack(preflight: Preflight) -> str:
+    settings = preflight.settings
+    found = _client(preflight, "cloudformation").describe_stacks(StackName=settings.stack)
+    (stack,) = found["Stacks"]
+    status = stack["StackStatus"]
+    if status.endswith("_IN_PROGRESS"):
+        raise CheckSkippedError(f"A deployment of {settings.stack} goes on: {status}.")
+    if status == "ROLLBACK_COMPLETE" or status.endswith("_FAILED"):
+        raise CheckFailedError(f"The stack {settings.stack} is {status}.")
+    outputs = {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs") or ()}
+    differing = [
+        f"{variable} is {here} here, and the stack made {outputs[output]}"
+        for variable, (name, output) in _NAMES_OF_THE_STACK.items()
+        if (here := getattr(settings, name)) != outputs.get(output, here)
+    ]
+    if differing:
+        raise CheckFailedError("; ".join(differing) + ".")
+    drift = stack.get("DriftInformation", {})
+    if drift.get("StackDriftStatus") == "DRIFTED":
+        raise CheckFailedError(
+            f"Something of {settings.stack} was changed by hand, as was found on "
+            f"{drift['LastCheckTimestamp']:%Y-%m-%d}: python -m infrastructure.deploy drift says "
+            "what. Change it back, or put it into infrastructure/platform.yaml."
+        )
+    serving = outputs.get("LiveFunctionVersion")
+    if not serving and not preflight.candidate:
+        raise CheckFailedError(
+            f"No version of the function serves yet: the first deployment of {settings.stack} did "
+            "not come to its end."
+        )
+    taken_back = "; its latest change failed and was taken back" if "ROLLBACK" in status else ""
+    return (
+        f"{settings.stack} has the code {outputs.get('CodeVersion')}; "
+        + (f"{outputs.get('LiveCodeVersion')} serves" if serving else "nothing serves yet")
+        + taken_back
+    )
+
+
+def _function_name(preflight: Preflight) -> str:
+    """What serves, or the candidate, which has the same name and a number of its own."""
+    serving = preflight.settings.ingestion_function
+    if not preflight.candidate:
+        return serving
+    # An ARN has colons of its own.
+    unqualified = re.sub(r"^(arn:.*:function:[^:]+|[^:]+).*$", r"\1", serving)
+    return f"{unqualified}:{preflight.candidate}"
+
+
 def _price_api(preflight: Preflight) -> str:
+    name = _function_name(preflight)
+    patience = _PATIENCE_WITH_A_CANDIDATE if preflight.candidate else _PATIENCE
     ingestion: LambdaIngestion = preflight.resource("ingestion")
-    with_timeout = LambdaIngestion(**{**dict(ingestion), "patience": _PATIENCE})
+    with_timeout = LambdaIngestion(
+        **{**dict(ingestion), "function_name": name, "patience": patience}
+    )
     try:
         response = with_timeout.invoke({"action": "ping"})
     except FunctionBusy as error:
-        raise CheckSkippedError(
-            f"A run has the function {ingestion.function_name}, which does one thing at a time: "
-            "look again when the run has ended."
+        busy = CheckFailedError if preflight.candidate else CheckSkippedError
+        raise busy(
+            f"A run has the function {name}, which does one thing at a time: look again when the "
+            "run has ended."
         ) from error
     here = configured_plan(preflight.environment).name
     if response["plan"] != here:
@@ -66,7 +137,7 @@ def _bucket(layer: str, preflight: Preflight) -> str:
 
 
 def _function(preflight: Preflight) -> str:
-    name = preflight.settings.ingestion_function
+    name = _function_name(preflight)
     function = _client(preflight, "lambda").get_function_configuration(FunctionName=name)
     states = {key: function.get(key) for key in ("State", "LastUpdateStatus")}
     if states != {"State": "Active", "LastUpdateStatus": "Successful"}:
@@ -78,25 +149,59 @@ def _function(preflight: Preflight) -> str:
         raise CheckFailedError(
             f"The function {name} may take {function['Timeout']} s, and the platform waits {waits}."
         )
-    built = hashlib.sha256(preflight.artifacts["ingestion.zip"]).digest()
+    built = hashlib.sha256(_expected(preflight)["ingestion.zip"]).digest()
     if function["CodeSha256"] != base64.b64encode(built).decode():
         raise CheckFailedError(f"The function {name} runs another version of lambda_function/.")
-    return f"{name} is ready, and runs this version"
+    return f"{name} is ready, and runs this version ({function['Version']} on Lambda)"
 
 
 def _glue_job(stream: Stream, preflight: Preflight) -> str:
     name = preflight.resource("transform").jobs[stream.job]
-    job = _client(preflight, "glue").get_job(JobName=name)["Job"]
-    deployed = {
-        f"{stream.job}.py": job["Command"]["ScriptLocation"],
-        _LIBRARY: job.get("DefaultArguments", {}).get("--extra-py-files", ""),
-    }
+    deployed = _scripts(stream, preflight)
+    expected = _expected(preflight)
     for artifact, uri in deployed.items():
-        if _object(preflight, uri) != preflight.artifacts[artifact]:
+        if _object(preflight, uri) != expected[artifact]:
             raise CheckFailedError(
                 f"The job {name} runs {uri or 'nothing'}, which is not this version of {artifact}."
             )
+    if preflight.candidate:
+        return f"{name} has this version to run"
     return f"{name} runs this version"
+
+
+def _scripts(stream: Stream, preflight: Preflight) -> dict[str, str]:
+    """Where a job's script and library are; for a candidate, where it would have them."""
+    name = preflight.resource("transform").jobs[stream.job]
+    job = _client(preflight, "glue").get_job(JobName=name)["Job"]
+    script = job["Command"]["ScriptLocation"]
+    if preflight.candidate:
+        built = preflight.artifacts
+        folder = f"{_code_folder(script)}/{package.version(built)}"
+        return {one: f"{folder}/{one}" for one in (f"{stream.job}.py", _LIBRARY)}
+    return {
+        f"{stream.job}.py": script,
+        _LIBRARY: job.get("DefaultArguments", {}).get("--extra-py-files", ""),
+    }
+
+
+def _code_folder(script: str) -> str:
+    """The folder of all code versions, from where a job's script is."""
+    return script.rsplit("/", 2)[0]
+
+
+def _expected(preflight: Preflight) -> Mapping[str, bytes]:
+    """What has to run: what this checkout builds, or an earlier code as it was uploaded."""
+    here = preflight.artifacts
+    code = preflight.code_version
+    if code in {"", package.version(here)}:
+        return here
+    name = preflight.resource("transform").jobs[STREAMS[0].job]
+    job = _client(preflight, "glue").get_job(JobName=name)["Job"]
+    folder = f"{_code_folder(job['Command']['ScriptLocation'])}/{code}"
+    there = {artifact: _object(preflight, f"{folder}/{artifact}") for artifact in here}
+    if package.version(there) != code:
+        raise CheckFailedError(f"{folder} does not hold the code that its name says.")
+    return there
 
 
 def _object(preflight: Preflight, uri: str) -> bytes:
@@ -130,6 +235,12 @@ AWS_CHECKS = (
         _ACCOUNT,
         _account,
         "Give this machine credentials, as aws configure or a role does, and correct AWS_REGION.",
+    ),
+    PreflightCheck(
+        "stack",
+        _stack,
+        _deploy("CRYPTO_DEPLOYMENT and AWS_REGION"),
+        needs=_ACCOUNT,
     ),
     PreflightCheck(
         "function",

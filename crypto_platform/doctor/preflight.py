@@ -34,10 +34,15 @@ class Preflight:
     Attributes:
         environment: The variables.
         send: Whether a message may really be sent, to see it arrive.
+        candidate: Number of a published function to look at, with the scripts of its code, in
+            the place of what serves.
+        code_version: The code that has to serve; that of this checkout where it is empty.
     """
 
     environment: Mapping[str, str]
     send: bool = False
+    candidate: str = ""
+    code_version: str = ""
 
     @cached_property
     def settings(self) -> Settings:

@@ -174,18 +174,26 @@ CHECKS: Mapping[str, Sequence[PreflightCheck]] = {
 """What each profile needs, in the order in which it is looked at."""
 
 
-def examine(environment: Mapping[str, str], *, send: bool = False) -> list[PreflightResult]:
+def examine(
+    environment: Mapping[str, str],
+    *,
+    send: bool = False,
+    candidate: str = "",
+    code_version: str = "",
+) -> list[PreflightResult]:
     """Run all checks of the profile that an environment chooses.
 
     Args:
         environment: The variables.
         send: Whether a message may really be sent.
+        candidate: Number of a published function to look at before it serves.
+        code_version: The code that has to serve; that of this checkout where it is empty.
 
     Returns:
         A result for each check; none holds a secret of the environment.
     """
     checks = CHECKS.get(environment.get("CRYPTO_PROFILE") or "local", LOCAL_CHECKS)
-    preflight = Preflight(environment, send)
+    preflight = Preflight(environment, send, candidate, code_version)
     try:
         found = f"well-formed, for the profile {preflight.settings.profile}"
     except SettingsError as error:

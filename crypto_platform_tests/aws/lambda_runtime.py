@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 import pytest
 from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import LambdaFunction
+from moto.awslambda.responses import LambdaResponse
 
 from crypto_platform_tests.aws.permissions import credentials_of
 
@@ -81,8 +82,13 @@ class Lambda:
             environment.stop()
 
     def _environment(self, function: Any) -> "_Environment":
-        # What is deployed or configured anew starts anew.
-        version = (function.code_bytes, *sorted(function.environment_vars.items()))
+        # What is deployed or configured anew starts anew; a published version keeps what it was
+        # published with, so it starts once, however often the function changes.
+        version = (
+            function.code_bytes,
+            function.version,
+            *sorted(function.environment_vars.items()),
+        )
         environment = self._environments.get(version)
         if environment is None or not environment.alive:
             folder = self._folder / f"environment-{len(self._environments)}-{time.monotonic_ns()}"
@@ -92,14 +98,25 @@ class Lambda:
 
 @contextmanager
 def running_functions(folder: Path) -> Iterator[Lambda]:
-    """While this lasts, moto's functions really run."""
+    """While this lasts, moto's functions really run.
+
+    A name may carry the number of a published version or an alias, as ``name:live``, or these come
+    beside it as the qualifier: what runs has the code and the settings that it was published with.
+    """
     service = Lambda(folder)
+    unqualified = LambdaResponse.invoke
 
     def invoke(self: LambdaFunction, event: Any = None) -> tuple[str, bool, str]:
         return service.invoke(self, event)
 
+    def qualified(self: LambdaResponse) -> Any:
+        # moto looks for it by a name that no client sends.
+        self.querystring["qualifier"] = self.querystring.get("Qualifier")
+        return unqualified(self)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LambdaFunction, "_invoke_lambda", invoke)
+        patch.setattr(LambdaResponse, "invoke", qualified)
         try:
             yield service
         finally:
@@ -112,7 +129,7 @@ class _Environment:
     def __init__(self, function: Any, folder: Path) -> None:
         with zipfile.ZipFile(io.BytesIO(function.code_bytes)) as archive:
             archive.extractall(folder)
-        self._api = _RuntimeApi(("127.0.0.1", 0), _RuntimeApiHandler)
+        self._api = _RuntimeApi(function.function_arn)
         threading.Thread(target=self._api.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
         self._log = folder / "log.txt"
         with self._log.open("wb") as log:
@@ -125,6 +142,7 @@ class _Environment:
                     **function.environment_vars,
                     "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_port}",
                     "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
+                    "AWS_LAMBDA_FUNCTION_VERSION": str(function.version),
                     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_size),
                 },
                 stdout=log,
@@ -166,8 +184,9 @@ class _Environment:
 class _RuntimeApi(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, function_arn: str) -> None:
+        super().__init__(("127.0.0.1", 0), _RuntimeApiHandler)
+        self.function_arn = function_arn
         self.events: queue.Queue[tuple[str, int] | None] = queue.Queue()
         self.outcomes: queue.Queue[Outcome] = queue.Queue()
 
@@ -191,7 +210,7 @@ class _RuntimeApiHandler(BaseHTTPRequestHandler):
                 "Content-Type": "application/json",
                 "Lambda-Runtime-Aws-Request-Id": "00000000-0000-4000-8000-000000000000",
                 "Lambda-Runtime-Deadline-Ms": str(deadline),
-                "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:us-east-2:1:function:f",
+                "Lambda-Runtime-Invoked-Function-Arn": self.server.function_arn,
             },
         )
 

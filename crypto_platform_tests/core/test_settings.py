@@ -61,6 +61,7 @@ def test_tracked_coins_are_a_top_or_names_or_both_less_those_taken_out(
     ("name", "text"),
     [
         ("CRYPTO_PROFILE", "azure"),
+        ("CRYPTO_DEPLOYMENT", "Crypto_Staging"),
         ("CRYPTO_SPARK", "flink"),
         ("HISTORY_START", "yesterday"),
         ("TRACKED_COINS", "top:many"),
@@ -97,3 +98,16 @@ def test_paths_begin_at_the_home_folder_where_they_say_so(
     assert settings.home == tmp_path / "crypto"
     assert settings.snowflake_private_key_path == str(tmp_path / "keys" / "one.p8")
     assert settings.instance_folder({"DAGSTER_HOME": "~/dagster"}) == tmp_path / "dagster"
+
+
+def test_one_variable_names_another_deployment() -> None:
+    settings = Settings.from_environment(
+        {"CRYPTO_DEPLOYMENT": "crypto-staging", "RAW_BUCKET": "my-own", "ALERTS_TOPIC_ARN": ""}
+    )
+
+    assert settings.raw_bucket == "my-own"
+    assert settings.transformed_bucket == "crypto-staging-transformed-data-0704"
+    assert settings.ingestion_function == "crypto-staging-ingestion:live"
+    assert settings.alerts_topic == "crypto-staging-alerts"
+    assert settings.snowflake_database == "CRYPTO_STAGING_DB"
+    assert settings.glue_log_group == "/crypto-staging/glue/output"

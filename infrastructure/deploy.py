@@ -1,0 +1,418 @@
+"""Deploy the platform to AWS, step by step: ``python -m infrastructure.deploy COMMAND``.
+
+The workflow's steps and those by hand are these commands, in this order: ``names``, ``upload``,
+``stage``, ``publish``, then the doctor looks at the candidate, then ``promote``. Each may be run
+again after it failed. What is deployed is named by its own bytes, the *code version*: that is the
+folder in the artifact bucket, it ends the description of the published function, and ``rollback``
+takes it.
+
+Names and settings come from the variables that the doctor and the platform read too. A variable
+that is not set leaves the stack's parameter as it is.
+"""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+import click
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.table import Table
+
+from infrastructure.package import version
+from infrastructure.stack_changes import Change, Stack, StackError
+
+TEMPLATE = Path(__file__).with_name("platform.yaml")
+
+PARAMETERS = {
+    "CRYPTO_DEPLOYMENT": "Deployment",
+    "ARTIFACT_BUCKET": "ArtifactBucket",
+    "RAW_BUCKET": "RawBucketName",
+    "TRANSFORMED_BUCKET": "TransformedBucketName",
+    "COINGECKO_PLAN": "CoinGeckoPlan",
+    "ALERT_EMAIL": "AlertEmail",
+    "MONTHLY_BUDGET": "MonthlyBudget",
+    "LOG_RETENTION_DAYS": "LogRetentionDays",
+    "PERMISSIONS_BOUNDARY_ARN": "PermissionsBoundaryArn",
+}
+"""Parameters of the stack by the variables that set them."""
+
+# Below this, Lambda lets nobody reserve: the rest of an account keeps so much.
+_UNRESERVED_MINIMUM = 100
+_THERE_ALREADY = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployment as its variables name it."""
+
+    environment: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The prefix of every name."""
+        return self._get("CRYPTO_DEPLOYMENT", "crypto")
+
+    @property
+    def region(self) -> str:
+        """Where it is."""
+        return self._get("AWS_REGION", "us-east-2")
+
+    @property
+    def artifact_bucket(self) -> str:
+        """The bucket of the code."""
+        return self._get("ARTIFACT_BUCKET", f"{self.name}-code-0704")
+
+    @property
+    def function(self) -> str:
+        """The name of the ingestion function."""
+        return f"{self.name}-ingestion"
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The stack of the platform."""
+        _, partition, *_ = self.identity["Arn"].split(":")
+        role = f"arn:{partition}:iam::{self.identity['Account']}:role/{self.name}-stack"
+        return Stack(f"{self.name}-platform", self.region, self._get("STACK_ROLE_ARN", role))
+
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        """Who deploys, and in which account."""
+        identity: dict[str, str] = self.client("sts").get_caller_identity()
+        return identity
+
+    def parameters(self) -> dict[str, str]:
+        """What the variables say of the stack's parameters; nothing of those that are unset."""
+        return {
+            parameter: self.environment[variable]
+            for variable, parameter in PARAMETERS.items()
+            if self.environment.get(variable)
+        }
+
+    def tags(self) -> dict[str, str]:
+        """What everything of the stack is tagged with."""
+        return {"project": "crypto_platform", "deployment": self.name}
+
+    def buckets(self) -> list[tuple[str, str, str]]:
+        """Of each bucket of the lake: its variable, its name, and its name in the template."""
+        return [
+            (f"{layer.upper()}_BUCKET", self._get(f"{layer.upper()}_BUCKET", name), logical)
+            for layer, name, logical in (
+                ("raw", f"{self.name}-raw-data-0704", "RawBucket"),
+                ("transformed", f"{self.name}-transformed-data-0704", "TransformedBucket"),
+            )
+        ]
+
+    def client(self, service: str) -> Any:
+        """A client in the deployment's region."""
+        return boto3.client(service, region_name=self.region)
+
+    def code_versions(self) -> dict[str, str]:
+        """The code version of each published function, by its number, oldest first."""
+        pages = self.client("lambda").get_paginator("list_versions_by_function")
+        return {
+            one["Version"]: code_version(one)
+            for page in pages.paginate(FunctionName=self.function)
+            for one in page["Versions"]
+            if one["Version"] != "$LATEST"
+        }
+
+    def _get(self, variable: str, default: str) -> str:
+        return self.environment.get(variable) or default
+
+
+def code_version(function: Mapping[str, Any]) -> str:
+    """The code version that a function's description ends with; empty where it has none."""
+    found = re.search(r"code (\w+)$", function.get("Description", ""))
+    return found[1] if found else ""
+
+
+class _Commands(click.Group):
+    """Shows what AWS refuses as a sentence, not as a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (BotoCoreError, ClientError, StackError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands)
+@click.pass_context
+def deploy(context: click.Context) -> None:
+    """Deploy the platform to AWS, step by step."""
+    context.obj = Deployment(os.environ)
+
+
+@deploy.command()
+@click.pass_obj
+def names(deployment: Deployment) -> None:
+    """See that the buckets' names can be had, before anything is made."""
+    account = deployment.identity["Account"]
+    resources = deployment.stack.resources()
+    faults = []
+    if _bucket_status(deployment, deployment.artifact_bucket) != "ours":
+        faults.append(
+            f"There is no bucket {deployment.artifact_bucket} for the code: deploy "
+            "infrastructure/bootstrap.yaml first. If the name is taken, give its parameter "
+            f"ArtifactBucketName another one, such as {deployment.artifact_bucket}-{account}, and "
+            "set the variable ARTIFACT_BUCKET to it."
+        )
+    for variable, name, logical in deployment.buckets():
+        status = _bucket_status(deployment, name)
+        if status == "taken":
+            faults.append(
+                f"The bucket {name} belongs to another account, or may not be looked at: names of "
+                f"buckets are global. Set the variable {variable}, to {name}-{account} for "
+                "example, give bootstrap.yaml the same name, and deploy again."
+            )
+        elif status == "ours" and resources.get(logical) != name:
+            faults.append(
+                f"The bucket {name} is there and is not of the stack {deployment.stack.name}, "
+                "which so cannot create it: another deployment has it, or a deleted stack left "
+                f"it. Set the variable {variable} to another name; or delete the bucket, if it is "
+                "empty; or import it into the stack (docs/deploying.md)."
+            )
+        else:
+            click.echo(f"{name}: {status}")
+    if faults:
+        raise click.ClickException("\n".join(faults))
+
+
+@deploy.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.pass_obj
+def upload(deployment: Deployment, folder: Path) -> None:
+    """Upload what ``python -m infrastructure.package`` built, and print its code version.
+
+    No object is ever overwritten.
+    """
+    built = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    s3, bucket = deployment.client("s3"), deployment.artifact_bucket
+    for name, content in built.items():
+        key = f"code/{version(built)}/{name}"
+        try:
+            s3.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _THERE_ALREADY:
+                raise
+            if s3.get_object(Bucket=bucket, Key=key)["Body"].read() != content:
+                raise click.ClickException(
+                    f"s3://{bucket}/{key} is there already with other bytes than were built here, "
+                    "though its folder is named by them: somebody changed it. Delete this "
+                    "object's versions once you know who, and deploy again."
+                ) from error
+        click.echo(f"s3://{bucket}/{key}", err=True)
+    click.echo(version(built))
+
+
+@deploy.command()
+@click.argument("code")
+@click.pass_obj
+def stage(deployment: Deployment, code: str) -> None:
+    """Update the stack, with the code version CODE beside the one that serves."""
+    deployment.stack.prepare()
+    parameters = {
+        **deployment.parameters(),
+        "ArtifactBucket": deployment.artifact_bucket,
+        "Deployment": deployment.name,
+        "CodeVersion": code,
+        "ReserveConcurrency": _may_reserve(deployment),
+    }
+    _change(deployment, f"stage-{code}", parameters, TEMPLATE.read_text(), deployment.tags())
+
+
+@deploy.command()
+@click.pass_obj
+def key(deployment: Deployment) -> None:
+    """Put COINGECKO_API_KEY into the secret that the function reads."""
+    text = deployment.environment.get("COINGECKO_API_KEY", "").strip()
+    if not text:
+        raise click.ClickException("COINGECKO_API_KEY is not set.")
+    secret = deployment.stack.outputs()["ApiKeySecret"]
+    deployment.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=text)
+    click.echo(f"{secret} has the key.")
+
+
+@deploy.command()
+@click.argument("file", type=click.File())
+@click.pass_obj
+def connect(deployment: Deployment, file: Iterable[str]) -> None:
+    """Give the stack what Snowflake said of itself.
+
+    FILE has the lines that ``crypto-platform snowflake handover`` prints: names of parameters and
+    their values.
+    """
+    lines = [line.strip().partition("=") for line in file if line.strip()]
+    deployment.stack.prepare()
+    _change(deployment, "connect", {name: text for name, _, text in lines if text})
+
+
+@deploy.command()
+@click.argument("code")
+@click.pass_obj
+def publish(deployment: Deployment, code: str) -> None:
+    """Publish the function that was staged as CODE, and print the number it got."""
+    lambdas = deployment.client("lambda")
+    lambdas.get_waiter("function_updated_v2").wait(FunctionName=deployment.function)
+    staged = lambdas.get_function_configuration(FunctionName=deployment.function)
+    if code_version(staged) != code:
+        raise click.ClickException(
+            f"The function {deployment.function} has the code {code_version(staged) or 'unknown'}, "
+            f"and not {code}: another deployment came between. Deploy again."
+        )
+    published = lambdas.publish_version(
+        # Refused where the code was changed since it was looked at.
+        FunctionName=deployment.function,
+        CodeSha256=staged["CodeSha256"],
+        Description=staged["Description"],
+    )
+    lambdas.get_waiter("published_version_active").wait(
+        FunctionName=deployment.function, Qualifier=published["Version"]
+    )
+    click.echo(published["Version"])
+
+
+@deploy.command()
+@click.argument("number")
+@click.pass_obj
+def promote(deployment: Deployment, number: str) -> None:
+    """Let the published function NUMBER, and the scripts of its code, serve from now on."""
+    function = deployment.client("lambda").get_function_configuration(
+        FunctionName=deployment.function, Qualifier=number
+    )
+    _serve(deployment, number, code_version(function))
+
+
+@deploy.command()
+@click.argument("code")
+@click.pass_obj
+def rollback(deployment: Deployment, code: str) -> None:
+    """Let the code version CODE serve again, which was published before."""
+    published = deployment.code_versions()
+    numbers = [number for number, one in published.items() if one == code]
+    if not numbers:
+        known = ", ".join(dict.fromkeys(published.values())) or "none"
+        raise click.ClickException(
+            f"The code version {code} was never published here. There are, oldest first: {known}."
+        )
+    _serve(deployment, numbers[-1], code)
+
+
+@deploy.command()
+@click.pass_obj
+def versions(deployment: Deployment) -> None:
+    """List the code versions that were published, oldest first, and the one that serves."""
+    live = deployment.stack.parameters().get("LiveFunctionVersion", "")
+    for number, code in deployment.code_versions().items():
+        click.echo(f"{code}  {number:>4}{'  serves' if number == live else ''}")
+
+
+@deploy.command()
+@click.pass_obj
+def settings(deployment: Deployment) -> None:
+    """Print the lines for ``.env`` where Dagster runs, from what the stack made."""
+    outputs, parameters = deployment.stack.outputs(), deployment.stack.parameters()
+    lines = {
+        "CRYPTO_PROFILE": "aws",
+        "AWS_REGION": deployment.region,
+        "CRYPTO_DEPLOYMENT": deployment.name,
+        "RAW_BUCKET": outputs["RawBucket"],
+        "TRANSFORMED_BUCKET": outputs["TransformedBucket"],
+        "INGESTION_FUNCTION": outputs["IngestionFunction"],
+        "HISTORICAL_GLUE_JOB": outputs["HistoricalJob"],
+        "INTRA_DAY_GLUE_JOB": outputs["IntraDayJob"],
+        "ALERTS_TOPIC_ARN": outputs["AlertsTopicArn"],
+        "COINGECKO_PLAN": parameters["CoinGeckoPlan"],
+        "SNOWFLAKE_STORAGE_ROLE_ARN": outputs["SnowflakeRoleArn"],
+    }
+    for name, text in lines.items():
+        click.echo(f"{name}={text}")
+
+
+@deploy.command()
+@click.pass_obj
+def drift(deployment: Deployment) -> None:
+    """Look for what was changed past CloudFormation; exit with 1 where there is something."""
+    table = Table("resource", "type", "what differs", title=deployment.stack.name)
+    for row in deployment.stack.drifts():
+        table.add_row(*row)
+    if table.row_count:
+        Console(width=160).print(table)
+        sys.exit(1)
+    click.echo(f"{deployment.stack.name} is as its template says.")
+
+
+def _bucket_status(deployment: Deployment, name: str) -> str:
+    """``free``, ``ours`` or ``taken``."""
+    try:
+        deployment.client("s3").head_bucket(Bucket=name)
+    except ClientError as error:
+        # A redirect: it is there, in a region that is not the deployment's.
+        return "free" if error.response["Error"]["Code"] == "404" else "taken"
+    return "ours"
+
+
+def _may_reserve(deployment: Deployment) -> str:
+    """Whether the account is large enough to reserve a concurrency of one: ``true`` or ``false``.
+
+    What a stack has reserved stays so: the account's rest no longer counts it.
+    """
+    if deployment.stack.parameters().get("ReserveConcurrency") == "true":
+        return "true"
+    limits = deployment.client("lambda").get_account_settings()["AccountLimit"]
+    return str(limits["UnreservedConcurrentExecutions"] > _UNRESERVED_MINIMUM).lower()
+
+
+def _serve(deployment: Deployment, number: str, code: str) -> None:
+    before = deployment.stack.parameters().get("LiveCodeVersion", "")
+    deployment.stack.prepare()
+    _change(deployment, f"serve-{code}", {"LiveFunctionVersion": number, "LiveCodeVersion": code})
+    click.echo(f"{code} serves, as version {number} of {deployment.function}.")
+    if before and before != code:
+        click.echo(f"Back to what served before: python -m infrastructure.deploy rollback {before}")
+
+
+def _change(
+    deployment: Deployment,
+    name: str,
+    parameters: Mapping[str, str],
+    template: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Propose a change, show it, and carry it out unless it would let go of data."""
+    change_set = f"{name}-{time.time_ns()}"
+    changes = deployment.stack.propose(change_set, parameters, template, tags)
+    if not changes:
+        click.echo(f"{deployment.stack.name} is already so: nothing to change.")
+        return
+    Console(width=160).print(_table(deployment.stack.name, changes))
+    losing = [change.name for change in changes if change.loses_data]
+    if losing:
+        raise click.ClickException(
+            f"This would remove or replace {', '.join(losing)}, which hold data: nothing was "
+            "changed. A bucket is replaced when its name changes: set the variable back. If it is "
+            "meant, move the data first and carry the change set out by hand: aws cloudformation "
+            f"execute-change-set --stack-name {deployment.stack.name} --change-set-name "
+            f"{change_set}"
+        )
+    deployment.stack.execute(change_set)
+
+
+def _table(title: str, changes: Sequence[Change]) -> Table:
+    table = Table("action", "resource", "type", "replacement", "what changes", title=title)
+    for change in changes:
+        properties = ", ".join(change.properties)
+        table.add_row(change.action, change.name, change.kind, change.replacement, properties)
+    return table
+
+
+if __name__ == "__main__":
+    deploy()
