@@ -44,7 +44,8 @@ _CHECKS = (
     ),
 )
 _VALID = "entries_understood"
-_LOADED = f"{NAME}/loaded.json"
+LOADED = f"{NAME}/loaded.json"
+"""Where the raw lake says what the last load committed; see ``LoadedIndex``."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def build_fear_and_greed(settings: Settings) -> dg.AssetsDefinition:
             faults = rows_at_fault(session, NAME, _KEY, _CHECKS)
         if not any(faults.values()):
             done = LoadedIndex(checksum=checksum, rows=summary["row_count"], at=datetime.now(UTC))
-            lake.raw.put(_LOADED, done.model_dump_json().encode())
+            lake.raw.put(LOADED, done.model_dump_json().encode())
         yield dg.MaterializeResult(
             metadata={
                 "dagster/row_count": summary["row_count"],
@@ -224,7 +225,7 @@ def build_fear_and_greed_schedule() -> dg.ScheduleDefinition:
 
 def _loaded(lake: Lake) -> LoadedIndex | None:
     """What the last load left; a damaged document is none, and the load makes it anew."""
-    content = lake.raw.read(_LOADED)
+    content = lake.raw.read(LOADED)
     with suppress(ValidationError):
         return LoadedIndex.model_validate_json(content) if content else None
     return None
