@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from crypto_platform.alerts.channels import FileChannel, SnsTopic
+from crypto_platform.alerts.dead_man import CloudWatchMetric, NoSignOfLife
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
 from crypto_platform.ingestion.aws_lambda import LambdaIngestion
@@ -58,6 +59,7 @@ PROFILES = {
                 raw_root=str(_home(settings) / "raw"),
                 transformed_root=str(_home(settings) / "transformed"),
             ),
+            "sign_of_life": lambda _: NoSignOfLife(),
             "transform": lambda settings: LocalTransform(
                 engine=settings.spark, cache_folder=str(_home(settings) / "cache")
             ),
@@ -84,12 +86,16 @@ PROFILES = {
                 raw_root=f"s3://{settings.raw_bucket}",
                 transformed_root=f"s3://{settings.transformed_bucket}",
             ),
+            "sign_of_life": lambda settings: CloudWatchMetric(
+                region=settings.aws_region, deployment=settings.deployment
+            ),
             "transform": lambda settings: GlueTransform(
                 jobs={
                     HISTORICAL.job: settings.historical_glue_job,
                     INTRA_DAY.job: settings.intra_day_glue_job,
                 },
                 region=settings.aws_region,
+                log_group=settings.glue_log_group,
             ),
             "warehouse": snowflake_warehouse,
         },

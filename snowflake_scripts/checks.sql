@@ -215,18 +215,32 @@ WHERE ABS(intra_day_price - daily_price) > CAST(? AS DOUBLE) * daily_price
 ORDER BY ABS(intra_day_price - daily_price) / NULLIF(daily_price, 0) DESC, midnight, coin_id
 LIMIT 1000;
 
--- name: newest_price_of_coins
-SELECT
-    coin_id,
-    MAX(price_at) AS newest
-FROM {table}
-WHERE vs_currency = ?
-GROUP BY coin_id;
+-- name: prices_behind_ledger
+-- Coins whose newest price is older than the newest window in which the ledger has them: somebody took
+-- prices out, or restored the table and not the ledger.
+WITH promised AS (
+    SELECT
+        coin_id,
+        MAX(window_start) AS newest_window
+    FROM ingestion_ledger
+    WHERE stream = ? AND vs_currency = ? AND status = 'present'
+    GROUP BY coin_id
+),
 
--- name: ledger_of_window
+prices AS (
+    SELECT
+        coin_id,
+        MAX(price_at) AS newest_price
+    FROM {table}
+    WHERE vs_currency = ?
+    GROUP BY coin_id
+)
+
 SELECT
-    coin_id,
-    status,
-    reason
-FROM ingestion_ledger
-WHERE stream = ? AND vs_currency = ? AND window_start = ?;
+    promised.coin_id,
+    promised.newest_window,
+    prices.newest_price
+FROM promised
+LEFT JOIN prices ON prices.coin_id = promised.coin_id
+WHERE prices.newest_price IS NULL OR prices.newest_price < promised.newest_window
+ORDER BY promised.coin_id;

@@ -68,6 +68,25 @@ INNER JOIN streams
     ON streams.stream = ledger.stream AND streams.vs_currency = ledger.vs_currency
 WHERE ledger.stream = ?;
 
+-- name: loaded_windows
+-- What the ledger has of each window, in so few values that two ledgers can be told apart by them.
+SELECT
+    window_start,
+    COUNT(*) AS coins,
+    SUM(points) AS points,
+    MAX(updated_at) AS updated_at
+FROM ingestion_ledger
+WHERE stream = ?
+GROUP BY window_start
+ORDER BY window_start;
+
+-- name: loaded_rows
+-- The ledger's own rows of a stretch of time, as the record in the lake keeps them.
+SELECT {columns:ingestion_ledger}
+FROM ingestion_ledger
+WHERE stream = ? AND window_start >= ? AND window_start < ?
+ORDER BY window_start, coin_id, vs_currency;
+
 -- name: gaps
 -- Neighbouring windows of a coin that lack a price for the same kind of reason, as one row.
 -- alive_since tells when a later window of the coin first had a price; null where none has.

@@ -15,6 +15,7 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
+from crypto_platform.alerts.dead_man import SignOfLife, current_windows
 from crypto_platform.assets.metadata import (
     add_partition_metadata,
     ingested_metadata,
@@ -192,7 +193,10 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         retry_policy=RETRIES,
     )
     def snowflake_prices(
-        context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        warehouse: Warehouse,
+        sign_of_life: SignOfLife,
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         batch = _batch_of(stream, context)
         try:
@@ -213,6 +217,8 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
                 "snowflake_scripts/1_creation_tables.sql has it.",
             )
             return
+        if current := current_windows(stream, loaded.manifests, datetime.now(UTC)):
+            sign_of_life.windows_loaded(stream, current)
         uri = warehouse.table_uri(stream.table)
         add_partition_metadata(
             context,

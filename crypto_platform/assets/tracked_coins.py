@@ -19,7 +19,6 @@ from crypto_platform.ingestion.tracked_coins import (
     refresh_tracked_coins,
 )
 from crypto_platform.lake.layers import Lake
-from crypto_platform.warehouse.resource import Warehouse
 
 NAME = "tracked_coins"
 
@@ -42,12 +41,11 @@ def build_tracked_coins(settings: Settings) -> dg.AssetsDefinition:
         retry_policy=RETRIES,
     )
     def tracked_coins(
-        context: dg.AssetExecutionContext, ingestion: Ingestion, lake: Lake, warehouse: Warehouse
+        context: dg.AssetExecutionContext, ingestion: Ingestion, lake: Lake
     ) -> Iterator[dg.MaterializeResult[None]]:
         try:
             api = price_api(context, settings, ingestion, lake)
             refreshed = refresh_tracked_coins(api, settings.tracked_coins)
-            warehouse.upsert_coins(refreshed.coins.coins)
         except MixedSourcesError:
             # Nothing else of this run may come of that.
             raise

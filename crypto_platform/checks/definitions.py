@@ -205,10 +205,19 @@ REVISIONS = Check(
     severity=WARN,
 )
 
+NOTHING_LOST = Check(
+    "nothing_lost",
+    "What earlier loads committed still stands in the warehouse: every window that the record in "
+    "the lake has, and the newest price of each coin that the ledger has. What runs by the clock "
+    "believes the record, so as not to wake the warehouse; a load compares the two.",
+    "Somebody dropped or restored the warehouse, or took rows out. Materialize snowflake_prices "
+    "for the partitions named: that loads the lake again and asks no API.",
+)
+
 TRACKED_LIST = Check(
     "list_current",
-    "The list of coins was brought up to date, and the warehouse has their names. Where it was "
-    "not, prices of the coins known are loaded all the same.",
+    "The list of coins was brought up to date; the load that follows brings it to the warehouse. "
+    "Where it was not, prices of the coins known are loaded all the same.",
     "Do what the fault says; the next run of a stream's job tries it again.",
     time_based=True,
 )
@@ -236,6 +245,7 @@ WAREHOUSE_CHECKS = (
     PRICE_JUMPS,
     STREAMS_AGREE,
     REVISIONS,
+    NOTHING_LOST,
 )
 
 

@@ -1,8 +1,9 @@
 """Freshness: whether the newest prices are there in time, by the data's own clock.
 
 Dagster's own policy looks at when an asset was last materialized, whichever partition that was: a
-backfill of an old day makes it look fresh. The check beside it asks the warehouse for the newest
-price of each coin.
+backfill of an old day makes it look fresh. The check beside it asks for the newest window of each
+coin, and asks the record that loads leave in the lake: to ask the warehouse every hour would cost
+more than all loads do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +19,9 @@ from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream, Window
 from crypto_platform.ingestion.tracked_coins import TrackedCoins, load_tracked_coins
 from crypto_platform.lake.layers import Lake
+from crypto_platform.warehouse.load_record import LoadRecord
 from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform.warehouse.session import Row
-from crypto_platform.warehouse.sql import statement
 
 # Asking again brings nothing for these, so far as anybody knows.
 _EXPLAINED = frozenset({"missing_at_source", "out_of_plan", "quarantined"})
@@ -40,7 +41,7 @@ def freshness_policy(stream: Stream) -> dg.FreshnessPolicy | None:
 
 
 def freshness_rule(stream: Stream) -> Check:
-    """The check on the newest price of each coin of a stream."""
+    """The check on the newest window of each coin of a stream."""
     hours = f"{stream.late_after.total_seconds() / 3600:g} hours"
     evaluated = (
         ""
@@ -50,7 +51,7 @@ def freshness_rule(stream: Stream) -> Check:
     return Check(
         "fresh",
         f"Each tracked coin has a price of the newest window that closed at least {hours} ago, by "
-        "price_at in the warehouse and not by when something ran. An error where no coin has one "
+        "what loads have committed and not by when something ran. An error where no coin has one "
         "(the stream is stale), or one coin lacks it and asking again may bring it. A warning for "
         "a delisted coin, of which the ledger says that the source has nothing: take it out of "
         f"TRACKED_COINS.{evaluated}",
@@ -81,21 +82,14 @@ def build_freshness_check(stream: Stream, settings: Settings) -> dg.AssetChecksD
         if due is None:
             return check_result(rule, [], "nothing: no window is due yet")
         coins = expected_coins(load_tracked_coins(lake.raw), due)
-        with warehouse.session(read_only=True) as session:
-            newest = session.execute(
-                statement("newest_price_of_coins", stream.table, file="checks.sql"),
-                [settings.vs_currency],
-            )
-            ledger = session.execute(
-                statement("ledger_of_window", file="checks.sql"),
-                [stream.name, settings.vs_currency, due.start],
-            )
+        record = LoadRecord(lake.transformed, stream)
+        record.ensure(warehouse)
         findings = evaluate_freshness(
             stream,
             due,
             coins,
-            {row["coin_id"]: row["newest"] for row in newest},
-            {row["coin_id"]: row for row in ledger},
+            record.newest_windows(settings.vs_currency),
+            record.of_window(due, settings.vs_currency),
         )
         evaluated = f"the window {stream.partition_key(due)} of {len(coins)} coin(s)"
         return check_result(rule, findings, evaluated)
@@ -141,7 +135,7 @@ def evaluate_freshness(
         stream: The stream.
         due: The window that has to be there.
         coins: The coins that are expected to be there.
-        newest: The newest ``price_at`` of each coin that has any, in the stream's table.
+        newest: Start of the newest window in which each coin has a price, for those that have any.
         ledger: ``status`` and ``reason`` of each coin that the ledger has in the window.
     """
     rule, partition = freshness_rule(stream), stream.partition_key(due)
@@ -154,20 +148,20 @@ def evaluate_freshness(
             rule,
             partition,
             coin,
-            f"{_newest(newest.get(coin))}; {_explained(ledger.get(coin))}",
+            f"{_newest(stream, newest.get(coin))}; {_explained(ledger.get(coin))}",
             WARN if ledger.get(coin, {}).get("status") in _EXPLAINED else ERROR,
         )
         for coin in stale
     ]
     if stale and len(stale) == len(coins):
-        last = _newest(max(newest.values()))
+        last = _newest(stream, max(newest.values()))
         fault = f"the stream is stale: no coin has a price of this window, {last}"
         findings.insert(0, Finding(rule, partition, None, fault, ERROR))
     return findings
 
 
-def _newest(moment: datetime | None) -> str:
-    return f"the newest price is of {moment:%Y-%m-%d %H:%M} UTC" if moment else "it has no price"
+def _newest(stream: Stream, start: datetime | None) -> str:
+    return f"the newest with a price is {stream.key_at(start)}" if start else "it has no price"
 
 
 def _explained(row: Row | None) -> str:

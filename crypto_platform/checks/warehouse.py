@@ -12,6 +12,7 @@ from crypto_platform.checks.definitions import (
     LOOK_BACK_IN_WINDOWS,
     MIN_JUMP,
     MIN_RETURNS,
+    NOTHING_LOST,
     PRICE_JUMPS,
     REVISIONS,
     SCHEMA,
@@ -26,6 +27,7 @@ from crypto_platform.checks.definitions import (
 )
 from crypto_platform.core.streams import Stream, WindowBatch
 from crypto_platform.warehouse.load import Revisions
+from crypto_platform.warehouse.load_record import LostWindow
 from crypto_platform.warehouse.session import Row, Session
 from crypto_platform.warehouse.sql import statement
 
@@ -83,6 +85,45 @@ def evaluate_revisions(stream: Stream, revisions: Revisions) -> list[Finding]:
         fault = "; ".join([f"{count:,} observation(s) revised", *examples.get(partition, ())])
         findings.append(Finding(REVISIONS, partition, None, fault))
     return findings
+
+
+def evaluate_losses(
+    session: Session, stream: Stream, lost: Sequence[LostWindow], vs_currency: str
+) -> list[Finding]:
+    """What earlier loads committed, and the warehouse no longer has.
+
+    Args:
+        session: A session on the warehouse, after a load was committed.
+        stream: The stream that was loaded.
+        lost: The windows in which the warehouse falls behind the record of earlier loads.
+        vs_currency: The currency of the prices.
+    """
+    behind = session.execute(
+        statement("prices_behind_ledger", stream.table, file="checks.sql"),
+        [stream.name, vs_currency, vs_currency],
+    )
+    return [
+        *(Finding(NOTHING_LOST, stream.key_at(one.start), None, _loss(one)) for one in lost),
+        *(
+            Finding(
+                NOTHING_LOST,
+                stream.key_at(row["newest_window"]),
+                row["coin_id"],
+                "the ledger has a price here, and the newest one in the table is of "
+                f"{at_moment(row['newest_price'])}",
+            )
+            for row in behind
+        ),
+    ]
+
+
+def _loss(lost: LostWindow) -> str:
+    if lost.found is None:
+        return f"it was loaded with {lost.recorded.points:,} price(s), and is no longer there"
+    return (
+        f"it was loaded as of {at_moment(lost.recorded.updated_at)}, and stands there as of "
+        f"{at_moment(lost.found.updated_at)}"
+    )
 
 
 def _queries(batch: WindowBatch, vs_currency: str) -> Mapping[str, Sequence[object]]:

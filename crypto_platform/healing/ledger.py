@@ -1,7 +1,8 @@
 """The asset ``ingestion_ledger``: every tracked coin in every closed window, and its status.
 
 Loads write the ledger's rows, and which windows and coins are expected beside them, so that a
-window which no load was ever about shows as pending. Here both are read.
+window which no load was ever about shows as pending. Here both are read, from the record that loads
+leave in the lake: it is shown every hour, and the warehouse sleeps on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from crypto_platform.ingestion.tracked_coins import load_tracked_coins
 from crypto_platform.lake.layers import Lake
 from crypto_platform.report.ledger_heatmap import heat_map
 from crypto_platform.warehouse.expected_windows import sync_expected_windows
+from crypto_platform.warehouse.load_record import recorded_ledger
 from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform.warehouse.session import Row
 from crypto_platform.warehouse.sql import ledger_statement
@@ -149,6 +151,7 @@ def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefi
         settings: Where the streams begin, and their currency.
         streams: The streams.
     """
+    cache_folder = str(settings.home.absolute() / "cache" / "sql")
 
     @dg.asset(
         deps=[dg.AssetKey([stream.name, "snowflake_prices"]) for stream in streams],
@@ -176,20 +179,13 @@ def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefi
         context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
     ) -> dg.MaterializeResult:  # type: ignore[type-arg] # Dagster takes no parameter beside checks
         now = datetime.now(UTC)
-        sync_expected_windows(warehouse, settings, streams, load_tracked_coins(lake.raw))
+        with recorded_ledger(lake.transformed, warehouse, streams, cache_folder) as ledger:
+            sync_expected_windows(ledger, settings, streams, load_tracked_coins(lake.raw))
+            metadata = ledger_metadata(ledger, streams, now)
+            gaps = {stream: find_gaps(ledger, stream, context.instance, now) for stream in streams}
         return dg.MaterializeResult(
-            metadata={
-                **ledger_metadata(warehouse, streams, now),
-                "dagster/uri": warehouse.table_uri("ingestion_ledger"),
-            },
-            check_results=[
-                healing_check(
-                    {
-                        stream: find_gaps(warehouse, stream, context.instance, now)
-                        for stream in streams
-                    }
-                )
-            ],
+            metadata={**metadata, "dagster/uri": warehouse.table_uri("ingestion_ledger")},
+            check_results=[healing_check(gaps)],
         )
 
     return ingestion_ledger

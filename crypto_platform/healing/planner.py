@@ -123,7 +123,7 @@ def find_gaps(
     long missing at the source.
 
     Args:
-        warehouse: The warehouse, for its ledger.
+        warehouse: What has the ledger: the warehouse, or the record of it.
         stream: The stream.
         instance: Dagster's instance, for past runs.
         now: The time; what is not due yet is no gap.

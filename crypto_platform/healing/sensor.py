@@ -1,7 +1,8 @@
 """The sensor that heals: it asks again for what the ledger lacks, without a person.
 
-Reading the ledger wakes the warehouse, so the sensor does it only when there may be news: a run on
-a stream has ended, a window became overdue, or the next attempt is due.
+It reads the ledger from the record that loads leave in the lake, so that no tick wakes the
+warehouse, and only when there may be news: a run on a stream has ended, a window became overdue, or
+the next attempt is due.
 """
 
 import os
@@ -33,6 +34,7 @@ from crypto_platform.ingestion.quota import MonthBudget, present_budget
 from crypto_platform.ingestion.tracked_coins import TrackedCoins, load_tracked_coins
 from crypto_platform.lake.layers import Lake
 from crypto_platform.warehouse.expected_windows import sync_expected_windows
+from crypto_platform.warehouse.load_record import recorded_ledger
 from crypto_platform.warehouse.resource import Warehouse, WarehouseBusyError
 from lambda_function.plans import Plan, configured_plan
 
@@ -70,6 +72,7 @@ def build_healing_sensor(
         streams: The streams to heal.
         jobs: The streams' jobs, by their names.
     """
+    cache_folder = str(settings.home.absolute() / "cache" / "sql")
 
     @dg.sensor(
         name="healing",
@@ -94,10 +97,12 @@ def build_healing_sensor(
         coins = load_tracked_coins(lake.raw)
         if not coins.ids:
             return dg.SkipReason("No coin is tracked yet: nothing was ever loaded.")
+        prompt = warehouse.with_timeout()
         try:
-            requests, reasons, again_at = _plan(
-                context.instance, settings, streams, lake, warehouse.with_timeout(), coins, now
-            )
+            with recorded_ledger(lake.transformed, prompt, streams, cache_folder) as ledger:
+                requests, reasons, again_at = _plan(
+                    context.instance, settings, streams, lake, ledger, coins, now
+                )
         except WarehouseBusyError as error:
             return dg.SkipReason(f"Will look again in a minute. {error}")
         cursor = SensorCursor(at=now, newest=newest, again_at=again_at).model_dump_json()
@@ -131,7 +136,7 @@ def _plan(  # noqa: PLR0913, PLR0917 - each is a source of its own, and one call
     settings: Settings,
     streams: Sequence[Stream],
     lake: Lake,
-    warehouse: Warehouse,
+    ledger: Warehouse,
     coins: TrackedCoins,
     now: datetime,
 ) -> tuple[list[HealRequest], list[str], datetime | None]:
@@ -151,16 +156,15 @@ def _plan(  # noqa: PLR0913, PLR0917 - each is a source of its own, and one call
         if HEAL_TAG in run.tags
     )
     if calls <= 0:
-        # Before the warehouse is woken for nothing.
         return [], ["The budget leaves healing no call now."], now + _RECHECK_AFTER
-    sync_expected_windows(warehouse, settings, streams, coins)
+    sync_expected_windows(ledger, settings, streams, coins)
     backfilled = _backfilled(instance, streams)
     launched: list[HealRequest] = []
     reasons: list[str] = []
     waits: list[datetime] = []
     for stream in streams:
         due = []
-        for gap in find_gaps(warehouse, stream, instance, now):
+        for gap in find_gaps(ledger, stream, instance, now):
             at = gap.retry_due_at
             if at is not None and at <= now:
                 due.append(gap)

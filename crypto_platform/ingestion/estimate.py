@@ -36,12 +36,16 @@ _GLUE_BASE_SECONDS = 45
 _GLUE_POINTS_A_SECOND = 20_000
 _GLUE_WINDOWS_A_SECOND = 20
 
-# An X-Small warehouse takes a credit an hour, and a minute at least once it resumes
-# (docs.snowflake.com, "Understanding compute cost"); it suspends after the scripts' AUTO_SUSPEND.
-_SNOWFLAKE_MIN_SECONDS = 60
-_SNOWFLAKE_IDLE_SECONDS = 60
-# Assumed: a load that has next to nothing to do, and its speed; each window is a file to copy.
-_SNOWFLAKE_BASE_SECONDS = 10
+SNOWFLAKE_MIN_SECONDS = 60
+"""An X-Small warehouse takes a credit an hour, and a minute at least whenever it resumes
+(docs.snowflake.com, "Overview of warehouses")."""
+
+SNOWFLAKE_IDLE_SECONDS = 60
+"""It suspends after the scripts' AUTO_SUSPEND."""
+
+SNOWFLAKE_BASE_SECONDS = 10
+"""Of a load that has next to nothing to do. Assumed, as is its speed: a file a window to copy."""
+
 _SNOWFLAKE_WINDOWS_A_SECOND = 50
 
 _ROUNDED_ABOVE = 10
@@ -263,8 +267,8 @@ def _glue_dpu_hours(points: float, windows: int) -> float:
 
 
 def _snowflake_credits(windows: int) -> float:
-    loading = _SNOWFLAKE_BASE_SECONDS + windows / _SNOWFLAKE_WINDOWS_A_SECOND
-    return max(_SNOWFLAKE_MIN_SECONDS, loading + _SNOWFLAKE_IDLE_SECONDS) / 3600
+    loading = SNOWFLAKE_BASE_SECONDS + windows / _SNOWFLAKE_WINDOWS_A_SECOND
+    return max(SNOWFLAKE_MIN_SECONDS, loading + SNOWFLAKE_IDLE_SECONDS) / 3600
 
 
 def _about(amount: float) -> str:

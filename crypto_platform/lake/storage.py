@@ -116,6 +116,20 @@ class Storage:
         with self._explaining_refusal():
             put(self.uri(path), content)
 
+    def update(self, path: str, change: Callable[[bytes | None], bytes]) -> None:
+        """Replace what is at a path by what a function makes of it.
+
+        Args:
+            path: Relative to the root.
+            change: From the content, or ``None`` where nothing is, to the new one. It is asked
+                again where another run was first.
+        """
+        while True:
+            held, version = self._read_version(path)
+            content = change(held)
+            if content == held or self._put_if_unchanged(path, content, version):
+                return
+
     def remove(self, path: str) -> None:
         """Delete what is at a path, if anything is."""
         at = self._at(path)

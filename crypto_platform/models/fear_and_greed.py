@@ -1,15 +1,20 @@
 """The Fear & Greed index of the market, in a job of its own so that nothing else waits for it.
 
 Where it cannot be fetched, its own run fails, and the models go on with what the warehouse has.
+Where it is as it was loaded last, the schedule's run leaves the warehouse asleep.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.tags import SCHEDULE_NAME_TAG
+from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from crypto_platform.core.errors import RETRIES, PermanentFailure
 from crypto_platform.core.markdown import markdown_table
@@ -39,6 +44,8 @@ _CHECKS = (
     ),
 )
 _VALID = "entries_understood"
+LOADED = f"{NAME}/loaded.json"
+"""Where the raw lake says what the last load committed; see ``LoadedIndex``."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,20 @@ class FearAndGreed:
             else:
                 days.setdefault(day.day, day)
         return cls(tuple(days[day] for day in sorted(days)), tuple(invalid))
+
+
+class LoadedIndex(BaseModel, frozen=True):
+    """What the last load left in the lake of what it committed, if none of its checks failed.
+
+    Attributes:
+        checksum: Of the values and where they are from.
+        rows: How many days stood in the table then.
+        at: When that was.
+    """
+
+    checksum: str
+    rows: int
+    at: AwareDatetime
 
 
 def keep_fear_and_greed(
@@ -146,18 +167,30 @@ def build_fear_and_greed(settings: Settings) -> dg.AssetsDefinition:
         response = ingestion.fear_and_greed(run_id=run_id, uri=lake.raw.uri(path))
         refuse_other_source(lake.raw, response.source, "FEAR_AND_GREED_BASE_URL", unless_kept=path)
         index = _read(lake, path)
+        checksum = hashlib.sha256(repr((response.source, index.days)).encode()).hexdigest()
+        newest = index.days[-1]
+        metadata: dict[str, Any] = {
+            "raw": response.uri,
+            "value": newest.value,
+            "newest_day": str(newest.day),
+        }
+        loaded = _loaded(lake) if SCHEDULE_NAME_TAG in context.run.tags else None
+        if loaded and loaded.checksum == checksum:
+            uri = warehouse.table_uri(NAME)
+            yield _unchanged(index, loaded, {**metadata, "dagster/uri": uri})
+            return
         keep_fear_and_greed(warehouse, index.days, response.fetched_at, response.source)
         with warehouse.session(read_only=True) as session:
             (summary,) = session.execute(model_statement("summary_of_fear_and_greed"))
             faults = rows_at_fault(session, NAME, _KEY, _CHECKS)
-        newest = index.days[-1]
+        if not any(faults.values()):
+            done = LoadedIndex(checksum=checksum, rows=summary["row_count"], at=datetime.now(UTC))
+            lake.raw.put(LOADED, done.model_dump_json().encode())
         yield dg.MaterializeResult(
             metadata={
                 "dagster/row_count": summary["row_count"],
                 "dagster/uri": warehouse.table_uri(NAME),
-                "raw": response.uri,
-                "value": newest.value,
-                "newest_day": str(newest.day),
+                **metadata,
                 "source": response.source,
                 "preview": markdown_table(
                     [asdict(day) for day in reversed(index.days[-_SHOWN:])],
@@ -187,6 +220,29 @@ def build_fear_and_greed_schedule() -> dg.ScheduleDefinition:
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Asks for the Fear & Greed index.",
+    )
+
+
+def _loaded(lake: Lake) -> LoadedIndex | None:
+    """What the last load left; a damaged document is none, and the load makes it anew."""
+    content = lake.raw.read(LOADED)
+    with suppress(ValidationError):
+        return LoadedIndex.model_validate_json(content) if content else None
+    return None
+
+
+def _unchanged(
+    index: FearAndGreed, loaded: LoadedIndex, metadata: Mapping[str, Any]
+) -> dg.MaterializeResult[None]:
+    """What the schedule's run tells that found nothing to load."""
+    said = f"Nothing changed since the load of {loaded.at:%Y-%m-%d %H:%M} UTC."
+    held = [
+        dg.AssetCheckResult(check_name=check.name, passed=True, description=said)
+        for check in _CHECKS
+    ]
+    return dg.MaterializeResult(
+        metadata={**metadata, "dagster/row_count": loaded.rows, "loaded": said},
+        check_results=[*held, _entries_check(index)],
     )
 
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from crypto_platform.checks.definitions import Finding
-from crypto_platform.checks.warehouse import evaluate_load, evaluate_revisions
+from crypto_platform.checks.warehouse import evaluate_load, evaluate_losses, evaluate_revisions
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import WindowBatch
 from crypto_platform.ingestion.tracked_coins import load_tracked_coins
@@ -14,6 +14,7 @@ from crypto_platform.lake.manifests import Manifest
 from crypto_platform.lake.upgrade import refuse_old_layout
 from crypto_platform.warehouse.expected_windows import sync_expected_windows
 from crypto_platform.warehouse.load import LoadResult
+from crypto_platform.warehouse.load_record import LoadRecord
 from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform.warehouse.session import Session
 
@@ -47,7 +48,7 @@ class Loaded:
 def load_windows(
     batch: WindowBatch, lake: Lake, warehouse: Warehouse, settings: Settings
 ) -> Loaded:
-    """Replace exactly these windows in the warehouse, in one transaction.
+    """Replace exactly these windows in the warehouse, in one transaction, and record that.
 
     They are evaluated before it is committed, as they would stand; what fails a blocking check is
     never committed. Nor is a load whose windows another run has made anew since it began, which
@@ -68,6 +69,8 @@ def load_windows(
     """
     refuse_old_layout(lake.transformed, batch.stream)
     coins = load_tracked_coins(lake.raw)
+    # Here and not where the list is made: a load has to wake the warehouse, the list need not.
+    warehouse.upsert_coins(coins.coins)
     sync_expected_windows(warehouse, settings, [batch.stream], coins)
     while True:
         manifests = lake.transformed.manifests(batch.stream, batch.windows)
@@ -98,6 +101,10 @@ def _load(  # noqa: PLR0913, PLR0917 - what load_windows is given, read once
         result = warehouse.load(batch.stream, manifests, lake.transformed.root, accept)
     if result:
         findings += evaluate_revisions(batch.stream, result.revisions)
+        with warehouse.session(read_only=True) as session:
+            record = LoadRecord(lake.transformed, batch.stream)
+            lost = record.update(session, batch.windows)
+            findings += evaluate_losses(session, batch.stream, lost, vs_currency)
     points = sum(manifest.points for manifest in manifests)
     rejected = sum(manifest.rejected for manifest in manifests)
     return Loaded(

@@ -30,19 +30,29 @@ from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream
 from crypto_platform.definitions import build_definitions
 from crypto_platform.ingestion.tracked_coins import DOCUMENT, TrackedCoin, TrackedCoins
 from crypto_platform.simulated_market import SimulatedMarket
+from crypto_platform.warehouse.duckdb import DuckDBWarehouse
+from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform_tests.conftest import Platform
 from crypto_platform_tests.test_end_to_end import newest_keys
 
 BuildPlatform = Callable[[str, Mapping[str, str]], Platform]
 
 DUE = INTRA_DAY.window("2026-11-22-12:00")
-FRESH = DUE.start + timedelta(hours=5)
-STALE = DUE.start - timedelta(minutes=3)
+FRESH = DUE.start
+STALE = DUE.start - INTRA_DAY.window_length
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def tracked(*names: str) -> list[TrackedCoin]:
     return [TrackedCoin(coin_id=name, first_tracked_at=LONG_AGO) for name in names]
+
+
+class NeverAsked(DuckDBWarehouse):
+    """A warehouse that costs a minute whenever it is asked, and must sleep on."""
+
+    def session(self, *, read_only: bool) -> Any:
+        del read_only
+        raise AssertionError("The warehouse was woken.")
 
 
 def ledger(coin: str, status: str) -> dict[str, dict[str, Any]]:
@@ -73,7 +83,7 @@ def test_nothing_is_due_before_the_first_window_has_closed() -> None:
 
 
 def test_a_stream_whose_coins_all_have_the_window_that_is_due_is_fresh() -> None:
-    newest = {"bitcoin": FRESH, "ethereum": DUE.start}
+    newest = {"bitcoin": FRESH, "ethereum": DUE.end}
 
     assert evaluate_freshness(INTRA_DAY, DUE, ["bitcoin", "ethereum"], newest, {}) == []
 
@@ -85,11 +95,11 @@ def test_a_stream_without_the_window_that_is_due_is_stale_with_its_newest_stamp(
 
     assert findings[0].fault == (
         "the stream is stale: no coin has a price of this window, "
-        "the newest price is of 2026-11-22 11:57 UTC"
+        "the newest with a price is 2026-11-22-06:00"
     )
     assert {finding.partition for finding in findings} == {"2026-11-22-12:00"}
     assert severities(findings) == {None: ERROR, "bitcoin": ERROR, "ethereum": ERROR}
-    assert "2026-11-19 11:57 UTC" in findings[2].fault
+    assert "2026-11-19-06:00" in findings[2].fault
 
 
 def test_one_delisted_coin_does_not_hide_behind_24_living_ones() -> None:
@@ -100,7 +110,7 @@ def test_one_delisted_coin_does_not_hide_behind_24_living_ones() -> None:
 
     assert (finding.coin_id, finding.severity) == ("coin-7", ERROR)
     assert finding.fault == (
-        "the newest price is of 2026-11-22 11:57 UTC; the window was not loaded for it"
+        "the newest with a price is 2026-11-22-06:00; the window was not loaded for it"
     )
 
 
@@ -202,9 +212,19 @@ def switch_on(schedule: str, instance: dg.DagsterInstance) -> None:
     )
 
 
-def watch(platform: Platform, instance: dg.DagsterInstance | None = None) -> dict[str, Any]:
+def watch(
+    platform: Platform,
+    instance: dg.DagsterInstance | None = None,
+    warehouse: Warehouse | None = None,
+) -> dict[str, Any]:
     """What the job ``watch`` says of each stream's freshness."""
-    result = platform.definitions.resolve_job_def("watch").execute_in_process(instance=instance)
+    result = platform.definitions.resolve_job_def("watch").execute_in_process(
+        instance=instance,
+        resources={
+            "lake": platform.lake,
+            "warehouse": warehouse or platform.warehouse,
+        },
+    )
     return {
         evaluation.asset_key.path[0]: evaluation
         for evaluation in result.get_asset_check_evaluations()
@@ -258,3 +278,47 @@ def test_the_daily_history_is_evaluated_only_while_its_schedule_runs(platform: P
     assert off.passed
     assert off.description == "Holds for nothing: historical_schedule is off."
     assert (on.passed, on.severity) == (False, ERROR)
+
+
+class Clock(datetime):
+    """The time, as many hours later as was set."""
+
+    ahead = timedelta()
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return datetime.now(tz) + cls.ahead
+
+
+@pytest.mark.integration
+def test_a_day_of_watches_and_ticks_of_sensors_never_wakes_the_warehouse(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("checks.freshness", "healing.sensor", "healing.ledger"):
+        monkeypatch.setattr(f"crypto_platform.{module}.datetime", Clock)
+    asleep = NeverAsked(path=platform.warehouse.path)
+    healing = platform.definitions.resolve_sensor_def("healing")
+    cursor, read, fresh = None, 0, []
+    with dg.instance_for_test() as instance:
+        for stream in STREAMS:
+            keys = newest_keys(stream, 2)
+            platform.materialize(stream, keys[0], keys[-1], instance=instance)
+        switch_on("historical_schedule", instance)
+        for minutes in range(0, 24 * 60, 15):
+            monkeypatch.setattr(Clock, "ahead", timedelta(minutes=minutes))
+            resources = {"lake": platform.lake, "warehouse": asleep}
+            with dg.build_sensor_context(
+                instance=instance, cursor=cursor, resources=resources
+            ) as context:
+                tick = healing.evaluate_tick(context)
+            read += tick.cursor != cursor
+            cursor = tick.cursor
+            # Each watch asks the same, so a few of them tell of all.
+            if minutes % (6 * 60) == 0:
+                fresh.append(watch(platform, instance, asleep)["intra_day"].passed)
+
+    # The sensor did look: whenever a window became overdue, and at what it had asked for itself.
+    assert read >= 5
+    # And the watch still notices that nothing comes any more.
+    assert fresh[0]
+    assert not fresh[-1]

@@ -13,6 +13,7 @@ from crypto_platform.core.errors import MixedSourcesError
 from crypto_platform.core.streams import HISTORICAL
 from crypto_platform.models.build import make_models
 from crypto_platform.models.fear_and_greed import (
+    LOADED,
     FearAndGreed,
     FearAndGreedDay,
     keep_fear_and_greed,
@@ -143,6 +144,33 @@ def test_the_index_of_a_simulated_market_comes_to_the_lake_the_warehouse_and_the
     )
     assert day["source"] == "simulated"
     assert day["value"] == day["fear_and_greed"]
+
+
+BY_SCHEDULE = {"dagster/schedule_name": "sentiment_schedule"}
+
+
+def test_the_schedule_wakes_the_warehouse_only_for_an_index_that_changed(
+    market: SimulatedMarket, build_platform: BuildPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = build_platform(market.base_url, {"TRACKED_COINS": "bitcoin"})
+    loaded = run_job(platform, "sentiment", tags=BY_SCHEDULE)
+
+    def woken(warehouse: DuckDBWarehouse, **asked: Any) -> Any:
+        raise AssertionError(f"{warehouse} was woken: {asked}.")
+
+    with monkeypatch.context() as asleep:
+        asleep.setattr(DuckDBWarehouse, "session", woken)
+        unchanged = run_job(platform, "sentiment", tags=BY_SCHEDULE)
+        by_a_person = run_job(platform, "sentiment")
+    platform.lake.raw.put(LOADED, b'{"checksum":"another","rows":1,"at":"2026-11-28T00:00:00Z"}')
+    changed = run_job(platform, "sentiment", tags=BY_SCHEDULE)
+
+    assert [run.success for run in (loaded, unchanged, by_a_person, changed)] == [
+        *(True, True, False, True)
+    ]
+    checks = unchanged.get_asset_check_evaluations()
+    assert len(checks) == 3
+    assert all(check.passed for check in checks)
 
 
 def test_where_the_index_cannot_be_had_prices_and_models_go_on_without(

@@ -16,7 +16,7 @@ from crypto_platform_tests.infrastructure.iam.requests import (
     resource_formats,
     resource_of,
 )
-from crypto_platform_tests.infrastructure.iam.templates import REGION, Resource, Stack
+from crypto_platform_tests.infrastructure.iam.templates import ACCOUNT, REGION, Resource, Stack
 
 _HANDLERS = ("create", "read", "update", "delete")
 
@@ -119,7 +119,9 @@ def requests_of_stack(stack: Stack) -> Iterator[Request]:
             for action in sorted(schema["handlers"].get(handler, {}).get("permissions", [])):
                 # The schemas name some actions that IAM does not have.
                 if resource_formats(action) and not _needless(resource, handler, action):
-                    yield _request(stack, resource, action, f"{handler} {resource.logical_id}")
+                    why = f"{handler} {resource.logical_id}"
+                    for own in _own_arns(resource):
+                        yield _request(stack, resource, own, action, why)
 
 
 def _needless(resource: Resource, handler: str, action: str) -> bool:
@@ -134,8 +136,17 @@ def _needless(resource: Resource, handler: str, action: str) -> bool:
     )
 
 
-def _request(stack: Stack, resource: Resource, action: str, why: str) -> Request:
-    candidates = list(_candidates(stack, resource))
+def _own_arns(resource: Resource) -> list[str]:
+    """The forms in which IAM may name a resource: which one is not documented for each action."""
+    if resource.kind == "AWS::Logs::LogGroup":
+        return [resource.arn, f"{resource.arn}:log-stream:"]
+    if resource.kind == "AWS::Lambda::Alias":
+        return [resource.arn, resource.arn.rpartition(":")[0]]
+    return [resource.arn]
+
+
+def _request(stack: Stack, resource: Resource, own: str, action: str, why: str) -> Request:
+    candidates = [own, resource.arn, *_others(stack, resource)]
     keys = {
         "iam:PassedToService": _PASSED_TO.get(resource.kind),
         "iam:PermissionsBoundary": resource.properties.get("PermissionsBoundary"),
@@ -148,16 +159,13 @@ def _request(stack: Stack, resource: Resource, action: str, why: str) -> Request
     return Request(action, arn, context, why)
 
 
-def _candidates(stack: Stack, resource: Resource) -> Iterator[str]:
-    """ARNs that a call for a resource may be about: its own, and those of what it names."""
-    yield resource.arn
-    if resource.kind == "AWS::Logs::LogGroup":
-        yield f"{resource.arn}:log-stream:"
+def _others(stack: Stack, resource: Resource) -> Iterator[str]:
+    """ARNs of what a resource names, which a call for it may be about as well."""
     if role := resource.properties.get("Role"):
         yield role
     code: dict[str, Any] = resource.properties.get("Code", {})
     if "S3Bucket" in code:
         yield f"arn:aws:s3:::{code['S3Bucket']}/{code['S3Key']}"
-    for arn in resource.properties.get("Roles", []):
-        yield next(one.arn for one in stack.resources.values() if one.arn.endswith(f"/{arn}"))
-    yield f"arn:aws:billing::{resource.arn.split(':')[4]}:billingview/primary"
+    for name in resource.properties.get("Roles", []):
+        yield next(one.arn for one in stack.resources.values() if one.arn.endswith(f"/{name}"))
+    yield f"arn:aws:billing::{ACCOUNT}:billingview/primary"

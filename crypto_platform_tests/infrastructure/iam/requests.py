@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import product
 from typing import Any
+from urllib.parse import unquote
 
 from policy_sentry.querying.actions import get_action_data
 
@@ -18,7 +19,7 @@ _REGIONAL = f"{REGION}:{ACCOUNT}"
 _ACTIONS = {
     "lambda:Invoke": ["lambda:InvokeFunction"],
     "s3:CompleteMultipartUpload": ["s3:PutObject"],
-    "s3:CopyObject": ["s3:GetObject", "s3:PutObject"],
+    "s3:CopyObject": ["s3:PutObject"],
     "s3:CreateMultipartUpload": ["s3:PutObject"],
     "s3:DeleteObjects": ["s3:DeleteObject"],
     "s3:HeadBucket": ["s3:ListBucket"],
@@ -41,7 +42,8 @@ _ARNS = {
     ],
     "logs": [
         f"arn:aws:logs:{_REGIONAL}:log-group:{{logGroupName}}:log-stream:{{logStreamName}}",
-        f"arn:aws:logs:{_REGIONAL}:log-group:{{logGroupName}}",
+        # So IAM names a group for most actions: of any stream.
+        f"arn:aws:logs:{_REGIONAL}:log-group:{{logGroupName}}:log-stream:",
     ],
     "s3": ["arn:aws:s3:::{Bucket}/{Key}", "arn:aws:s3:::{Bucket}"],
     "secretsmanager": ["{SecretId}"],
@@ -57,6 +59,8 @@ _KEYS = {
     "s3:PutObject": {"s3:if-none-match": "IfNoneMatch", "s3:if-match": "IfMatch"},
     "s3:ListBucket": {"s3:prefix": "Prefix"},
 }
+# Keys that such a call always has.
+_ALWAYS = {"s3:PutObject": {"s3:ObjectCreationOperation": "true"}}
 # Policy Sentry's data knows a resource for these; IAM has none when it asks.
 _NO_RESOURCE = {"cloudwatch:PutMetricData", "cloudformation:GetTemplateSummary"}
 
@@ -64,6 +68,11 @@ _NO_RESOURCE = {"cloudwatch:PutMetricData", "cloudformation:GetTemplateSummary"}
 def requests_of(call: Call) -> Iterator[Request]:
     """What IAM is asked for a call."""
     given = dict(call.parameters)
+    copied = given.pop("CopySource", "")
+    if copied:
+        yield Request(
+            "s3:GetObject", f"arn:aws:s3:::{unquote(copied).lstrip('/')}", why="s3 CopyObject"
+        )
     why = f"{call.service} {call.operation}"
     for action in _ACTIONS.get(name := f"{call.service}:{call.operation}", [name]):
         context = {
@@ -71,6 +80,7 @@ def requests_of(call: Call) -> Iterator[Request]:
             for key, parameter in _KEYS.get(action, {}).items()
             if given.get(parameter)
         }
+        context.update(_ALWAYS.get(action, {}))
         for key in given.get("Keys", [given.get("Key")]):
             candidates = _filled(_ARNS.get(call.service, []), {**given, "Key": key})
             yield Request(action, resource_of(action, candidates), context, why)
