@@ -194,9 +194,12 @@ def test_credentials_that_are_refused_are_reported_once(
 
 
 def test_a_function_of_another_version(environment: dict[str, str]) -> None:
-    client("lambda").update_function_code(
-        FunctionName=FUNCTION, ZipFile=zipped({"handler.py": b"another"})
-    )
+    lambdas = client("lambda")
+    changed = zipped({"handler.py": b"another"})
+    lambdas.update_function_code(FunctionName=FUNCTION, ZipFile=changed)
+    assert look("function", environment).status == "passed"
+    number = lambdas.publish_version(FunctionName=FUNCTION)["Version"]
+    lambdas.update_alias(FunctionName=FUNCTION, Name="live", FunctionVersion=number)
 
     result = look("function", environment)
 
@@ -206,8 +209,8 @@ def test_a_function_of_another_version(environment: dict[str, str]) -> None:
 
 def test_a_candidate_is_looked_at_before_it_serves(environment: dict[str, str]) -> None:
     lambdas = client("lambda")
-    changed = zipped({"handler.py": b"another"})
-    lambdas.update_function_code(FunctionName=FUNCTION, ZipFile=changed)
+    bad = zipped({"lambda_function/__init__.py": b"raise RuntimeError('a bad version')"})
+    lambdas.update_function_code(FunctionName=FUNCTION, ZipFile=bad)
     number = lambdas.publish_version(FunctionName=FUNCTION)["Version"]
 
     results = {one.check: one for one in examine(environment, candidate=number)}

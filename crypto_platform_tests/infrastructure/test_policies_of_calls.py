@@ -138,5 +138,5 @@ def test_what_is_allowed_and_no_day_asks_for_is_known(calls: list[Call]) -> None
         for grant in unused(account.everybody[name].policies.values(), requests)
     ]
 
-    print(*found,sep='\n')
+    print(*found, sep="\n")
     assert unexplained(found, {}) == []
