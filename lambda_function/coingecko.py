@@ -31,7 +31,14 @@ from lambda_function.bodies import (
     parse_object,
 )
 from lambda_function.error_mapping import Received, classify
-from lambda_function.errors import NoResponse, RateLimited, RequestProblem, Unreachable
+from lambda_function.errors import (
+    IngestionError,
+    NoResponse,
+    OutOfTime,
+    RateLimited,
+    RequestProblem,
+    Unreachable,
+)
 from lambda_function.plans import MARKETS_A_PAGE, USER_AGENT, ApiSettings
 from lambda_function.proxies import describe_way, is_loopback, proxy_of, redact_proxy
 from lambda_function.rate_limiter import Clock, RateLimiter, sleep
@@ -150,7 +157,8 @@ class CoinGecko:
                 self._pinged = True
                 try:
                     self.ping()
-                except RequestProblem as problem:
+                except (RequestProblem, IngestionError) as problem:
+                    # The answer that raised the doubt was had, and paid for: it is not lost to it.
                     logger.warning("The API's time could not be asked for. %s", problem)
             return self._time_before(latest)
 
@@ -160,7 +168,12 @@ class CoinGecko:
         return time if ahead > CLOCK_TOLERANCE and time < latest else None
 
     def market_chart(
-        self, coin_id: str, vs_currency: str, start: datetime, end: datetime | None
+        self,
+        coin_id: str,
+        vs_currency: str,
+        start: datetime,
+        end: datetime | None,
+        attempts: int = 0,
     ) -> ApiResponse[MarketChart]:
         """A coin's prices, market caps and volumes over a span.
 
@@ -169,9 +182,11 @@ class CoinGecko:
             vs_currency: The currency of the values.
             start: Where the span begins.
             end: Where it ends; ``None`` for the moment the request is sent.
+            attempts: How often this was asked in vain before, by an earlier invocation.
 
         Raises:
             RequestProblem: The API gave no data, or the id cannot be one.
+            OutOfTime: The time left does not allow another attempt; it tells how many were made.
         """
         if not coin_id.strip("."):
             # No escaping keeps a path segment of dots from being taken as a way up.
@@ -186,6 +201,7 @@ class CoinGecko:
             },
             parse_chart,
             "The API has no coin of this id, or no longer: correct the id or stop tracking it.",
+            attempts,
         )
 
     def markets(
@@ -222,22 +238,31 @@ class CoinGecko:
         query: Callable[[datetime], Mapping[str, str]],
         parse: Callable[[Any], T],
         advice_on_404: str | None = None,
+        attempts: int = 0,
     ) -> ApiResponse[T]:
-        attempt = 1
-        while True:
-            self._rate_limiter.wait(self.deadline, self._halt)
-            try:
-                return self._request(path, query(self.clock.now()), parse, advice_on_404)
-            except RequestProblem as problem:
-                wait = _wait(problem, attempt)
-                if isinstance(problem, RateLimited):
-                    # Every thread's calls are limited, whether this one is made again or not.
-                    self._rate_limiter.pause(wait)
-                if not problem.transient or attempt == MAX_CALLS_A_REQUEST:
-                    self._give_up(problem)
-                logger.warning("%s: %s Asking again in %.1f s.", path, problem, wait)
-                sleep(wait, self.deadline, self._halt, self.clock)
-            attempt += 1
+        try:
+            while True:
+                self._rate_limiter.wait(self.deadline, self._halt)
+                try:
+                    return self._request(path, query(self.clock.now()), parse, advice_on_404)
+                except RequestProblem as problem:
+                    attempts += 1
+                    wait = _wait(problem, attempts)
+                    if isinstance(problem, RateLimited):
+                        # Every thread's calls are limited, whether this one is made again or not.
+                        self._rate_limiter.pause(wait)
+                    if not problem.transient or attempts >= MAX_CALLS_A_REQUEST:
+                        self._give_up(problem)
+                    logger.warning("%s: %s Asking again in %.1f s.", path, problem, wait)
+                    sleep(wait, self.deadline, self._halt, self.clock)
+        except OutOfTime as error:
+            error.attempts = attempts
+            raise
+
+    def _body_seconds(self) -> float:
+        """How long a body may take: what is under way at the deadline does not hold up the rest."""
+        left = self.deadline - self.clock.monotonic()
+        return min(MAX_BODY_SECONDS, max(0.0, left) + TIMEOUTS[1])
 
     def _give_up(self, problem: RequestProblem) -> NoReturn:
         if isinstance(problem, NoResponse) and not self._responded:
@@ -278,7 +303,9 @@ class CoinGecko:
                 allow_redirects=False,
                 stream=True,
             ) as answer:
-                response = Received(answer.status_code, answer.headers, _body(answer))
+                response = Received(
+                    answer.status_code, answer.headers, _body(answer, self._body_seconds())
+                )
         except (requests.RequestException, HTTPError) as error:
             cause = redact_proxy(self.settings.redact(_root_cause(error)), self._proxy)
             raise NoResponse(
@@ -297,20 +324,20 @@ class CoinGecko:
         return response
 
 
-def _body(answer: requests.Response) -> bytes:
-    """The whole body, unless it takes longer or is larger than any of the API's.
+def _body(answer: requests.Response, seconds: float) -> bytes:
+    """The whole body, unless it takes longer than allowed or is larger than any of the API's.
 
     Raises:
         ReadTimeout: It does: a timeout alone never ends on a body that comes byte by byte.
     """
-    ends = time.monotonic() + MAX_BODY_SECONDS
+    ends = time.monotonic() + seconds
     body = bytearray()
     # ``read1`` returns what has come; other ways to read wait for a whole chunk.
     while part := answer.raw.read1(_CHUNK, decode_content=True):
         body += part
         if time.monotonic() > ends or len(body) > MAX_BODY:
             raise requests.ReadTimeout(
-                f"the body had no end after {MAX_BODY_SECONDS:.0f} s and {len(body):,} bytes"
+                f"the body had no end after {seconds:.0f} s and {len(body):,} bytes"
             )
     return bytes(body)
 

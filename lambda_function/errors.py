@@ -42,9 +42,14 @@ class Unreachable(IngestionError):
 
 
 class OutOfTime(IngestionError):
-    """The time left was too short to handle even one coin."""
+    """The time left was too short: for another attempt, or to handle anything at all.
+
+    Attributes:
+        attempts: How often a request had been made in vain when its time ran out.
+    """
 
     retryable = True
+    attempts: int = 0
 
 
 class NothingFetched(IngestionError):

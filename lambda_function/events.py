@@ -1,12 +1,13 @@
 """What an event asks for, read and checked before anything is done."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
 from lambda_function.errors import InvalidRequest
-from lambda_function.request_planner import PLANNERS
+from lambda_function.request_planner import PLANNERS, Call
 from lambda_function.windows import RequestedWindow
 
 # Lambda takes 6 MB, and takes 6 MB back. Of an event a window is up to 240 bytes, 2.4 MB in all. Of
@@ -17,6 +18,23 @@ MAX_WINDOWS = 10_000
 
 Event = Mapping[str, Any]
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BegunCoin:
+    """A coin that an earlier invocation had in part.
+
+    Attributes:
+        calls: The requests that are left to make for it, at least one.
+        fetched: Whether the API had something for it.
+    """
+
+    calls: tuple[Call, ...]
+    fetched: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The coin as a continuation has it."""
+        return {"calls": [call.to_json() for call in self.calls], "fetched": self.fetched}
 
 
 @dataclass(frozen=True)
@@ -33,6 +51,9 @@ class PricesRequest:
         part: How many invocations of the same work came before this one.
         credits_left: How many credits the work may take; ``None`` for any number.
         fetched: Whether an earlier part had any coin.
+        begun: Of these coins, the ones that an earlier part had not all of.
+        failures_in_a_row: How many coins had failed on end when an earlier part ended.
+        passing: Whether a coin of an earlier part failed for a reason that passes.
     """
 
     run_id: str
@@ -44,6 +65,9 @@ class PricesRequest:
     part: int
     credits_left: int | None
     fetched: bool
+    begun: Mapping[str, BegunCoin] = field(default_factory=dict)
+    failures_in_a_row: int = 0
+    passing: bool = False
 
     @classmethod
     def parse(cls, event: Event, now: datetime) -> Self:
@@ -72,16 +96,20 @@ class PricesRequest:
                 f"The event has {len(windows)} windows, and one may have {MAX_WINDOWS}: make "
                 "several events of it."
             )
+        requested = tuple(_window(index, raw, now) for index, raw in enumerate(windows))
         return cls(
             run_id=_required(event, "run_id", str),
             granularity=granularity,
             vs_currency=_required(event, "vs_currency", str),
             coins=coins,
-            windows=tuple(_window(index, raw, now) for index, raw in enumerate(windows)),
+            windows=requested,
             rejected_uri=_optional(event, "rejected_uri", str),
             part=_optional(event, "part", int) or 0,
             credits_left=_optional(event, "credits_left", int),
             fetched=_optional(event, "fetched", bool) or False,
+            begun=_begun(_optional(event, "begun", dict) or {}, requested),
+            failures_in_a_row=_optional(event, "failures_in_a_row", int) or 0,
+            passing=_optional(event, "passing", bool) or False,
         )
 
 
@@ -155,6 +183,60 @@ class FearAndGreedRequest:
             InvalidRequest: Something is missing or malformed.
         """
         return cls(run_id=_required(event, "run_id", str), uri=_required(event, "uri", str))
+
+
+def seconds_allowed(event: Event) -> float:
+    """How long the work on an event may take, by the event itself; infinite where it sets no bound.
+
+    Raises:
+        InvalidRequest: The bound is none.
+    """
+    seconds = _optional(event, "seconds", int)
+    if seconds is None:
+        return math.inf
+    if seconds <= 0:
+        raise InvalidRequest(f"The event's 'seconds' is {seconds}: it must be 1 or more.")
+    return seconds
+
+
+@dataclass(frozen=True)
+class UsageRecord:
+    """Where an invocation keeps how much it asked of the API.
+
+    Attributes:
+        uri: The file.
+        asset: Who asks, as the record has it.
+        run_id: The run it is for.
+    """
+
+    uri: str
+    asset: str
+    run_id: str
+
+    @classmethod
+    def parse(cls, event: Event) -> Self | None:
+        """Reads it from an event; ``None`` where the event wants no record.
+
+        Raises:
+            InvalidRequest: Something is missing or malformed.
+        """
+        usage = _optional(event, "usage", dict)
+        if usage is None:
+            return None
+        run_id = _required(event, "run_id", str)
+        return cls(_required(usage, "uri", str), _required(usage, "asset", str), run_id)
+
+
+def _begun(raw: Event, windows: Sequence[RequestedWindow]) -> dict[str, BegunCoin]:
+    try:
+        return {
+            coin: BegunCoin(
+                tuple(Call.from_json(call, windows) for call in one["calls"]), one["fetched"]
+            )
+            for coin, one in raw.items()
+        }
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InvalidRequest(f"The event's 'begun' is no continuation's: {error!r}.") from error
 
 
 def _snapshot_window(snapshot: Event, now: datetime) -> RequestedWindow:

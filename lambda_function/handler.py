@@ -1,5 +1,7 @@
 """The entry of the ingestion function: what AWS Lambda invokes, and a laptop calls in process."""
 
+import json
+import logging
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -14,18 +16,23 @@ from lambda_function.errors import (
     NothingFetchedYet,
     RequestProblem,
 )
-from lambda_function.events import Event
+from lambda_function.events import Event, UsageRecord, seconds_allowed
 from lambda_function.fear_and_greed import fear_and_greed_settings, ingest_fear_and_greed
+from lambda_function.lake import put
 from lambda_function.markets import ingest_markets
 from lambda_function.plans import ApiSettings
 from lambda_function.prices import ingest_prices
 from lambda_function.rate_limiter import SYSTEM_CLOCK, Clock, RateLimiter
+from lambda_function.windows import iso
+
+logger = logging.getLogger(__name__)
 
 
 def lambda_handler(event: Event, context: Any = None) -> dict[str, Any]:
     """Does what ``event["action"]`` names, and returns what it did.
 
-    Both are JSON. The settings of the API come from the environment (``COINGECKO_*``).
+    Both are JSON. The settings of the API come from the environment (``COINGECKO_*``). In any event
+    ``seconds`` bounds the time, and ``usage`` says where to record what was asked of the API.
 
     Args:
         event: The action and its request.
@@ -59,13 +66,38 @@ def handle(
         )
     settings = action.settings(environment)
     rate_limiter = _rate_limiter(settings.base_url, settings.plan.calls_a_minute, clock)
-    seconds = math.inf if context is None else context.get_remaining_time_in_millis() / 1000
+    left = math.inf if context is None else context.get_remaining_time_in_millis() / 1000
+    seconds = min(left, seconds_allowed(event))
+    usage = UsageRecord.parse(event)
+    recorded = False
     with CoinGecko(settings, rate_limiter, clock, clock.monotonic() + seconds) as api:
         try:
-            return action.act(event, api)
+            response = action.act(event, api)
         except RequestProblem as problem:
             kind = NothingFetchedYet if problem.transient else NothingFetched
             raise kind(f"The action {event['action']} got nothing. {problem}") from problem
+        finally:
+            # However it ends, and whoever still waits for the response: what was spent is spent.
+            if usage and api.calls:
+                recorded = _record(usage, api)
+    return {**response, "usage_recorded": recorded} if usage else response
+
+
+def _record(usage: UsageRecord, api: CoinGecko) -> bool:
+    """Keeps how much was asked; whether that went well, as it must not cost what was fetched."""
+    content = {
+        "asset": usage.asset,
+        "run_id": usage.run_id,
+        "calls": api.calls,
+        "credits": api.credits,
+        "at": iso(api.clock.now(), "milliseconds"),
+    }
+    try:
+        put(usage.uri, json.dumps(content).encode())
+    except Exception:
+        logger.exception("What was asked of the API could not be recorded at %s.", usage.uri)
+        return False
+    return True
 
 
 def _ping(_: Event, api: CoinGecko) -> dict[str, Any]:

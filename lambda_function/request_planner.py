@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import Literal
+from typing import Any, Literal, Self
 
 from lambda_function.errors import InvalidRequest
-from lambda_function.windows import RequestedWindow
+from lambda_function.windows import RequestedWindow, index_ranges, iso
 
 Granularity = Literal["daily", "hourly", "5-minute"]
 
@@ -43,6 +43,53 @@ class Span:
     end: datetime | None
     granularity: Granularity
     windows: tuple[RequestedWindow, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that is to be made for a coin, as one invocation leaves it to the next.
+
+    Attributes:
+        span: What is asked for.
+        narrowed: Whether the span is what the plan allows of a longer one.
+        attempts: How often it was asked for in vain.
+    """
+
+    span: Span
+    narrowed: bool = False
+    attempts: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The call as a continuation has it; windows go by their indices."""
+        span = self.span
+        return {
+            "start": iso(span.start),
+            "end": span.end and iso(span.end),
+            "granularity": span.granularity,
+            "windows": index_ranges([window.index for window in span.windows]),
+            "narrowed": self.narrowed,
+            "attempts": self.attempts,
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any], windows: Sequence[RequestedWindow]) -> Self:
+        """Reads what ``to_json`` wrote.
+
+        Args:
+            raw: The call.
+            windows: The windows of the event.
+
+        Raises:
+            KeyError, TypeError, ValueError, IndexError: It is nothing that ``to_json`` writes.
+        """
+        asked = [windows[i] for first, last in raw["windows"] for i in range(first, last + 1)]
+        span = Span(
+            datetime.fromisoformat(raw["start"]),
+            raw["end"] and datetime.fromisoformat(raw["end"]),
+            raw["granularity"],
+            tuple(sorted(asked, key=attrgetter("start"))),
+        )
+        return cls(span, raw["narrowed"], raw["attempts"])
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Windows of time, and how times are written."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -37,6 +38,17 @@ class RequestedWindow:
     def __str__(self) -> str:
         """The window as messages name it."""
         return f"{iso(self.start)} to {iso(self.end)}"
+
+
+def index_ranges(indices: Iterable[int]) -> list[list[int]]:
+    """Inclusive ranges of the indices, in their order."""
+    ranges: list[list[int]] = []
+    for index in sorted(indices):
+        if ranges and index == ranges[-1][1] + 1:
+            ranges[-1][1] = index
+        else:
+            ranges.append([index, index])
+    return ranges
 
 
 def iso(time: datetime, timespec: str = "auto") -> str:

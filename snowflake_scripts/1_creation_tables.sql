@@ -1,12 +1,13 @@
 -- The warehouse of crypto prices: what holds them, who may touch them, and what each column means.
 --
--- Run it as ACCOUNTADMIN, or as a role that may create databases, warehouses and roles. It is safe
--- to run again: nothing that holds data is ever replaced.
+-- Run it after 0_account.sql and as SYSADMIN, which then owns all of it. It is safe to run again:
+-- nothing that holds data is ever replaced. crypto-platform snowflake apply runs it, and says with
+-- --dry-run what it puts in place of &{…}: the names of 0_account.sql.
 --
 -- This script is the one home of these tables. The local warehouse, DuckDB, is made from it too: the
--- statements that create a schema, a table or a view are transpiled, the others (database, warehouse,
--- roles, grants) name things that a file on a laptop does not have. Names are therefore qualified by
--- their schema and never by their database, which in DuckDB is the name of the file.
+-- statements that create a schema, a table or a view are transpiled, the others (database, grants) name
+-- things that a file on a laptop does not have. Names are therefore qualified by their schema and never
+-- by their database, which in DuckDB is the name of the file.
 --
 -- It is also the one list of columns: a line of a table here (name, type, NOT NULL, COMMENT) is all
 -- that a new column takes. Statements, staging, COPY, landing and the UI follow it, and a warehouse
@@ -21,10 +22,10 @@
 --
 -- Numbers of the API are DOUBLE, the type of its JSON: each value is the API's to the last bit.
 
-CREATE DATABASE IF NOT EXISTS crypto_db
+CREATE DATABASE IF NOT EXISTS &{database}
     COMMENT = 'Crypto prices from CoinGecko, with a reason for every price that is missing';
 
-USE DATABASE crypto_db;
+USE DATABASE &{database};
 
 CREATE SCHEMA IF NOT EXISTS transformed
     COMMENT = 'Prices as the transformation wrote them; all time is UTC';
@@ -253,28 +254,13 @@ SELECT
 FROM transformed.coin_windows
 GROUP BY stream, coin_id, vs_currency, DATE_TRUNC('month', window_start);
 
--- XSMALL, asleep after a minute: a load of ten years of daily prices is seconds of work.
-CREATE WAREHOUSE IF NOT EXISTS crypto_wh
-    WAREHOUSE_SIZE = XSMALL
-    AUTO_SUSPEND = 60
-    AUTO_RESUME = TRUE
-    INITIALLY_SUSPENDED = TRUE
-    COMMENT = 'Loads and queries of crypto_db';
-
-CREATE ROLE IF NOT EXISTS crypto_loader COMMENT = 'Writes the rows of crypto_db; changes no table';
-CREATE ROLE IF NOT EXISTS crypto_reader COMMENT = 'Reads crypto_db';
-GRANT ROLE crypto_loader TO ROLE SYSADMIN;
-GRANT ROLE crypto_reader TO ROLE SYSADMIN;
-
 -- The temporary tables of a load need no grant: Snowflake lets any role that uses the schema make them.
-GRANT USAGE ON WAREHOUSE crypto_wh TO ROLE crypto_loader;
-GRANT USAGE ON DATABASE crypto_db TO ROLE crypto_loader;
-GRANT USAGE ON SCHEMA crypto_db.transformed TO ROLE crypto_loader;
-GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA crypto_db.transformed TO ROLE crypto_loader;
-GRANT SELECT ON ALL VIEWS IN SCHEMA crypto_db.transformed TO ROLE crypto_loader;
+GRANT USAGE ON DATABASE &{database} TO ROLE &{loader};
+GRANT USAGE ON SCHEMA &{database}.transformed TO ROLE &{loader};
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA &{database}.transformed TO ROLE &{loader};
+GRANT SELECT ON ALL VIEWS IN SCHEMA &{database}.transformed TO ROLE &{loader};
 
-GRANT USAGE ON WAREHOUSE crypto_wh TO ROLE crypto_reader;
-GRANT USAGE ON DATABASE crypto_db TO ROLE crypto_reader;
-GRANT USAGE ON SCHEMA crypto_db.transformed TO ROLE crypto_reader;
-GRANT SELECT ON ALL TABLES IN SCHEMA crypto_db.transformed TO ROLE crypto_reader;
-GRANT SELECT ON ALL VIEWS IN SCHEMA crypto_db.transformed TO ROLE crypto_reader;
+GRANT USAGE ON DATABASE &{database} TO ROLE &{reader};
+GRANT USAGE ON SCHEMA &{database}.transformed TO ROLE &{reader};
+GRANT SELECT ON ALL TABLES IN SCHEMA &{database}.transformed TO ROLE &{reader};
+GRANT SELECT ON ALL VIEWS IN SCHEMA &{database}.transformed TO ROLE &{reader};

@@ -1,36 +1,31 @@
 -- How Snowflake reads the transformed lake, and the pipe that lands the daily history.
 --
--- Run it after 1_creation_tables.sql, as ACCOUNTADMIN or a role that may create integrations. It is
--- safe to run again: crypto-platform snowflake apply runs it, and with --dry-run prints it with all
--- that is filled in. In single braces stand the columns of files, which follow the tables' own (see
--- crypto_platform/warehouse/catalogue.py). What stands in &{…} is given to it:
+-- Run it after 1_creation_tables.sql, as SYSADMIN. It is safe to run again: crypto-platform snowflake
+-- apply runs it, and with --dry-run prints it with all that is filled in. In single braces stand the
+-- columns of files, which follow the tables' own (see crypto_platform/warehouse/catalogue.py). What
+-- stands in &{…} is explained in 0_account.sql.
 --
---   transformed_bucket  the S3 bucket of the transformed lake
---   storage_role_arn    the AWS role that Snowflake assumes to read it; the stack's output
---   pipes_paused        TRUE where loads copy the files themselves (load mode copy), else FALSE
---
--- Afterwards the AWS role must trust the user that DESCRIBE INTEGRATION crypto_lake names, and the
--- bucket must notify the queue that SHOW PIPES names as notification_channel.
+-- A pipe with AUTO_INGEST is made only in load mode snowpipe, and only once AWS lets Snowflake assume
+-- the role: it is refused before. A stage is not. Afterwards the bucket must notify the queue that
+-- crypto-platform snowflake handover prints.
 
-USE DATABASE crypto_db;
+USE DATABASE &{database};
 
-CREATE STORAGE INTEGRATION IF NOT EXISTS crypto_lake
-    TYPE = EXTERNAL_STAGE
-    STORAGE_PROVIDER = 'S3'
-    ENABLED = TRUE
-    STORAGE_AWS_ROLE_ARN = '&{storage_role_arn}'
-    STORAGE_ALLOWED_LOCATIONS = ('s3://&{transformed_bucket}/')
-    COMMENT = 'Reads the transformed lake of crypto prices';
-
--- Without logical types a timestamp of the files would arrive as a number.
+-- Without logical types a timestamp of the files would arrive as a number. Which scanner reads them is
+-- said and not left to a default that Snowflake means to change: the vectorized one always uses logical
+-- types, reads a moment that is UTC as TIMESTAMP_LTZ, and gives a null as a null of JSON, which every
+-- cast below makes NULL. It knows no ON_ERROR but ABORT_STATEMENT and SKIP_FILE, the defaults of COPY and
+-- of a pipe. (Snowflake's page of COPY INTO <table>, formatTypeOptions of PARQUET.)
 CREATE FILE FORMAT IF NOT EXISTS transformed.lake_parquet
     TYPE = PARQUET
     USE_LOGICAL_TYPE = TRUE
+    USE_VECTORIZED_SCANNER = TRUE
     COMMENT = 'Parquet as the transformation writes it';
+ALTER FILE FORMAT transformed.lake_parquet SET USE_VECTORIZED_SCANNER = TRUE;
 
 CREATE STAGE IF NOT EXISTS transformed.transformed_lake
     URL = 's3://&{transformed_bucket}/'
-    STORAGE_INTEGRATION = crypto_lake
+    STORAGE_INTEGRATION = &{integration}
     FILE_FORMAT = (FORMAT_NAME = 'transformed.lake_parquet')
     COMMENT = 'The transformed lake; files are named relative to it';
 
@@ -59,10 +54,8 @@ FROM (
 PATTERN = '.*/month=[^/]+/prices-[^/]+[.]parquet'
 FILE_FORMAT = (FORMAT_NAME = 'transformed.lake_parquet');
 
-ALTER PIPE transformed.historical_prices_pipe SET PIPE_EXECUTION_PAUSED = &{pipes_paused};
-
 -- The loader copies from the stage, takes and clears what has landed, and asks how the pipe does.
-GRANT USAGE ON FILE FORMAT crypto_db.transformed.lake_parquet TO ROLE crypto_loader;
-GRANT USAGE ON STAGE crypto_db.transformed.transformed_lake TO ROLE crypto_loader;
-GRANT SELECT, DELETE ON TABLE crypto_db.transformed.historical_prices_landing TO ROLE crypto_loader;
-GRANT MONITOR ON PIPE crypto_db.transformed.historical_prices_pipe TO ROLE crypto_loader;
+GRANT USAGE ON FILE FORMAT &{database}.transformed.lake_parquet TO ROLE &{loader};
+GRANT USAGE ON STAGE &{database}.transformed.transformed_lake TO ROLE &{loader};
+GRANT SELECT, DELETE ON TABLE &{database}.transformed.historical_prices_landing TO ROLE &{loader};
+GRANT MONITOR ON PIPE &{database}.transformed.historical_prices_pipe TO ROLE &{loader};

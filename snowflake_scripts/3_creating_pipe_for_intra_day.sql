@@ -1,9 +1,9 @@
 -- The pipes that land intra-day prices and market snapshots.
 --
--- Run it after 2_creating_pipe_for_historical.sql, which makes the stage that both read and says what
--- is given for &{pipes_paused}; as the same role. It is safe to run again.
+-- Run it after 2_creating_pipe_for_historical.sql, which makes the stage that both read and says when
+-- there are pipes; as the same role. It is safe to run again.
 
-USE DATABASE crypto_db;
+USE DATABASE &{database};
 
 -- Landing is explained in 2_creating_pipe_for_historical.sql.
 CREATE TABLE IF NOT EXISTS transformed.intra_day_prices_landing (
@@ -27,8 +27,6 @@ FROM (
 PATTERN = '.*/month=[^/]+/prices-[^/]+[.]parquet'
 FILE_FORMAT = (FORMAT_NAME = 'transformed.lake_parquet');
 
-ALTER PIPE transformed.intra_day_prices_pipe SET PIPE_EXECUTION_PAUSED = &{pipes_paused};
-
 CREATE TABLE IF NOT EXISTS transformed.market_snapshots_landing (
     {landing_columns:market_snapshots},
     file_name VARCHAR NOT NULL COMMENT 'The file, relative to the stage'
@@ -50,9 +48,7 @@ FROM (
 PATTERN = '.*/month=[^/]+/snapshots-[^/]+[.]parquet'
 FILE_FORMAT = (FORMAT_NAME = 'transformed.lake_parquet');
 
-ALTER PIPE transformed.market_snapshots_pipe SET PIPE_EXECUTION_PAUSED = &{pipes_paused};
-
-GRANT SELECT, DELETE ON TABLE crypto_db.transformed.intra_day_prices_landing TO ROLE crypto_loader;
-GRANT SELECT, DELETE ON TABLE crypto_db.transformed.market_snapshots_landing TO ROLE crypto_loader;
-GRANT MONITOR ON PIPE crypto_db.transformed.intra_day_prices_pipe TO ROLE crypto_loader;
-GRANT MONITOR ON PIPE crypto_db.transformed.market_snapshots_pipe TO ROLE crypto_loader;
+GRANT SELECT, DELETE ON TABLE &{database}.transformed.intra_day_prices_landing TO ROLE &{loader};
+GRANT SELECT, DELETE ON TABLE &{database}.transformed.market_snapshots_landing TO ROLE &{loader};
+GRANT MONITOR ON PIPE &{database}.transformed.intra_day_prices_pipe TO ROLE &{loader};
+GRANT MONITOR ON PIPE &{database}.transformed.market_snapshots_pipe TO ROLE &{loader};

@@ -1,6 +1,7 @@
 -- What a person runs to look at the warehouse. Each query only reads and stands alone. Those of the
 -- first part run on Snowflake and DuckDB alike: all time is UTC on both. Those of the second part ask
--- for what only Snowflake has: pipes, the history of loads, and credits.
+-- for what only Snowflake has: pipes, the history of loads, and credits. The names are those of the
+-- deployment crypto; another has its own in their place (see docs/snowflake.md).
 
 USE DATABASE crypto_db;
 
@@ -216,10 +217,12 @@ FROM transformed.model_inputs
 GROUP BY input
 ORDER BY input;
 
--- Only Snowflake from here on. It remembers these histories for 7 to 14 days; further back they are in
--- SNOWFLAKE.ACCOUNT_USAGE, under the same names.
+-- Only Snowflake from here on, as CRYPTO_LOADER. It remembers these histories for 7 to 14 days, and
+-- refuses a start at the edge: 13 days are asked for. Further back they are in SNOWFLAKE.ACCOUNT_USAGE,
+-- under the same names.
 
--- Do the pipes run? PAUSED is right in load mode copy; pendingFileCount is what they have yet to land.
+-- Do the pipes run? There are some in load mode snowpipe alone, or PAUSED after a change of the mode;
+-- pendingFileCount is what they have yet to land.
 SELECT
     SYSTEM$PIPE_STATUS('transformed.historical_prices_pipe') AS historical_prices,
     SYSTEM$PIPE_STATUS('transformed.intra_day_prices_pipe') AS intra_day_prices,
@@ -258,7 +261,7 @@ FROM (
     FROM TABLE(
         information_schema.copy_history(
             TABLE_NAME => 'TRANSFORMED.HISTORICAL_PRICES_LANDING',
-            START_TIME => DATEADD('day', -14, CURRENT_TIMESTAMP())
+            START_TIME => DATEADD('day', -13, CURRENT_TIMESTAMP())
         )
     )
     UNION ALL
@@ -266,7 +269,7 @@ FROM (
     FROM TABLE(
         information_schema.copy_history(
             TABLE_NAME => 'TRANSFORMED.INTRA_DAY_PRICES_LANDING',
-            START_TIME => DATEADD('day', -14, CURRENT_TIMESTAMP())
+            START_TIME => DATEADD('day', -13, CURRENT_TIMESTAMP())
         )
     )
     UNION ALL
@@ -274,7 +277,7 @@ FROM (
     FROM TABLE(
         information_schema.copy_history(
             TABLE_NAME => 'TRANSFORMED.MARKET_SNAPSHOTS_LANDING',
-            START_TIME => DATEADD('day', -14, CURRENT_TIMESTAMP())
+            START_TIME => DATEADD('day', -13, CURRENT_TIMESTAMP())
         )
     )
 ) AS landed
@@ -309,7 +312,7 @@ SELECT
     SUM(credits_used) AS credits
 FROM TABLE(
     information_schema.warehouse_metering_history(
-        DATE_RANGE_START => DATEADD('day', -14, CURRENT_DATE()),
+        DATE_RANGE_START => DATEADD('day', -13, CURRENT_DATE()),
         WAREHOUSE_NAME => 'CRYPTO_WH'
     )
 )
@@ -324,7 +327,7 @@ SELECT
     SUM(files_inserted) AS files
 FROM TABLE(
     information_schema.pipe_usage_history(
-        DATE_RANGE_START => DATEADD('day', -14, CURRENT_TIMESTAMP())
+        DATE_RANGE_START => DATEADD('day', -13, CURRENT_TIMESTAMP())
     )
 )
 GROUP BY day, pipe_name

@@ -6,7 +6,7 @@
 -- How the models are made stands in models.sql. A null is always "not known": none of these columns
 -- is guessed, and none reaches across a missing day.
 
-USE DATABASE crypto_db;
+USE DATABASE &{database};
 
 CREATE TABLE IF NOT EXISTS transformed.fear_and_greed (
     day DATE NOT NULL COMMENT 'Day that the value is of, UTC',
@@ -89,16 +89,16 @@ CREATE TABLE IF NOT EXISTS transformed.model_inputs (
     PRIMARY KEY (input, day)
 ) COMMENT = 'What the models were last made from, so that they are made again from the first day that differs: one row a table a day';
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE crypto_db.transformed.fear_and_greed TO ROLE crypto_loader;
-GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE crypto_db.transformed.daily_prices TO ROLE crypto_loader;
-GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE crypto_db.transformed.price_moves TO ROLE crypto_loader;
-GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE crypto_db.transformed.trading_volumes TO ROLE crypto_loader;
-GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE crypto_db.transformed.market_sentiment TO ROLE crypto_loader;
-GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE crypto_db.transformed.model_inputs TO ROLE crypto_loader;
+GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE &{database}.transformed.fear_and_greed TO ROLE &{loader};
+GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE &{database}.transformed.daily_prices TO ROLE &{loader};
+GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE &{database}.transformed.price_moves TO ROLE &{loader};
+GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE &{database}.transformed.trading_volumes TO ROLE &{loader};
+GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE &{database}.transformed.market_sentiment TO ROLE &{loader};
+GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE &{database}.transformed.model_inputs TO ROLE &{loader};
 
-GRANT SELECT ON TABLE crypto_db.transformed.fear_and_greed TO ROLE crypto_reader;
-GRANT SELECT ON TABLE crypto_db.transformed.daily_prices TO ROLE crypto_reader;
-GRANT SELECT ON TABLE crypto_db.transformed.price_moves TO ROLE crypto_reader;
-GRANT SELECT ON TABLE crypto_db.transformed.trading_volumes TO ROLE crypto_reader;
-GRANT SELECT ON TABLE crypto_db.transformed.market_sentiment TO ROLE crypto_reader;
-GRANT SELECT ON TABLE crypto_db.transformed.model_inputs TO ROLE crypto_reader;
+GRANT SELECT ON TABLE &{database}.transformed.fear_and_greed TO ROLE &{reader};
+GRANT SELECT ON TABLE &{database}.transformed.daily_prices TO ROLE &{reader};
+GRANT SELECT ON TABLE &{database}.transformed.price_moves TO ROLE &{reader};
+GRANT SELECT ON TABLE &{database}.transformed.trading_volumes TO ROLE &{reader};
+GRANT SELECT ON TABLE &{database}.transformed.market_sentiment TO ROLE &{reader};
+GRANT SELECT ON TABLE &{database}.transformed.model_inputs TO ROLE &{reader};

@@ -31,7 +31,8 @@ WHERE NOT EXISTS (
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_files (landing VARCHAR, file_name VARCHAR);
 
 -- name: landed_history
--- What the pipe did in the fourteen days that Snowflake remembers.
+-- What the pipe did. COPY_HISTORY takes no start before fourteen days ago: at that very edge a clock or
+-- a slow statement decides, so a day less is asked for.
 SELECT
     stage_location,
     file_name,
@@ -40,7 +41,7 @@ SELECT
 FROM TABLE(
     information_schema.copy_history(
         TABLE_NAME => '{landing}',
-        START_TIME => DATEADD('day', -14, CURRENT_TIMESTAMP())
+        START_TIME => DATEADD('day', -13, CURRENT_TIMESTAMP())
     )
 );
 
@@ -75,10 +76,41 @@ WHERE
     );
 
 -- name: describe_integration
-DESCRIBE INTEGRATION crypto_lake;
+DESCRIBE INTEGRATION {integration};
 
 -- name: show_pipes
-SHOW PIPES IN SCHEMA crypto_db.transformed;
+SHOW PIPES IN SCHEMA transformed;
+
+-- name: show_account_pipes
+-- Those of a database that may not be there yet.
+SHOW PIPES IN ACCOUNT;
+
+-- name: pause_pipe
+ALTER PIPE {database}.transformed.{pipe} SET PIPE_EXECUTION_PAUSED = TRUE;
+
+-- name: resume_pipe
+-- ALTER PIPE does not resume one whose owner has changed, or that was paused for more than 14 days.
+SELECT SYSTEM$PIPE_FORCE_RESUME(
+    '{database}.transformed.{pipe}',
+    'staleness_check_override, ownership_transfer_check_override'
+) AS status;
+
+-- name: show_owned
+-- Roles, warehouses, databases or integrations, each with its owner. In LIKE a _ stands for any letter.
+SHOW {kinds} LIKE {pattern};
+
+-- name: give_to
+-- GRANT OWNERSHIP without COPY CURRENT GRANTS is refused where anything was granted.
+GRANT OWNERSHIP ON {what} TO ROLE {owner} COPY CURRENT GRANTS;
+
+-- name: grant_integration
+GRANT USAGE ON INTEGRATION {integration} TO ROLE SYSADMIN;
+
+-- name: show_limits
+SHOW PARAMETERS LIKE 'STATEMENT%TIMEOUT_IN_SECONDS' IN WAREHOUSE {of};
+
+-- name: show_monitors
+SHOW RESOURCE MONITORS LIKE {pattern};
 
 -- name: session_facts
 -- A warehouse that does not exist, or is not for the role, is no error of the login.
@@ -88,10 +120,10 @@ SELECT
     CURRENT_WAREHOUSE() AS warehouse;
 
 -- name: show_stages
-SHOW STAGES IN SCHEMA crypto_db.transformed;
+SHOW STAGES IN SCHEMA transformed;
 
 -- name: list_nothing
-LIST @crypto_db.transformed.transformed_lake/nothing/;
+LIST @transformed_lake/nothing/;
 
 -- name: pipe_status
-SELECT SYSTEM$PIPE_STATUS('crypto_db.transformed.{pipe}') AS status;
+SELECT SYSTEM$PIPE_STATUS('{database}.transformed.{pipe}') AS status;

@@ -16,8 +16,10 @@ from crypto_platform.warehouse.schema_changes import found_columns, schema_chang
 from crypto_platform.warehouse.session import Row
 from crypto_platform.warehouse.snowflake import SnowflakeWarehouse
 from crypto_platform.warehouse.snowflake_apply import SCRIPTS, TYPES
+from crypto_platform.warehouse.snowflake_names import SnowflakeNames
 from crypto_platform.warehouse.sql import (
     identifier,
+    literal,
     script_statements,
     snowflake_statement,
     statement,
@@ -26,6 +28,12 @@ from crypto_platform.warehouse.sql import (
 _LOGIN = "Snowflake login"
 LOGIN_VARIABLES = ("SNOWFLAKE_ACCOUNT", "SNOWFLAKE_USER", "SNOWFLAKE_PRIVATE_KEY_PATH")
 _APPLY = "Run crypto-platform snowflake apply."
+
+# In seconds; a limit that somebody made stricter is theirs.
+_GREATEST_TIMEOUTS = {
+    "STATEMENT_TIMEOUT_IN_SECONDS": 1800,
+    "STATEMENT_QUEUED_TIMEOUT_IN_SECONDS": 600,
+}
 
 _PIPE = re.compile(
     r"CREATE PIPE IF NOT EXISTS transformed\.(?P<name>\w+)\b.*?\bAS\s+(?P<copy>COPY INTO .*)",
@@ -105,28 +113,67 @@ def _stage(preflight: Preflight) -> str:
 
 def _pipes(preflight: Preflight) -> str:
     warehouse = _warehouse(preflight)
+    wanted = warehouse.load_mode == "snowpipe"
     shown = {row["name"].lower(): row["definition"] for row in _ask(warehouse, "show_pipes")}
     defined = defined_pipes()
     faults = []
     for pipe, copy in defined.items():
         if pipe not in shown:
-            faults.append(f"{pipe} is not there, or not for this role")
-        elif _words(shown[pipe]) != _words(copy):
+            faults += [f"{pipe} is not there, or not for this role"] * wanted
+        elif wanted and _words(shown[pipe]) != _words(copy):
             faults.append(f"{pipe} copies otherwise than its script (DROP PIPE, then apply)")
         else:
             faults += _state_faults(warehouse, pipe)
     if faults:
         raise CheckFailedError("The pipes differ from the scripts: " + "; ".join(faults) + ".")
-    return f"{len(defined)} pipes are as the scripts and SNOWFLAKE_LOAD_MODE have them"
+    if not wanted:
+        there = len(defined.keys() & shown.keys())
+        paused = f"the {there} that are there are paused" if there else "there are none"
+        return f"SNOWFLAKE_LOAD_MODE=copy needs no pipes, and {paused}"
+    return f"{len(defined)} pipes are as the scripts have them, and run"
 
 
 def _state_faults(warehouse: SnowflakeWarehouse, pipe: str) -> list[str]:
-    (row,) = _ask(warehouse, "pipe_status", pipe=identifier(pipe))
+    (row,) = _ask(
+        warehouse, "pipe_status", database=identifier(warehouse.database), pipe=identifier(pipe)
+    )
     state = json.loads(row["status"])["executionState"]
     expected = "PAUSED" if warehouse.load_mode == "copy" else "RUNNING"
     if state == expected:
         return []
     return [f"{pipe} is {state}, and SNOWFLAKE_LOAD_MODE={warehouse.load_mode} wants it {expected}"]
+
+
+def _limits(preflight: Preflight) -> str:
+    warehouse = _warehouse(preflight)
+    names = SnowflakeNames.of(preflight.settings)
+    if warehouse.warehouse != names.warehouse:
+        raise CheckSkippedError(
+            f"SNOWFLAKE_WAREHOUSE={warehouse.warehouse} is not {names.warehouse}, which the "
+            "scripts make; what it may cost is its owner's to say."
+        )
+    shown = _ask(warehouse, "show_limits", of=identifier(names.warehouse))
+    values = {row["key"]: row["value"] for row in shown}
+    # Snowflake: zero is as long as it allows, two days for a statement and no end for its queue.
+    faults = [
+        f"{name} of {names.warehouse} is {values.get(name, 'not shown to this role')}"
+        for name, greatest in _GREATEST_TIMEOUTS.items()
+        if not 0 < int(values.get(name, 0)) <= greatest
+    ]
+    monitors = {
+        row["name"]: row for row in _ask(warehouse, "show_monitors", pattern=literal(names.monitor))
+    }
+    monitor = monitors.get(names.monitor)
+    if monitor is None:
+        faults.append(f"the resource monitor {names.monitor} is not there, or not for this role")
+    elif monitor["level"] != "WAREHOUSE":
+        faults.append(f"the resource monitor {names.monitor} watches no warehouse")
+    if faults or monitor is None:
+        raise CheckFailedError("What it may cost has no limit: " + "; ".join(faults) + ".")
+    return (
+        f"{names.monitor}: {monitor['used_credits']} of {monitor['credit_quota']} credits of this "
+        "month; statements end in time"
+    )
 
 
 def _words(sql: str) -> list[str]:
@@ -159,10 +206,17 @@ SNOWFLAKE_CHECKS = (
     PreflightCheck(
         "Snowflake stage",
         _stage,
-        "Correct TRANSFORMED_BUCKET, let the storage role trust what apply prints at its end, or "
-        "drop the stage and run crypto-platform snowflake apply.",
+        "Correct TRANSFORMED_BUCKET; deploy the stack on AWS with what crypto-platform snowflake "
+        "handover prints, so that its role trusts Snowflake; or drop the stage and run "
+        "crypto-platform snowflake apply.",
         needs=_LOGIN,
     ),
     PreflightCheck("Snowflake pipes", _pipes, _APPLY, needs=_LOGIN),
+    PreflightCheck(
+        "Snowflake limits",
+        _limits,
+        "Run crypto-platform snowflake integration.",
+        needs=_LOGIN,
+    ),
 )
 """What the aws profile needs in Snowflake."""

@@ -20,41 +20,57 @@ class LambdaIngestion(Ingestion):
     Invoked by boto3 and not through Dagster Pipes: the assets need the response itself, which Pipes
     discards, while what Pipes adds, messages in the log's last 4 KB, loses most of them. An
     invocation that Dagster terminates runs on to its end; the files it still writes are of a run
-    that never commits, so they do not count.
+    that never commits, so they do not count, and it records itself what it spent.
+
+    No byte passes while the function works. A NAT gateway forgets such a connection after 350 s,
+    and Linux asks after it for the first time after 7,200 s, which no setting of boto3 changes: a
+    response that comes later never arrives. So an invocation is asked to end well before, and what
+    it leaves over is a continuation's work.
 
     Attributes:
-        function_name: Name or ARN of the function.
+        function_name: Name or ARN of the function, with a version's number or an alias behind a
+            colon where it is not to be what was deployed last.
         region: Where it is.
-        function_timeout: Seconds after which Lambda ends an invocation, which is how long an
-            response may take.
+        invocation_seconds: Seconds that one invocation may take, writing included.
+        function_timeout: Seconds after which Lambda is expected to end an invocation that takes
+            longer all the same.
         patience: Seconds to wait for a function that is busy; one runs at a time, so another
             run's invocation may take all of its time first.
     """
 
     function_name: str
     region: str
-    function_timeout: int = 900
+    invocation_seconds: int = 240
+    function_timeout: int = 300
     patience: float = 1200
 
     def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """See ``Ingestion.invoke``."""
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_is_throttled),
+        bounded = {**event, "seconds": self.invocation_seconds}
+        while_busy = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_busy),
             wait=tenacity.wait_random_exponential(max=30),
             stop=tenacity.stop_after_delay(self.patience),
             reraise=True,
         )
+        while_unreachable = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_was_not_sent),
+            wait=tenacity.wait_random_exponential(max=4),
+            stop=tenacity.stop_after_attempt(_CONNECT_ATTEMPTS),
+            reraise=True,
+        )
         try:
-            response = retrying(
+            response = while_busy(
+                while_unreachable,
                 self._client.invoke,
                 FunctionName=self.function_name,
                 LogType="Tail",
-                Payload=json.dumps(event).encode(),
+                Payload=json.dumps(bounded).encode(),
             )
             payload: dict[str, Any] = json.loads(response["Payload"].read())
         except botocore_exceptions.ClientError as error:
             raise self._not_run(error) from error
-        except botocore_exceptions.BotoCoreError as error:
+        except (botocore_exceptions.BotoCoreError, ValueError) as error:
             raise IngestionFailure(
                 description=f"The function {self.function_name} in {self.region} gave no response. "
                 f"{error} What it wrote does not count; the next attempt starts anew."
@@ -66,11 +82,9 @@ class LambdaIngestion(Ingestion):
     @cached_property
     def _client(self) -> Any:
         config = botocore_config.Config(
-            read_timeout=self.function_timeout + 60,
+            read_timeout=self.function_timeout + 30,
             # boto3's own retries would run the function again while it still runs.
             retries={"total_max_attempts": 1},
-            # A gateway on the way forgets a connection that is silent for minutes.
-            tcp_keepalive=True,
         )
         return boto3.client("lambda", region_name=self.region, config=config)
 
@@ -80,7 +94,7 @@ class LambdaIngestion(Ingestion):
             f"AWS Lambda did not run the function {self.function_name} in {self.region}: "
             f"{error.response['Error']['Message']}"
         )
-        if _is_throttled(error):
+        if _is_busy(error):
             return FunctionBusy(
                 description=f"{message} It was busy for {self.patience:g} s; try again when the "
                 "runs that use it have ended."
@@ -113,8 +127,21 @@ _REMEDIES = {
     "RequestTooLargeException": "Materialize fewer partitions in one run.",
     "ResourceNotFoundException": "Deploy it, or correct INGESTION_FUNCTION and AWS_REGION.",
 }
+# By these Lambda says that it did not run the function, and may when something else has ended.
+_BUSY = {"TooManyRequestsException", "ResourceConflictException", "ResourceNotReadyException"}
+_CONNECT_ATTEMPTS = 4
 
 
-def _is_throttled(error: BaseException) -> bool:
+def _is_busy(error: BaseException) -> bool:
     response = getattr(error, "response", {})
-    return bool(response.get("Error", {}).get("Code") == "TooManyRequestsException")
+    return response.get("Error", {}).get("Code") in _BUSY
+
+
+def _was_not_sent(error: BaseException) -> bool:
+    """Whether there was no connection to send the event by: the function does not run."""
+    return isinstance(
+        error,
+        botocore_exceptions.EndpointConnectionError
+        | botocore_exceptions.ConnectTimeoutError
+        | botocore_exceptions.ProxyConnectionError,
+    )

@@ -1,15 +1,16 @@
 """The price API on behalf of one run: within the month's credits, and with a record of each use.
 
-Each run that asks adds one small file of its own to the raw lake: there is nothing to lock, and
-a month is a folder to add up.
+Each invocation of the function adds one small file to the raw lake, which it writes itself: what it
+spent counts, whether it succeeds, fails, or nobody waits for it any longer. There is nothing to
+lock, and a month is a folder to add up.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-import dagster as dg
 from pydantic import AwareDatetime, BaseModel
 
 from crypto_platform.core.errors import MixedSourcesError
@@ -25,6 +26,8 @@ from crypto_platform.lake.documents import DamagedDocumentError
 from crypto_platform.lake.layers import Layer
 from lambda_function import events
 from lambda_function.plans import Plan
+
+logger = logging.getLogger(__name__)
 
 _SOURCE = "source.txt"
 _SOURCES = ("coingecko", "alternative.me", SIMULATED)
@@ -51,6 +54,9 @@ class ApiUsage(BaseModel, frozen=True):
     calls: int
     credits: int
     at: AwareDatetime
+
+
+ResponseT = TypeVar("ResponseT", PricesResponse, MarketsResponse)
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ class PriceApi:
         ]
         credits_left = self._credits_left()
         parts: list[tuple[int, PricesResponse]] = []
+        fetched = False
         # An event has a limit of windows, and an invocation one of time.
         for first in range(0, len(targets), events.MAX_WINDOWS):
             used = sum(part.credits for _, part in parts)
@@ -108,22 +115,24 @@ class PriceApi:
                 # By it every invocation's objects have names of their own.
                 "part": len(parts),
                 "credits_left": None if credits_left is None else max(0, credits_left - used),
+                # Where anything was had, a later invocation that has nothing is no failure.
+                "fetched": fetched,
             }
             while event:
                 try:
-                    response = self.ingestion.invoke(event)
-                except dg.Failure as failure:
-                    if not parts:
+                    response = self._ask(event, PricesResponse)
+                except Exception as error:
+                    if not event["fetched"]:
                         raise
-                    # What was had before stays; healing asks for the rest.
-                    lost = (
-                        first,
-                        _not_had(event, coins, len(targets) - first, parts[-1][1], failure),
-                    )
-                    return self._noted(merge_responses([*parts, lost]))
-                parts.append((first, PricesResponse.model_validate(response)))
-                event = {**event, **response["continuation"]} if response["continuation"] else None
-        return self._noted(merge_responses(parts))
+                    # Whatever it is, what was had before stays; healing asks for the rest.
+                    logger.exception("An invocation failed after %d others.", len(parts))
+                    lost = _not_had(event, coins, len(targets) - first, parts[-1][1], error)
+                    return self._accepted(merge_responses([*parts, (first, lost)]))
+                parts.append((first, response))
+                told = response.continuation
+                event = {**event, **told} if told else None
+            fetched = True
+        return self._accepted(merge_responses(parts))
 
     def markets(
         self,
@@ -157,16 +166,29 @@ class PriceApi:
                 "uri": self._uri(*snapshot, "snapshots"),
             },
         }
-        response = MarketsResponse.model_validate(self.ingestion.invoke(event))
-        self._note(response)
-        return response
+        return self._accepted(self._ask(event, MarketsResponse))
 
     def _uri(self, stream: Stream, window: Window, name: Dataset) -> str:
         """Where a window's object goes, without its ending; a run has one a folder."""
         return self.layer.uri(f"{stream.window_folder(window)}/{name}-{self.run_id}")
 
-    def _noted(self, response: PricesResponse) -> PricesResponse:
-        self._note(response)
+    def _ask(self, event: Mapping[str, Any], kind: type[ResponseT]) -> ResponseT:
+        """Run the function once; it records what it spends, however it ends and whoever waits."""
+        now = datetime.now(UTC)
+        name = f"{self.asset.replace('/', '.')}-{self.run_id}-{now:%d%H%M%S%f}.json"
+        path = f"{_month_folder(now)}/{name}"
+        usage = {"uri": self.layer.uri(path), "asset": self.asset}
+        response = self.ingestion.ask({**event, "usage": usage}, kind)
+        if not response.usage_recorded:
+            # It asked nothing, or could not, or is of a version before it did.
+            self._note(path, response)
+        return response
+
+    def _accepted(self, response: ResponseT) -> ResponseT:
+        """A response, unless it is of a source that the lake is not of."""
+        # Without a response of the API nobody said who they are.
+        if response.credits:
+            refuse_other_source(self.layer, response.source, "COINGECKO_BASE_URL")
         return response
 
     def _credits_left(self) -> int | None:
@@ -175,8 +197,7 @@ class PriceApi:
         used = sum(usage.credits for usage in usage_of_month(self.layer, datetime.now(UTC)))
         return max(0, self.plan.monthly_credits - used)
 
-    def _note(self, response: PricesResponse | MarketsResponse) -> None:
-        """Record what was used, and refuse a source that the lake is not of."""
+    def _note(self, path: str, response: PricesResponse | MarketsResponse) -> None:
         usage = ApiUsage(
             asset=self.asset,
             run_id=self.run_id,
@@ -184,11 +205,7 @@ class PriceApi:
             credits=response.credits,
             at=datetime.now(UTC),
         )
-        name = f"{self.asset.replace('/', '.')}-{self.run_id}-{usage.at:%d%H%M%S%f}.json"
-        self.layer.put(f"{_month_folder(usage.at)}/{name}", usage.model_dump_json().encode())
-        # Without a response nobody said who they are.
-        if response.credits:
-            refuse_other_source(self.layer, response.source, "COINGECKO_BASE_URL")
+        self.layer.put(path, usage.model_dump_json().encode())
 
 
 def _not_had(
@@ -196,7 +213,7 @@ def _not_had(
     coins: Sequence[str],
     windows: int,
     before: PricesResponse,
-    failure: dg.Failure,
+    error: Exception,
 ) -> PricesResponse:
     """What came of an invocation that failed after others: nothing, for a reason.
 
@@ -205,28 +222,37 @@ def _not_had(
         coins: All coins that are asked for.
         windows: How many windows are lost with it: the event's, and those of events not sent.
         before: The response before it.
-        failure: Why it failed.
+        error: Why it failed.
     """
-    described = failure.description or "The function failed."
+    described = getattr(error, "description", None) or f"{type(error).__name__}: {error}"
     asked = len(event["windows"])
-    lost = [(event["coins"], 0, asked - 1), (coins, asked, windows - 1)]
+    begun = event.get("begun", {})
+    # Of a coin that was had in part, what is left of it.
+    lost = [
+        *((coin, _windows_left(begun[coin])) for coin in event["coins"] if coin in begun),
+        *((coin, [(0, asked - 1)]) for coin in event["coins"] if coin not in begun),
+        *((coin, [(asked, windows - 1)]) for coin in coins if asked < windows),
+    ]
     return before.model_copy(
         update={
             "objects": (),
             "window_points": (0,) * windows,
             "absent": tuple(
                 AbsentWindows(
-                    coin_id=coin, status="failed", reason=described, windows=((begin, end),)
+                    coin_id=coin, status="failed", reason=described, windows=tuple(ranges)
                 )
-                for some, begin, end in lost
-                if begin <= end
-                for coin in some
+                for coin, ranges in lost
             ),
             "rejected": (),
             "calls": 0,
             "credits": 0,
         }
     )
+
+
+def _windows_left(begun: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """The windows of a coin that an invocation left to the next, as ``lambda_function`` tells."""
+    return [(first, last) for call in begun["calls"] for first, last in call["windows"]]
 
 
 def refuse_other_source(

@@ -3,9 +3,10 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
+from pydantic import BaseModel, ValidationError
 
 from crypto_platform.core.disk import explaining_disk
 from crypto_platform.core.errors import PermanentFailure
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from lambda_function import handler
 else:
     handler = lazy_import("lambda_function.handler")
+
+
+ResponseT = TypeVar("ResponseT", bound=BaseModel)
 
 
 class IngestionFailure(dg.Failure):
@@ -41,6 +45,26 @@ class Ingestion(dg.ConfigurableResource[None], ABC):
             PermanentFailure: It cannot.
         """
 
+    def ask(self, event: Mapping[str, Any], kind: type[ResponseT]) -> ResponseT:
+        """Run the function once on an event, and read its response.
+
+        Args:
+            event: See ``invoke``.
+            kind: The response that the event has.
+
+        Raises:
+            IngestionFailure: As for ``invoke``.
+            PermanentFailure: As for ``invoke``; or the response is none that this version reads.
+        """
+        response = self.invoke(event)
+        try:
+            return kind.model_validate(response)
+        except ValidationError as error:
+            raise PermanentFailure(
+                f"The function's response is none that this version of the platform reads: deploy "
+                f"the function of this version. {error}"
+            ) from error
+
     def fear_and_greed(self, *, run_id: str, uri: str) -> FearAndGreedResponse:
         """Have all days of the Fear & Greed index written to a file.
 
@@ -49,7 +73,7 @@ class Ingestion(dg.ConfigurableResource[None], ABC):
             uri: The file.
         """
         event = {"action": "fear_and_greed", "run_id": run_id, "uri": uri}
-        return FearAndGreedResponse.model_validate(self.invoke(event))
+        return self.ask(event, FearAndGreedResponse)
 
 
 class LocalIngestion(Ingestion):

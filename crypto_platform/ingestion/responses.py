@@ -1,7 +1,7 @@
 """The responses of the function that asks the price API, as Dagster's side reads them."""
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 from pydantic import AwareDatetime, BaseModel
 
@@ -67,6 +67,9 @@ class PricesResponse(BaseModel, frozen=True):
         fetched_at: When asking began.
         clock_ahead: By how many seconds the function's clock is ahead of the API's; ``None`` where
             nobody can tell.
+        continuation: What an event for the rest has other than the event; ``None`` where all is
+            done.
+        usage_recorded: Whether the function itself has recorded its calls and credits.
     """
 
     objects: tuple[WrittenObject, ...]
@@ -78,6 +81,8 @@ class PricesResponse(BaseModel, frozen=True):
     source: str
     fetched_at: AwareDatetime
     clock_ahead: float | None = None
+    continuation: dict[str, Any] | None = None
+    usage_recorded: bool = False
 
 
 def merge_responses(parts: Sequence[tuple[int, PricesResponse]]) -> PricesResponse:
@@ -99,6 +104,7 @@ def merge_responses(parts: Sequence[tuple[int, PricesResponse]]) -> PricesRespon
             "rejected": tuple(uri for _, part in parts for uri in part.rejected),
             "calls": sum(part.calls for _, part in parts),
             "credits": sum(part.credits for _, part in parts),
+            "continuation": None,
         }
     )
 
@@ -127,6 +133,7 @@ class MarketsResponse(BaseModel, frozen=True):
         source: ``coingecko`` or ``simulated``.
         observed_at: When the market was in this state.
         ranked: How many coins the list of the largest came with; ``None`` from a function of 0.2.
+        usage_recorded: Whether the function itself has recorded its calls and credits.
     """
 
     coins: tuple[Listing, ...]
@@ -136,6 +143,7 @@ class MarketsResponse(BaseModel, frozen=True):
     source: str
     observed_at: AwareDatetime
     ranked: int | None = None
+    usage_recorded: bool = False
 
 
 class FearAndGreedResponse(BaseModel, frozen=True):

@@ -59,7 +59,7 @@ def failure(error: "errors.Error") -> Exception:
     if isinstance(error, permanent) and error.errno not in _MAY_PASS:
         return SnowflakeRefusedError(
             "Snowflake refused a statement and nothing was changed; if something does not exist "
-            f"or is not authorized, run crypto-platform snowflake apply. {said}"
+            f"or is not authorized, run crypto-platform snowflake integration, then apply. {said}"
         )
     return SnowflakeUnavailableError(
         "The connection to Snowflake was lost or could not be made; an open transaction is rolled "

@@ -15,9 +15,16 @@ from crypto_platform.warehouse.sql import snowflake_statement
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
-# COPY_HISTORY reaches back fourteen days; a day less, since a file is older than the manifests
-# that its run committed.
-_REMEMBERED = timedelta(days=13)
+# COPY_HISTORY is asked for thirteen days; a day less, since a file may have landed before the
+# manifests that its run committed were written.
+_REMEMBERED = timedelta(days=12)
+
+# What COPY_HISTORY says of a file, by Snowflake's page of that function. A file has as many rows as
+# there were tries to land it.
+_LANDED = "loaded"
+_REFUSED = frozenset({"load failed", "partially loaded"})
+# It will not land, as when the pipe has had it before, or found it gone: a load reads it itself.
+_SKIPPED = "load skipped"
 
 
 class SnowpipeLateError(Exception):
@@ -31,7 +38,7 @@ class LandedSession(CopySession):
     windows of the file copies it from the stage, as each load does that finds a file not landed.
 
     Only files that can be in COPY_HISTORY are waited for: those that the run of one of the
-    manifests wrote, at most thirteen days ago. A file may be older than the manifest of a window,
+    manifests wrote, at most twelve days ago. A file may be older than the manifest of a window,
     or younger: of any other nobody knows, and it is taken if it has landed, else copied.
 
     Args:
@@ -89,36 +96,52 @@ class LandedSession(CopySession):
 
     def _wait(self, landing: str, paths: set[str]) -> None:
         deadline = time.monotonic() + self._patience
-        while missing := paths - self._landed(landing, paths):
+        while missing := self._missing(landing, paths):
             if time.monotonic() > deadline:
                 pipe = landing.replace("_landing", "_pipe")
+                first = min(missing)
                 raise SnowpipeLateError(
                     f"The pipe {pipe} has landed {len(paths) - len(missing)} of {len(paths)} files "
-                    f"in {self._patience:.0f} seconds; {min(missing)} is not in COPY_HISTORY. "
+                    f"in {self._patience:.0f} seconds; {first} {missing[first]}. "
                     f"Nothing was loaded. Ask SYSTEM$PIPE_STATUS('transformed.{pipe}') whether it "
                     "runs; if it does and a notification was lost, run ALTER PIPE "
                     f"transformed.{pipe} REFRESH, or set SNOWFLAKE_LOAD_MODE=copy."
                 )
             time.sleep(self._interval)
 
-    def _landed(self, landing: str, paths: set[str]) -> set[str]:
-        """Those of the files that the pipe has landed."""
-        landed = set()
+    def _missing(self, landing: str, paths: set[str]) -> dict[str, str]:
+        """Those of the files that may yet land, each with what is known of it.
+
+        Of a status that is not known the time limit decides: it may be of a file on its way, as
+        ``load in progress`` is, and a new word of Snowflake's must stop no load that comes right.
+
+        Raises:
+            SnowflakeRefusedError: The pipe could not land a file, whenever it tried.
+        """
+        said: dict[str, set[str]] = {}
+        reasons: dict[str, str | None] = {}
         for row in self.execute(snowflake_statement("landed_history", landing=landing.upper())):
             # A file's name begins at the stage or at the folder that the pipe reads.
             uri = f"{row['stage_location'].rstrip('/')}/{row['file_name'].lstrip('/')}"
             path = uri.removeprefix(self._stage_root)
-            if path not in paths:
+            said.setdefault(path, set()).add(row["status"].lower())
+            reasons[path] = row["first_error_message"] or reasons.get(path)
+        missing = {}
+        for path in paths:
+            statuses = said.get(path, set())
+            if _LANDED in statuses:
                 continue
-            status = row["status"].lower()
-            if status == "loaded":
-                landed.add(path)
-            elif status in {"load failed", "partially loaded"}:
+            if statuses & _REFUSED:
                 raise SnowflakeRefusedError(
-                    f"The pipe into {landing} could not land {path}: {row['first_error_message']}. "
+                    f"The pipe into {landing} could not land {path}: {reasons[path]}. "
                     "Nothing was loaded; materialize transformed_prices for its partition again."
                 )
-        return landed
+            if _SKIPPED not in statuses:
+                known = ", ".join(sorted(statuses))
+                missing[path] = (
+                    f"is in COPY_HISTORY as: {known}" if known else "is not in COPY_HISTORY"
+                )
+        return missing
 
 
 def landing_tables(stream: Stream) -> Mapping[str, str]:

@@ -18,6 +18,9 @@ PRICE_TABLES = tuple(stream.table for stream in STREAMS)
 # Files whose {table} is a stream's table of prices.
 _ABOUT_PRICES = frozenset({"statements.sql", "checks.sql"})
 
+# What a script is given, as SnowSQL writes a variable too.
+_VARIABLE = re.compile(r"&\{(\w+)\}")
+
 # What a DuckDB file has of all that the script creates; see the script's head.
 _DUCKDB_HAS = frozenset({"SCHEMA", "TABLE", "VIEW"})
 
@@ -45,6 +48,11 @@ def statement(name: str, table: str = "", *, file: str = "statements.sql", **par
     for part, said in parts.items():
         text = text.replace(f"{{{part}}}", said)
     return text
+
+
+def statement_names(file: str) -> tuple[str, ...]:
+    """The names of the statements of a file in ``snowflake_scripts``."""
+    return tuple(_statements(file))
 
 
 ledger_statement = partial(statement, file="ledger.sql")
@@ -118,7 +126,12 @@ def filled(sql: str, variables: Mapping[str, str]) -> str:
     Raises:
         KeyError: If something that the statement needs is not given.
     """
-    return re.sub(r"&\{(\w+)\}", lambda found: variables[found[1]], sql)
+    return _VARIABLE.sub(lambda found: variables[found[1]], sql)
+
+
+def variables_of(sql: str) -> frozenset[str]:
+    """The names that a statement of a script is given something for, see ``filled``."""
+    return frozenset(_VARIABLE.findall(sql))
 
 
 @lru_cache(maxsize=256)

@@ -9,12 +9,16 @@ from typing import Any
 import boto3
 import pytest
 import requests
+from botocore.config import Config
 from cloudpathlib import S3Client
 from moto.server import ThreadedMotoServer
 
 REGION = "us-east-2"
 RAW_BUCKET = "crypto-raw-data-0704"
 TRANSFORMED_BUCKET = "crypto-transformed-data-0704"
+
+# By this a call that a test makes for itself is told from the platform's own.
+OWN_CALLS = "made-by-the-tests"
 
 
 @contextmanager
@@ -61,7 +65,7 @@ def variables(address: str) -> dict[str, str]:
 
 
 def client(service: str) -> Any:
-    return boto3.client(service, region_name=REGION)
+    return boto3.client(service, region_name=REGION, config=Config(user_agent_extra=OWN_CALLS))
 
 
 def role(service: str) -> str:

@@ -26,7 +26,7 @@ from crypto_platform.warehouse.snowflake import SnowflakeWarehouse
 from crypto_platform_tests.aws.account import TRANSFORMED_BUCKET, client
 from crypto_platform_tests.aws.glue_runs import GlueRuns, running_jobs
 from crypto_platform_tests.aws.lambda_runtime import Lambda, running_functions
-from crypto_platform_tests.aws.stack import account_with_code
+from crypto_platform_tests.aws.stack import Deployment, account_with_code
 from crypto_platform_tests.conftest import Platform
 from crypto_platform_tests.warehouse.fakesnow_server import Wire, answering, mirroring
 
@@ -133,12 +133,14 @@ def cloud(
 
 
 def configure_function(variables: Mapping[str, str]) -> None:
-    """Give the function further variables, beside those of the stack."""
-    name = Settings.from_environment({}).ingestion_function
-    held = client("lambda").get_function_configuration(FunctionName=name)["Environment"]
+    """Give the function that serves further variables, beside those of the stack."""
+    function, live = Deployment().function, {"FunctionName": Deployment().function, "Name": "live"}
+    held = client("lambda").get_function_configuration(FunctionName=function)["Environment"]
     client("lambda").update_function_configuration(
-        FunctionName=name, Environment={"Variables": {**held["Variables"], **variables}}
+        FunctionName=function, Environment={"Variables": {**held["Variables"], **variables}}
     )
+    published = client("lambda").publish_version(FunctionName=function)["Version"]
+    client("lambda").update_alias(**live, FunctionVersion=published)
 
 
 def read_transformed(path: str) -> bytes:

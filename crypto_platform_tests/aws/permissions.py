@@ -89,7 +89,11 @@ def acting(policies: list[dict[str, Any]]) -> Iterator[Callable[[], None]]:
 def platform_policy() -> dict[str, Any]:
     """What the stack allows to whoever Dagster runs as."""
     iam = client("iam")
-    (policy,) = iam.list_policies(Scope="Local")["Policies"]
+    (policy,) = (
+        one
+        for one in iam.list_policies(Scope="Local")["Policies"]
+        if one["PolicyName"] == "crypto-platform"
+    )
     version = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])
     document: dict[str, Any] = version["PolicyVersion"]["Document"]
     return document

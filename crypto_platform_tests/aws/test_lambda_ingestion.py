@@ -176,7 +176,7 @@ def test_a_slow_answer_is_waited_for_and_asked_for_once(
 
 def test_the_client_outlasts_the_function_and_never_asks_twice() -> None:
     config = lambda_ingestion()._client.meta.config  # noqa: SLF001 - it is what production uses
-    assert config.read_timeout == 960
+    assert config.read_timeout == 330
     assert config.retries["total_max_attempts"] == 1
 
 

@@ -1,58 +1,26 @@
-"""The stack, created, updated and deleted over HTTP; its resources read back through their own API.
+"""What the templates say, read as they stand: also of what moto's CloudFormation skips."""
 
-moto's CloudFormation says CREATE_COMPLETE while it skips ``SKIPPED``, and a bucket's properties but
-its encryption. Of these the tests look at the template itself.
-"""
-
-import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
-from cfnlint import decode
 
-from crypto_platform.core.settings import Settings
-from crypto_platform_tests.aws.account import client
-from crypto_platform_tests.aws.stack import (
-    BOOTSTRAP,
-    CODE_BUCKET,
-    FILLED_IN,
-    PLATFORM,
-    STACK,
-    account_with_code,
+from crypto_platform_tests.aws.stack import BOOTSTRAP, FILLED_IN, PLATFORM
+from crypto_platform_tests.infrastructure.templates import (
+    TEMPLATES,
+    actions,
+    documents,
+    of_type,
+    resources,
+    statements,
+    template,
+    texts,
 )
-from infrastructure.package import artifacts, version
 
-# What SKIPPED says, said by moto.
-pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse .* not supported by moto")
-
-ROOT = Path(__file__).parents[2]
-TEMPLATES = sorted((ROOT / "infrastructure").glob("*.yaml"))
-SETTINGS = Settings.from_environment({})
-
-# Its own S3 takes the policy's condition for always met, and would refuse everything.
-SKIPPED = {"AWS::S3::BucketPolicy"}
-
-
-def resources(path: Path = PLATFORM) -> dict[str, Any]:
-    template, _ = decode.decode(str(path))
-    found: dict[str, Any] = json.loads(json.dumps(template["Resources"]))
-    return found
-
-
-def of_type(kind: str) -> list[dict[str, Any]]:
-    return [found["Properties"] for found in resources().values() if found["Type"] == kind]
-
-
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Callable[..., None]]:
-    """Creates the stack in an account that has nothing but the code; a second call updates it."""
-    with account_with_code(tmp_path) as (_, deploy):
-        yield deploy
+# What CloudFormation takes within a request.
+LARGEST_TEMPLATE = 51_200
 
 
 @pytest.mark.integration
@@ -62,96 +30,9 @@ def test_the_templates_are_clean() -> None:
     assert (found.returncode, found.stdout) == (0, "")
 
 
-@pytest.mark.integration
-def test_the_function_is_created_as_the_platform_expects_it(stack: Callable[..., None]) -> None:
-    stack(CoinGeckoPlan="demo")
-    function = client("lambda").get_function(FunctionName=SETTINGS.ingestion_function)
-    configuration = function["Configuration"]
-    assert configuration["Timeout"] == 900
-    assert configuration["Handler"] == "lambda_function.handler.lambda_handler"
-    assert function["Concurrency"]["ReservedConcurrentExecutions"] == 1
-    secret = client("secretsmanager").describe_secret(SecretId="crypto/coingecko-api-key")
-    assert configuration["Environment"]["Variables"] == {
-        "COINGECKO_PLAN": "demo",
-        "COINGECKO_API_KEY_SECRET_ARN": secret["ARN"],
-    }
-
-
-@pytest.mark.integration
-def test_the_jobs_are_created_with_this_version_of_the_code(stack: Callable[..., None]) -> None:
-    stack()
-    for name in (SETTINGS.historical_glue_job, SETTINGS.intra_day_glue_job):
-        job = client("glue").get_job(JobName=name)["Job"]
-        bucket, _, key = job["Command"]["ScriptLocation"].removeprefix("s3://").partition("/")
-        assert client("s3").head_object(Bucket=bucket, Key=key)["ContentLength"] > 0
-        assert key.startswith(f"code/{version(artifacts())}/")
-
-
-@pytest.mark.integration
-def test_alarms_go_to_the_topic_and_from_there_to_the_address(stack: Callable[..., None]) -> None:
-    stack(AlertEmail="someone@example.org")
-    (subscription,) = client("sns").list_subscriptions()["Subscriptions"]
-    assert subscription["Endpoint"] == "someone@example.org"
-    alarms = client("cloudwatch").describe_alarms()["MetricAlarms"]
-    assert {alarm["AlarmName"]: alarm["AlarmActions"] for alarm in alarms} == {
-        "crypto-ingestion-errors": [subscription["TopicArn"]],
-        "crypto-ingestion-throttles": [subscription["TopicArn"]],
-    }
-
-
-@pytest.mark.integration
-def test_the_buckets_are_created_encrypted_under_the_projects_names(
-    stack: Callable[..., None],
-) -> None:
-    stack()
-    for bucket in (SETTINGS.raw_bucket, SETTINGS.transformed_bucket):
-        encryption = client("s3").get_bucket_encryption(Bucket=bucket)
-        (rule,) = encryption["ServerSideEncryptionConfiguration"]["Rules"]
-        assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
-
-
-@pytest.mark.integration
-def test_the_logs_the_topic_and_the_rule_are_created(stack: Callable[..., None]) -> None:
-    stack(LogRetentionDays="14")
-    groups = client("logs").describe_log_groups()["logGroups"]
-    assert {group["logGroupName"]: group["retentionInDays"] for group in groups} == {
-        "/aws/lambda/crypto-ingestion": 14,
-        "/crypto/glue/error": 14,
-        "/crypto/glue/output": 14,
-    }
-    (topic,) = client("sns").list_topics()["Topics"]
-    assert topic["TopicArn"].endswith(f":{SETTINGS.alerts_topic}")
-    pattern = json.loads(
-        client("events").describe_rule(Name="crypto-glue-job-failures")["EventPattern"]
-    )
-    assert set(pattern["detail"]["jobName"]) == {
-        SETTINGS.historical_glue_job,
-        SETTINGS.intra_day_glue_job,
-    }
-
-
-@pytest.mark.integration
-def test_an_update_adds_the_role_that_snowflake_assumes(stack: Callable[..., None]) -> None:
-    stack()
-    with pytest.raises(ClientError, match="NoSuchEntity"):
-        client("iam").get_role(RoleName="crypto-snowflake-reader")
-    stack(SnowflakeUserArn="arn:aws:iam::123456789012:user/snowflake", SnowflakeExternalId="ID_1")
-    role = client("iam").get_role(RoleName="crypto-snowflake-reader")["Role"]
-    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
-    assert statement["Principal"] == {"AWS": "arn:aws:iam::123456789012:user/snowflake"}
-    assert statement["Condition"] == {"StringEquals": {"sts:ExternalId": "ID_1"}}
-
-
-@pytest.mark.integration
-def test_a_deleted_stack_leaves_nothing_that_runs(stack: Callable[..., None]) -> None:
-    stack()
-    client("cloudformation").delete_stack(StackName=STACK)
-    assert client("lambda").list_functions()["Functions"] == []
-    assert client("glue").get_jobs()["Jobs"] == []
-
-
-def test_every_resource_is_read_back_or_known_to_be_skipped() -> None:
-    assert {found["Type"] for found in resources().values()} - SKIPPED - FILLED_IN == {
+def test_every_resource_can_be_made_in_the_account_of_the_tests() -> None:
+    kinds = {found["Type"] for found in resources(*TEMPLATES).values()}
+    assert kinds - FILLED_IN == {
         "AWS::Events::Rule",
         "AWS::IAM::ManagedPolicy",
         "AWS::IAM::Role",
@@ -162,13 +43,39 @@ def test_every_resource_is_read_back_or_known_to_be_skipped() -> None:
     }
 
 
-def test_the_jobs_are_those_that_the_platform_starts() -> None:
-    jobs = of_type("AWS::Glue::Job")
-    assert {job["Name"] for job in jobs} == {
-        SETTINGS.historical_glue_job,
-        SETTINGS.intra_day_glue_job,
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_a_template_is_small_enough_to_be_sent(path: Path) -> None:
+    assert path.stat().st_size < LARGEST_TEMPLATE
+
+
+def test_data_and_the_key_survive_the_stack_but_not_the_operation_that_made_them() -> None:
+    """What a failed first deployment kept would block the next by its name."""
+    kept = {
+        name: (found["DeletionPolicy"], found.get("UpdateReplacePolicy"))
+        for name, found in resources(*TEMPLATES).items()
+        if found.get("DeletionPolicy", "Delete") != "Delete"
     }
-    for job in jobs:
+    assert kept == dict.fromkeys(
+        ["ArtifactBucket", "GitHub", "RawBucket", "TransformedBucket", "ApiKey"],
+        ("RetainExceptOnCreate", "Retain"),
+    )
+
+
+def test_no_role_makes_a_log_group_that_would_outlive_its_stack() -> None:
+    within = [*statements(PLATFORM), *documents(BOOTSTRAP)["Boundary"]["Statement"]]
+    assert not [each for each in within if "logs:CreateLogGroup" in actions(each)]
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_the_first_deployments_name_stands_nowhere_but_as_a_default(path: Path) -> None:
+    """The namespace of the metrics, in which each deployment has a dimension, is no name."""
+    found = template(path)
+    said = [*texts(found["Resources"]), *texts(found["Outputs"])]
+    assert [text for text in said if "crypto" in text.replace("crypto_platform", "")] == []
+
+
+def test_the_jobs_are_those_that_the_platform_starts() -> None:
+    for job in of_type("AWS::Glue::Job", PLATFORM).values():
         assert (job["GlueVersion"], job["WorkerType"], job["NumberOfWorkers"]) == (
             "5.1",
             "G.1X",
@@ -178,23 +85,41 @@ def test_the_jobs_are_those_that_the_platform_starts() -> None:
         assert job["MaxRetries"] == 0
 
 
-def test_the_buckets_are_private_versioned_and_forget_old_versions() -> None:
-    for bucket in of_type("AWS::S3::Bucket"):
+def test_every_bucket_is_private_versioned_and_leaves_no_half_of_an_upload() -> None:
+    buckets = of_type("AWS::S3::Bucket", *TEMPLATES)
+    assert set(buckets) == {"ArtifactBucket", "RawBucket", "TransformedBucket"}
+    for bucket in buckets.values():
         assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+        assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
         assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
         (rule,) = bucket["LifecycleConfiguration"]["Rules"]
-        assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
-        assert rule["ExpiredObjectDeleteMarker"] is True
+        assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
 
 
-def test_both_buckets_are_read_and_written_over_tls_alone() -> None:
-    policies = {
-        policy["Bucket"]["Ref"]: policy["PolicyDocument"]["Statement"]
-        for policy in of_type("AWS::S3::BucketPolicy")
+def test_the_lake_forgets_old_versions_and_the_code_forgets_nothing() -> None:
+    def forgets(bucket: dict[str, Any]) -> object:
+        (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+        return rule.get("NoncurrentVersionExpiration"), rule.get("ExpirationInDays")
+
+    buckets = of_type("AWS::S3::Bucket", *TEMPLATES)
+    assert {name: forgets(bucket) for name, bucket in buckets.items()} == {
+        "ArtifactBucket": (None, None),
+        "RawBucket": ({"NoncurrentDays": 30}, None),
+        "TransformedBucket": ({"NoncurrentDays": 30}, None),
     }
-    assert set(policies) == {"RawBucket", "TransformedBucket"}
-    for bucket, (statement,) in policies.items():
-        assert statement == {
+
+
+def bucket_policies() -> dict[str, list[dict[str, Any]]]:
+    return {
+        policy["Bucket"]["Ref"]: policy["PolicyDocument"]["Statement"]
+        for policy in of_type("AWS::S3::BucketPolicy", *TEMPLATES).values()
+    }
+
+
+def test_every_bucket_is_read_and_written_over_tls_alone() -> None:
+    assert set(bucket_policies()) == set(of_type("AWS::S3::Bucket", *TEMPLATES))
+    for bucket, policy in bucket_policies().items():
+        assert {
             "Sid": "OnlyOverTls",
             "Effect": "Deny",
             "Principal": "*",
@@ -204,111 +129,72 @@ def test_both_buckets_are_read_and_written_over_tls_alone() -> None:
                 {"Fn::Sub": f"${{{bucket}.Arn}}/*"},
             ],
             "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-        }
+        } in policy
 
 
-@pytest.mark.integration
-def test_alarms_and_rules_of_this_account_alone_may_publish_to_the_topic(
-    stack: Callable[..., None],
-) -> None:
-    stack()
-    (topic,) = client("sns").list_topics()["Topics"]
-    attributes = client("sns").get_topic_attributes(TopicArn=topic["TopicArn"])["Attributes"]
-    assert json.loads(attributes["Policy"])["Statement"] == [
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]},
-            "Action": "sns:Publish",
-            "Resource": topic["TopicArn"],
-            "Condition": {"StringEquals": {"aws:SourceAccount": "123456789012"}},
-        }
-    ]
-
-
-def assume_policy(role: str) -> dict[str, Any]:
-    document = client("iam").get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
-    (statement,) = document["Statement"]
-    found: dict[str, Any] = statement
-    return found
-
-
-def actions(role: str, policy: str) -> set[str]:
-    document = client("iam").get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
-    listed = [statement["Action"] for statement in document["Statement"]]
-    return {
-        action for found in listed for action in (found if isinstance(found, list) else [found])
-    }
-
-
-@pytest.mark.integration
-def test_only_the_repositorys_environment_becomes_the_role_that_deploys(
-    stack: Callable[..., None],
-) -> None:
-    assert stack
-    (provider,) = client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"]
-    assert provider["Arn"].endswith("oidc-provider/token.actions.githubusercontent.com")
-    assert assume_policy("crypto-deploy") == {
-        "Effect": "Allow",
-        "Principal": {"Federated": provider["Arn"]},
-        "Action": "sts:AssumeRoleWithWebIdentity",
+def test_code_is_put_only_where_there_is_none() -> None:
+    assert {
+        "Sid": "CodeIsWrittenOnce",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:PutObject",
+        "Resource": {"Fn::Sub": "${ArtifactBucket.Arn}/code/*"},
         "Condition": {
-            "StringEquals": {
-                "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
-                "token.actions.githubusercontent.com:sub": "repo:owner/name:environment:aws",
-            }
+            "Null": {"s3:if-none-match": "true"},
+            # The parts of an upload in parts are no object yet, and cannot say it.
+            "Bool": {"s3:ObjectCreationOperation": "true"},
         },
+    } in bucket_policies()["ArtifactBucket"]
+
+
+BOUNDARY = "arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/${Deployment}-boundary"
+
+
+def test_every_role_of_the_stack_stays_within_the_boundary() -> None:
+    for role in of_type("AWS::IAM::Role", PLATFORM).values():
+        assert role["PermissionsBoundary"] == {
+            "Fn::If": [
+                "HasBoundary",
+                {"Ref": "PermissionsBoundaryArn"},
+                {"Fn::Sub": BOUNDARY},
+            ]
+        }
+
+
+def test_the_stack_has_no_policy_that_could_be_attached_beyond_the_boundary() -> None:
+    """A commit that rewrote one would give whoever it is attached to whatever it says."""
+    assert of_type("AWS::IAM::ManagedPolicy", PLATFORM) == {}
+    assert of_type("AWS::IAM::Policy", PLATFORM) == {}
+    may = {action for each in statements(BOOTSTRAP) for action in actions(each)}
+    assert not may & {
+        "iam:AttachRolePolicy",
+        "iam:CreatePolicy",
+        "iam:CreatePolicyVersion",
+        "iam:DeleteRolePermissionsBoundary",
+        "iam:SetDefaultPolicyVersion",
     }
 
 
-@pytest.mark.integration
-def test_the_role_that_deploys_only_hands_changes_over_and_looks(
-    stack: Callable[..., None],
-) -> None:
-    assert stack
-    assert assume_policy("crypto-stack")["Principal"] == {"Service": "cloudformation.amazonaws.com"}
-    assert actions("crypto-deploy", "deploy") == {
-        "cloudformation:CreateChangeSet",
-        "cloudformation:DescribeChangeSet",
-        "cloudformation:DescribeStacks",
-        "cloudformation:ExecuteChangeSet",
-        "glue:GetJob",
-        "iam:PassRole",
-        "lambda:GetFunctionConfiguration",
-        "lambda:InvokeFunction",
-        "s3:DeleteObject",
-        "s3:GetObject",
-        "s3:ListBucket",
-        "s3:PutObject",
-        "sns:GetTopicAttributes",
-    }
-
-
-@pytest.mark.integration
-def test_the_bucket_of_the_code_is_created_encrypted(stack: Callable[..., None]) -> None:
-    assert stack
-    encryption = client("s3").get_bucket_encryption(Bucket=CODE_BUCKET)
-    (rule,) = encryption["ServerSideEncryptionConfiguration"]["Rules"]
-    assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
-    (bucket,) = (
-        found["Properties"]
-        for found in resources(BOOTSTRAP).values()
-        if found["Type"] == "AWS::S3::Bucket"
-    )
-    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
-
-
-def test_data_and_the_key_survive_the_stack() -> None:
-    kept = {name for name, found in resources().items() if found.get("DeletionPolicy") == "Retain"}
-    assert kept == {"RawBucket", "TransformedBucket", "ApiKey"}
-
-
-def test_no_role_may_do_everything_or_act_on_everything() -> None:
-    policies = [
-        policy["PolicyDocument"]
-        for role in of_type("AWS::IAM::Role")
-        for policy in role["Policies"]
-    ] + [policy["PolicyDocument"] for policy in of_type("AWS::IAM::ManagedPolicy")]
-    for statement in (statement for policy in policies for statement in policy["Statement"]):
-        actions = statement["Action"]
-        assert "*" not in "".join([actions] if isinstance(actions, str) else actions)
+def test_no_policy_allows_a_kind_of_action_or_everything_without_a_condition() -> None:
+    for statement in statements(*TEMPLATES):
+        assert statement["Effect"] == "Allow"
+        assert "*" not in "".join(actions(statement))
         assert statement["Resource"] != "*" or "Condition" in statement
+
+
+def test_a_role_is_passed_on_only_to_the_service_that_it_is_for() -> None:
+    passes = [each for each in statements(*TEMPLATES) if "iam:PassRole" in actions(each)]
+    assert len(passes) == 2
+    for statement in passes:
+        assert actions(statement) == ["iam:PassRole"]
+        assert "iam:PassedToService" in statement["Condition"]["StringEquals"]
+
+
+def test_a_first_key_is_of_a_plan_that_is_not_limited_by_an_address_shared_with_others() -> None:
+    assert template(PLATFORM)["Parameters"]["CoinGeckoPlan"]["Default"] == "demo"
+
+
+def test_the_function_ends_before_a_silent_connection_is_dropped() -> None:
+    """A NAT forgets one of 350 seconds."""
+    (function,) = of_type("AWS::Lambda::Function", PLATFORM).values()
+    assert function["Timeout"] < 350

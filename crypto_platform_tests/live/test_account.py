@@ -42,6 +42,7 @@ pytestmark = pytest.mark.live
         "Snowflake tables",
         "Snowflake stage",
         "Snowflake pipes",
+        "Snowflake limits",
         "alerts delivered",
     ],
 )

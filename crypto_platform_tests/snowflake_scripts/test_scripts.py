@@ -11,18 +11,24 @@ from textwrap import dedent
 import duckdb
 import pytest
 import sqlglot
+from sqlfluff.core import FluffConfig, Linter
 from sqlglot import exp
 
+from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
 from crypto_platform.warehouse.catalogue import relations
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
+from crypto_platform.warehouse.snowflake_apply import ACCOUNT_SCRIPT, account_steps, steps
+from crypto_platform.warehouse.snowflake_apply import SCRIPTS as TABLE_SCRIPTS
 from crypto_platform.warehouse.sql import (
     duckdb_creation,
     duckdb_sql,
     filled,
     only_reads,
     script_statements,
+    snowflake_statement,
     statement,
+    statement_names,
 )
 from crypto_platform_tests.transformed_lake import (
     TransformedLake,
@@ -38,15 +44,25 @@ SCRIPTS = sorted(
 CREATION = "1_creation_tables.sql"
 MODELS = "5_creation_models.sql"
 INSPECTION = "4_inspection.sql"
-VARIABLES = {
-    "transformed_bucket": "crypto-transformed",
-    "storage_role_arn": "arn:aws:iam::123456789012:role/snowflake",
-    "pipes_paused": "TRUE",
-}
+SETTINGS = Settings.from_environment(
+    {
+        "SNOWFLAKE_LOAD_MODE": "snowpipe",
+        "SNOWFLAKE_STORAGE_ROLE_ARN": "arn:aws:iam::123456789012:role/snowflake",
+    }
+)
+PUBLIC_KEY = "-----BEGIN PUBLIC KEY-----\nMIIBIjAN\n-----END PUBLIC KEY-----"
+# Every statement that an account is brought to its state with, filled in.
+STEPS = [*account_steps(SETTINGS, credit_quota=50, public_key=PUBLIC_KEY), *steps(SETTINGS)]
 INSPECTIONS = [text for text in script_statements(INSPECTION) if not text.startswith("USE")]
 # Functions and tables that DuckDB has not.
 ONLY_SNOWFLAKE = re.compile(r"information_schema|SYSTEM\$|_landing")
 QUERIES = [text for text in INSPECTIONS if not ONLY_SNOWFLAKE.search(text)]
+
+
+@pytest.fixture(scope="module")
+def snowflake_grammar() -> Linter:
+    """A parser of Snowflake's SQL, which knows integrations, monitors and pipes too."""
+    return Linter(config=FluffConfig(overrides={"dialect": "snowflake"}))
 
 
 @pytest.fixture
@@ -141,9 +157,9 @@ def test_no_script_replaces_or_drops_what_holds_data(script: str) -> None:
         for text in statements
         if text.startswith(("DROP", "TRUNCATE", "DELETE", "ALTER", "UPDATE", "INSERT", "MERGE"))
     ]
-    assert all(
-        re.fullmatch(r"ALTER PIPE [\w.]+ SET PIPE_EXECUTION_PAUSED = \S+", text) for text in changes
-    )
+    # What sets the same again and again, and drops nothing.
+    objects = "WAREHOUSE|RESOURCE MONITOR|STORAGE INTEGRATION|FILE FORMAT"
+    assert all(re.match(rf"ALTER ({objects}) \S+ SET\s", text) for text in changes)
 
 
 @pytest.mark.parametrize("script", [CREATION, MODELS])
@@ -151,28 +167,84 @@ def test_the_reader_may_only_read_and_the_loader_changes_rows_but_no_table(scrip
     grants = [text for text in script_statements(script) if text.startswith("GRANT")]
 
     def granted(role: str) -> set[str]:
-        to_role = [text for text in grants if text.endswith(f"TO ROLE {role}")]
+        to_role = [text for text in grants if text.endswith(f"TO ROLE &{{{role}}}")]
         privileges = [re.sub(r"GRANT (.*?) ON .*", r"\1", text) for text in to_role]
         return {privilege for listed in privileges for privilege in listed.split(", ")}
 
-    assert granted("crypto_reader") - {"USAGE"} == {"SELECT"}
-    assert granted("crypto_loader") - {"USAGE"} == {"SELECT", "INSERT", "UPDATE", "DELETE"}
+    assert granted("reader") - {"USAGE"} == {"SELECT"}
+    assert granted("loader") - {"USAGE"} == {"SELECT", "INSERT", "UPDATE", "DELETE"}
 
 
 @pytest.mark.parametrize(
-    ("script", "sql"), [(script, sql) for script in SCRIPTS for sql in script_statements(script)]
+    "sql",
+    [*(step.sql for step in STEPS), *script_statements(INSPECTION)],
+    ids=lambda sql: re.sub(r"\W+", " ", sql)[:60],
 )
-def test_every_statement_is_one_of_snowflakes_sql(script: str, sql: str) -> None:
-    given = filled(sql, VARIABLES)
+def test_every_statement_is_one_of_snowflakes_sql(sql: str, snowflake_grammar: Linter) -> None:
+    parsed = snowflake_grammar.parse_string(f"{sql};\n")
 
-    assert "&{" not in given
-    assert sqlglot.parse(given, read="snowflake") != [None], script
+    assert parsed.violations == []
+    assert parsed.tree
+
+
+# What the code puts into the statements that only Snowflake has.
+PARTS = {
+    "columns": "coin_id, price",
+    "database": "CRYPTO_DB",
+    "files": "'a.parquet', 'b.parquet'",
+    "integration": "CRYPTO_LAKE",
+    "kinds": "WAREHOUSES",
+    "landing": "historical_prices_landing",
+    "of": "CRYPTO_WH",
+    "owner": "SYSADMIN",
+    "pattern": "'CRYPTO_WH'",
+    "pipe": "historical_prices_pipe",
+    # The parser does not know a ? for a bound value.
+    "places": "'bitcoin', 1.0",
+    "values": "$1:coin_id::VARCHAR, $1:price::DOUBLE",
+    "what": "ALL FILE FORMATS IN DATABASE CRYPTO_DB",
+    "windows": "staged_windows",
+}
+
+
+@pytest.mark.parametrize("name", statement_names("snowflake_statements.sql"))
+def test_every_statement_that_only_snowflake_has_is_one_of_its_sql(
+    name: str, snowflake_grammar: Linter
+) -> None:
+    sql = snowflake_statement(name, "staged_prices", **PARTS)
+
+    assert "{" not in sql
+    assert snowflake_grammar.parse_string(f"{sql};\n").violations == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE PIPE p AUTO_INGSET = TRUE AS COPY INTO t FROM @s",
+        "CREATE STORAGE INTEGRATION i TYPE = EXTERNAL_STAGE STORAGE_PROVIDR = 'S3'",
+        "CREATE RESOURCE MONITOR m WITH CREDIT_QUOTA 30",
+        "CREATE USER u TYPE SERVICE",
+        "GRANT OWNERSHIP ON PIPE p TO ROLE r COPY GRANTS",
+    ],
+)
+def test_the_parser_refuses_what_is_none_of_it(sql: str, snowflake_grammar: Linter) -> None:
+    assert snowflake_grammar.parse_string(f"{sql};\n").violations
+
+
+def test_every_statement_of_the_scripts_is_among_the_steps() -> None:
+    texts = [
+        sql for script in (ACCOUNT_SCRIPT, *TABLE_SCRIPTS) for sql in script_statements(script)
+    ]
+
+    assert {ACCOUNT_SCRIPT, *TABLE_SCRIPTS, INSPECTION} == set(SCRIPTS)
+    assert len(STEPS) == len(texts)
+    assert not any("&{" in step.sql for step in STEPS)
 
 
 # sqlglot does not know pipes; what each does is known to it.
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_pipe_fills_each_column_of_its_landing_table_by_its_name_and_type(script: str) -> None:
-    statements = [filled(sql, VARIABLES) for sql in script_statements(script)]
+    statements = [step.sql for step in STEPS if step.script == script]
     pipes = [text.split("\nAS\n")[1] for text in statements if text.startswith("CREATE PIPE")]
     landings = {
         str(create.find(exp.Table)): create

@@ -22,27 +22,20 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from fakesnow.instance import FakeSnow
 from sqlglot import exp
 
+from crypto_platform.core.settings import Settings
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.warehouse.snowflake import SnowflakeWarehouse
-from crypto_platform.warehouse.sql import script_statements
+from crypto_platform.warehouse.snowflake_apply import steps
 
-# The storage integration is one of them, and so a stage on it; the stage is made below.
+# A storage integration is none of its either, and so a stage on it; the stage is made below.
 _NOT_IN_FAKESNOW = [
-    "^CREATE WAREHOUSE",
-    "^CREATE ROLE",
-    "^CREATE STORAGE INTEGRATION",
     "^CREATE STAGE IF NOT EXISTS",
     "^CREATE PIPE",
-    "^ALTER PIPE",
+    "^ALTER FILE FORMAT",
     "^GRANT",
     "^COMMENT ON COLUMN",
 ]
-_SCRIPTS = [
-    "1_creation_tables.sql",
-    "2_creating_pipe_for_historical.sql",
-    "3_creating_pipe_for_intra_day.sql",
-    "5_creation_models.sql",
-]
+_SETTINGS = Settings.from_environment({"SNOWFLAKE_LOAD_MODE": "snowpipe"})
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -83,7 +76,7 @@ class Wire:
         if self.swallows and statement.startswith(self.swallows):
             request |= {"sqlText": "SELECT ?"}
         elif statement:
-            for rewrite in (_with_pipe_history, *self.rewrites):
+            for rewrite in (_with_pipe_history, *self.rewrites, *_ACCOUNT):
                 statement = rewrite(statement)
             request |= {"sqlText": statement}
         if self.is_cut:
@@ -124,6 +117,22 @@ def _with_pipe_history(statement: str) -> str:
 def answering(words: str, query: str) -> Callable[[str], str]:
     """A rewrite: a statement that holds these words is answered as the query is."""
     return lambda statement: query if words in statement else statement
+
+
+# What an account answers in which 0_account.sql was run; a test's own rewrite comes before.
+_ACCOUNT = (
+    answering("SHOW PIPES IN ACCOUNT", "SELECT 1 AS name WHERE FALSE"),
+    answering(
+        "SHOW PARAMETERS",
+        "SELECT 'STATEMENT_TIMEOUT_IN_SECONDS' AS key, '1800' AS value "
+        "UNION ALL SELECT 'STATEMENT_QUEUED_TIMEOUT_IN_SECONDS', '600'",
+    ),
+    answering(
+        "SHOW RESOURCE MONITORS",
+        "SELECT 'CRYPTO_MONITOR' AS name, 30.0 AS credit_quota, 1.5 AS used_credits, "
+        "'WAREHOUSE' AS level",
+    ),
+)
 
 
 def mirroring(folder: Path, read: Callable[[str], bytes]) -> Callable[[str], str]:
@@ -232,9 +241,8 @@ def fakesnow_warehouse(
         **options,
     )
     with warehouse.session(read_only=False) as session:
-        for script in _SCRIPTS:
-            for statement in script_statements(script):
-                session.execute(statement)
+        for step in steps(_SETTINGS):
+            session.execute(step.sql)
         root = lake_root if mirror else f"file://{lake_root}"
         for stage, url in {"transformed_lake": root, "mirror": f"file://{mirror}"}.items():
             quoted = url.replace("'", "''")
@@ -246,9 +254,7 @@ def run_pipes(
     warehouse: SnowflakeWarehouse, manifests: Sequence[Manifest], status: str = "Loaded"
 ) -> None:
     """Do what Snowflake's pipes do of themselves: land the files of manifests, and remember it."""
-    pipes = dict(
-        _PIPE.findall(";".join(text for script in _SCRIPTS for text in script_statements(script)))
-    )
+    pipes = dict(_PIPE.findall(";".join(step.sql for step in steps(_SETTINGS))))
     with warehouse.session(read_only=False) as session:
         session.execute(
             "CREATE TABLE IF NOT EXISTS pipe_history (stage_location VARCHAR, file_name VARCHAR, "

@@ -384,10 +384,11 @@ def test_a_window_whose_landing_was_cleared_can_be_loaded_again(
     assert prices(snowpipe) == [1.0]
 
 
+@pytest.mark.parametrize("age", [timedelta(days=14), timedelta(days=12, hours=1)])
 def test_files_older_than_snowflake_remembers_are_copied_and_not_waited_for(
-    snowpipe: SnowflakeWarehouse, lake: TransformedLake
+    snowpipe: SnowflakeWarehouse, lake: TransformedLake, age: timedelta
 ) -> None:
-    long_ago = datetime.now(UTC) - timedelta(days=14)
+    long_ago = datetime.now(UTC) - age
 
     snowpipe.load(
         HISTORICAL,
@@ -500,11 +501,65 @@ def test_a_pipe_lands_files_of_the_lake_by_their_final_names_alone(name: str) ->
         assert any(re.fullmatch(pattern, final) for pattern in patterns)
 
 
+def today(lake: TransformedLake) -> Manifest:
+    return lake.day("2026-11-22", price("bitcoin", "2026-11-22", 1.0), written_at=datetime.now(UTC))
+
+
+@pytest.mark.parametrize("status", ["Load failed", "Partially loaded"])
 def test_a_file_that_the_pipe_could_not_land_is_named_with_the_reason(
-    snowpipe: SnowflakeWarehouse, lake: TransformedLake
+    snowpipe: SnowflakeWarehouse, lake: TransformedLake, status: str
 ) -> None:
-    manifest = lake.day("2026-11-22", price("bitcoin", "2026-11-22"), written_at=datetime.now(UTC))
-    run_pipes(snowpipe, [manifest], status="Load failed")
+    manifest = today(lake)
+    run_pipes(snowpipe, [manifest], status=status)
 
     with pytest.raises(SnowflakeRefusedError, match=r"could not land .*parquet: it is not Parquet"):
         snowpipe.load(HISTORICAL, [manifest], lake.root)
+
+
+def test_a_file_that_the_pipe_landed_at_its_second_try_is_taken(
+    snowpipe: SnowflakeWarehouse, lake: TransformedLake
+) -> None:
+    manifest = today(lake)
+    run_pipes(snowpipe, [manifest], status="Load failed")
+    run_pipes(snowpipe, [manifest])
+
+    snowpipe.load(HISTORICAL, [manifest], lake.root)
+
+    assert prices(snowpipe) == [1.0]
+
+
+def test_a_file_that_the_pipe_skipped_is_copied_and_not_waited_for(
+    snowpipe: SnowflakeWarehouse, lake: TransformedLake, wire: Wire
+) -> None:
+    manifest = today(lake)
+    run_pipes(snowpipe, [manifest], status="Load skipped")
+    wire.statements.clear()
+
+    snowpipe.load(HISTORICAL, [manifest], lake.root)
+
+    assert prices(snowpipe) == [1.0]
+    assert sum("COPY INTO" in text for text in wire.statements) == 1
+
+
+@pytest.mark.parametrize("status", ["Load in progress", "Some new word"])
+def test_a_file_on_its_way_is_waited_for_and_its_status_is_told(
+    snowpipe: SnowflakeWarehouse, lake: TransformedLake, status: str
+) -> None:
+    manifest = today(lake)
+    run_pipes(snowpipe, [manifest], status=status)
+
+    with pytest.raises(SnowpipeLateError, match=f"in COPY_HISTORY as: {status.lower()}"):
+        snowpipe.load(HISTORICAL, [manifest], lake.root)
+
+    run_pipes(snowpipe, [manifest])
+    snowpipe.load(HISTORICAL, [manifest], lake.root)
+    assert prices(snowpipe) == [1.0]
+
+
+def test_nothing_asks_for_a_history_at_the_edge_of_what_snowflake_remembers() -> None:
+    """Fourteen days: Snowflake's pages of COPY_HISTORY and PIPE_USAGE_HISTORY."""
+    texts = map(script_text, ("snowflake_statements.sql", "4_inspection.sql"))
+    starts = re.findall(r"START(?:_TIME)? => DATEADD\('day', -(\d+),", "".join(texts))
+
+    assert set(starts) == {"13"}
+    assert len(starts) == 6
