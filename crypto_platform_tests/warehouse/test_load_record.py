@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from crypto_platform.checks.definitions import NOTHING_LOST
+from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, WindowBatch
 from crypto_platform.ingestion.tracked_coins import DOCUMENT, TrackedCoin, TrackedCoins
@@ -35,7 +36,7 @@ class NeverAsked(DuckDBWarehouse):
 
     def session(self, *, read_only: bool) -> Any:
         del read_only
-        raise AssertionError("The warehouse was woken.")
+        raise PermanentFailure("The warehouse was woken.")
 
 
 def asleep() -> Warehouse:
@@ -155,6 +156,20 @@ def test_the_load_after_a_warehouse_was_dropped_names_what_is_gone(world: World)
         "2026-11-02: it was loaded with 1 price(s), and is no longer there",
     ]
     assert world.recorded() == world.warehouse.query(LEDGER)
+
+
+def test_what_was_lost_is_named_by_each_load_until_it_is_loaded_again(world: World) -> None:
+    world.days("2026-10-30", "2026-11-02")
+    world.path.unlink()
+    world.days("2026-11-03")
+
+    again = lost(world.days("2026-11-04"))
+    one_back = lost(world.days("2026-10-30"))
+    both_back = lost(world.days("2026-11-02"))
+
+    assert [finding.partition(":")[0] for finding in again] == ["2026-10-30", "2026-11-02"]
+    assert [finding.partition(":")[0] for finding in one_back] == ["2026-11-02"]
+    assert both_back == []
 
 
 def test_the_load_after_a_restore_names_what_is_older_than_it_was_loaded(world: World) -> None:
