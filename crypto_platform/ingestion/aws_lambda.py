@@ -82,6 +82,7 @@ class LambdaIngestion(Ingestion):
     @cached_property
     def _client(self) -> Any:
         config = botocore_config.Config(
+            connect_timeout=10,
             read_timeout=self.function_timeout + 30,
             # boto3's own retries would run the function again while it still runs.
             retries={"total_max_attempts": 1},

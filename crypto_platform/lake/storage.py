@@ -17,7 +17,7 @@ import filelock
 
 from crypto_platform.core.disk import explaining_disk
 from crypto_platform.core.errors import PermanentFailure
-from crypto_platform.core.lazy import botocore_exceptions, cloudpathlib
+from crypto_platform.core.lazy import botocore_exceptions, cloudpathlib, tenacity
 from lambda_function.lake import is_part, put
 
 LOCK_NAME = ".manifests.lock"
@@ -25,6 +25,8 @@ LOCK_NAME = ".manifests.lock"
 
 # Enough to hide a bucket's latency behind its own.
 _REQUESTS_AT_ONCE = 16
+
+_READS = 3
 
 # S3's error codes for an account that is not set up: another attempt would get the same.
 _ACCESS_ERRORS = {"403", "AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "NoSuchBucket"}
@@ -218,12 +220,26 @@ class Storage:
         # Not the path's own read_bytes: it keeps a copy, and takes what was replaced within the
         # same second for the same.
         s3 = at.client.client
-        with self._explaining_refusal():
+
+        def get() -> tuple[bytes | None, str | None]:
             try:
                 stored = s3.get_object(Bucket=at.bucket, Key=at.key)
             except s3.exceptions.NoSuchKey:
                 return None, None
             return stored["Body"].read(), stored["ETag"]
+
+        # boto3 makes a request again, and no longer once its body has begun.
+        while_it_breaks = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(
+                (botocore_exceptions.HTTPClientError, botocore_exceptions.IncompleteReadError)
+            ),
+            wait=tenacity.wait_random_exponential(max=4),
+            stop=tenacity.stop_after_attempt(_READS),
+            reraise=True,
+        )
+        with self._explaining_refusal():
+            got: tuple[bytes | None, str | None] = while_it_breaks(get)
+            return got
 
     def _put_if_unchanged(self, path: str, content: bytes, version: str | None) -> bool:
         """Write content unless another run wrote there since a version was read.
