@@ -83,9 +83,12 @@ class Stack:
         """Its outputs by name.
 
         Raises:
-            StackError: There is no stack.
+            StackError: There is no stack, or its creation failed.
         """
-        return _by_key(self._existing(), "Output")
+        described = self.describe()
+        if described is None or described["StackStatus"] in _NEVER_CREATED:
+            raise StackError(f"There is no stack {self.name} in {self.region}: deploy it first.")
+        return _by_key(described, "Output")
 
     def parameters(self) -> dict[str, str]:
         """Its parameters by name; empty where there is no stack."""
@@ -93,15 +96,14 @@ class Stack:
 
     def resources(self) -> dict[str, str]:
         """The ids of its resources by their names in the template; empty where there is none."""
-        if self.describe() is None:
+        described = self.describe()
+        if described is None or described["StackStatus"] in _NEVER_CREATED:
             return {}
         pages = self._client.get_paginator("list_stack_resources").paginate(StackName=self.name)
         return {
             one["LogicalResourceId"]: one.get("PhysicalResourceId", "")
             for page in pages
             for one in page["StackResourceSummaries"]
-            # What a failed creation took away, or left behind.
-            if not one["ResourceStatus"].startswith("DELETE")
         }
 
     def prepare(self) -> bool:
@@ -230,12 +232,6 @@ class Stack:
             )
             for one in drifts
         ]
-
-    def _existing(self) -> dict[str, Any]:
-        described = self.describe()
-        if described is None:
-            raise StackError(f"There is no stack {self.name} in {self.region}: deploy it first.")
-        return described
 
     def _settled(self) -> str | None:
         """Its status once nothing changes any more; ``None`` where there is no stack."""

@@ -10,12 +10,13 @@ back, and what is retained is retained: both as CloudFormation's documents say.
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from moto.awslambda.models import LambdaFunction
 from moto.cloudformation import parsing
 from moto.cloudformation.models import ChangeSet, CloudFormationBackend, Stack
-from moto.cloudformation.parsing import ResourceMap
+from moto.cloudformation.parsing import OutputMap, ResourceMap
 from moto.core.common_models import CloudFormationModel
 from moto.iam.models import ManagedPolicy, Role, iam_backends
 
@@ -103,7 +104,10 @@ def _update_alias(_: str, properties: Properties) -> str:
 
 def _delete_alias(arn: str) -> None:
     function, _, alias = arn.rpartition(":")
-    client("lambda").delete_alias(FunctionName=function, Name=alias)
+    functions = client("lambda")
+    # The function may have gone before, and took its aliases with it.
+    with suppress(functions.exceptions.ResourceNotFoundException):
+        functions.delete_alias(FunctionName=function, Name=alias)
 
 
 def _create_budget(properties: Properties) -> str:
@@ -216,7 +220,7 @@ def _update_role(
     original_resource.assume_role_policy_document = json.dumps(
         properties["AssumeRolePolicyDocument"]
     )
-    original_resource.permissions_boundary = properties.get("PermissionsBoundary")
+    original_resource.permissions_boundary_arn = properties.get("PermissionsBoundary", "")
     _give_policies(original_resource, properties)
     return original_resource
 
@@ -347,6 +351,7 @@ def _execute_or_roll_back(
 def _roll_back_creation(stack: Stack, error: Exception) -> None:
     """What this very operation made goes, but for what is retained whatever happens."""
     _moto_deletes_all(stack.resource_map)
+    stack.output_map = OutputMap(stack.resource_map, {"Outputs": {}}, stack.stack_id)
     _say(stack, "ROLLBACK_COMPLETE", error)
 
 
