@@ -1,15 +1,20 @@
 """The workflows: who may do what, and that every action is the one that was looked at."""
 
+import os
 import re
+import shlex
 import subprocess
 import sys
 from datetime import date
 from pathlib import Path
 
+import click
 import pytest
 
+from crypto_platform.cli.main import main
 from crypto_platform_tests import dagster_range
 from crypto_platform_tests.github_runner import ROOT, WORKFLOWS, evaluate, jobs, workflow
+from infrastructure.deploy import deploy
 
 EACH = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 
@@ -90,6 +95,59 @@ def test_a_linter_of_workflows_finds_nothing() -> None:
         check=False,
     )
     assert found.returncode == 0, found.stdout
+
+
+@EACH
+def test_every_command_of_this_project_is_there_and_takes_what_it_is_given(path: Path) -> None:
+    for script in scripts(path):
+        for called in re.findall(
+            r"bin/(crypto-platform|python -m infrastructure\.deploy) (.*)", script
+        ):
+            program, line = called
+            words = shlex.split(re.split(r" [>|]|\)$", line)[0])
+            command: click.Command = main if program == "crypto-platform" else deploy
+            while isinstance(command, click.Group):
+                name = words.pop(0)
+                found = command.get_command(click.Context(command), name)
+                assert found, f"{program} has no {name}"
+                command = found
+            command.make_parser(click.Context(command)).parse_args(words)
+
+
+def test_snowflake_is_deployed_around_the_stack_and_stops_where_a_phase_fails(
+    tmp_path: Path,
+) -> None:
+    (script,) = [
+        step["run"]
+        for step in jobs(ROOT / ".github" / "workflows" / "deploy_lambda_glue.yml")["deploy"][
+            "steps"
+        ]
+        if step.get("name") == "Deploy the scripts of Snowflake"
+    ]
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("crypto-platform", "python"):
+        (programs / name).write_text('#!/bin/sh\necho "$@" >> called\n[ "$*" != "$FAILS" ]\n')
+        (programs / name).chmod(0o755)
+
+    def called(fails: str = "") -> list[str]:
+        (tmp_path / "called").unlink(missing_ok=True)
+        subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],  # noqa: S607 - the one of the PATH
+            cwd=tmp_path,
+            env={"FAILS": fails, "RUNNER_TEMP": str(tmp_path), "PATH": os.environ["PATH"]},
+            check=not fails,
+        )
+        return (tmp_path / "called").read_text().splitlines()
+
+    connect = f"-m infrastructure.deploy connect {tmp_path}/handover"
+    phases = [
+        *("snowflake integration", "snowflake handover", connect),
+        *("snowflake apply", "snowflake handover", connect),
+    ]
+    assert called() == phases
+    assert called("snowflake handover") == phases[:2]
+    assert called("snowflake apply") == phases[:4]
 
 
 @pytest.mark.parametrize(
