@@ -92,14 +92,39 @@ def test_the_platform_alone_knows_the_key_and_the_lake() -> None:
     } == {"code_location"}
 
 
-def test_every_volume_is_a_named_one() -> None:
-    volumes = {
-        volume.partition(":")[0]
-        for service in SERVICES.values()
+def interpolated(text: str, variables: Mapping[str, str]) -> str:
+    """A text of the compose file as the engine reads it, with these variables set."""
+
+    def value(found: re.Match[str]) -> str:
+        name, operator, alternative = found.groups()
+        held = variables.get(name, "")
+        return (alternative if held else "") if operator == ":+" else held or alternative
+
+    return re.sub(r"\$\{(\w+)(:[-+])(.*?)\}", value, text)
+
+
+def volumes(variables: Mapping[str, str]) -> set[tuple[str, str]]:
+    """Of every volume of a service, the service and what is mounted."""
+    return {
+        (name, interpolated(volume, variables))
+        for name, service in SERVICES.items()
         for volume in service.get("volumes", [])
     }
 
-    assert volumes == COMPOSE["volumes"].keys()
+
+def test_every_volume_is_a_named_one_but_for_the_key_of_snowflake() -> None:
+    mounted = {volume.partition(":")[0] for _, volume in volumes({})}
+
+    assert mounted == {*COMPOSE["volumes"], "/dev/null"}
+
+
+def test_the_key_of_snowflake_is_mounted_where_the_platform_looks_for_it_and_nowhere_else() -> None:
+    variables = {"SNOWFLAKE_PRIVATE_KEY_PATH": "/home/me/snowflake.p8"}
+    path = SERVICES["code_location"]["environment"]["SNOWFLAKE_PRIVATE_KEY_PATH"]
+    keys = {(name, volume) for name, volume in volumes(variables) if "snowflake.p8:" in volume}
+
+    assert keys == {("code_location", f"/home/me/snowflake.p8:{interpolated(path, variables)}:ro")}
+    assert interpolated(path, {}) == ""
 
 
 def test_the_simulated_platform_shares_neither_volumes_nor_the_key_with_the_real_one() -> None:
@@ -148,7 +173,7 @@ class Host:
 
     def here(self, text: str) -> str:
         """A text of the compose file, with its variables' defaults and this machine's names."""
-        text = re.sub(r"\$\{\w+:-(.*?)\}", r"\1", text)
+        text = interpolated(text, {})
         known = "|".join(map(re.escape, self.names))
         return re.sub(rf"\b({known})\b", lambda found: self.names[found[1]], text)
 

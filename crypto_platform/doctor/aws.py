@@ -121,7 +121,13 @@ def _price_api(preflight: Preflight) -> str:
             f"The function asks on the plan {response['plan']}, and COINGECKO_PLAN is {here} here, "
             "by which the month's credits are counted."
         )
-    return described_api(response)
+    described = described_api(response)
+    if here == "keyless":
+        described += (
+            ". This plan is limited by address, and a function shares its addresses with others: "
+            "expect refusals, or take a key of the plan demo, which costs nothing"
+        )
+    return described
 
 
 def _bucket(layer: str, preflight: Preflight) -> str:

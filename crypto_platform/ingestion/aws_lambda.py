@@ -133,7 +133,8 @@ _CONNECT_ATTEMPTS = 4
 
 
 def _is_busy(error: BaseException) -> bool:
-    response = getattr(error, "response", {})
+    # An error without a response has none, or None for it.
+    response = getattr(error, "response", None) or {}
     return response.get("Error", {}).get("Code") in _BUSY
 
 

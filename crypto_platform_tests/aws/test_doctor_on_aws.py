@@ -27,7 +27,7 @@ from crypto_platform_tests.aws.lambda_runtime import Lambda
 from crypto_platform_tests.aws.permissions import acting, platform_policy
 from crypto_platform_tests.aws.stack import CODE_BUCKET
 from crypto_platform_tests.warehouse.fakesnow_server import Wire, answering
-from infrastructure.package import zipped
+from infrastructure.package import artifacts, version, zipped
 
 pytestmark = [
     pytest.mark.integration,
@@ -36,6 +36,7 @@ pytestmark = [
 ]
 
 SETTINGS = Settings.from_environment({})
+FUNCTION = SETTINGS.ingestion_function.removesuffix(":live")
 
 Deploy = Callable[..., None]
 BuildSnowflake = Callable[..., SnowflakeWarehouse]
@@ -145,7 +146,7 @@ def test_access_that_is_denied(environment: dict[str, str]) -> None:
 
     assert account.status == "passed"
     denied = [result for result in denied if result.status != "skipped"]
-    assert len(denied) == 7
+    assert len(denied) == 8
     for result in denied:
         assert result.status == "failed"
         assert "AccessDenied" in result.found or "not authorized" in result.found
@@ -160,9 +161,15 @@ def test_the_stacks_policy_allows_all_that_is_looked_at(environment: dict[str, s
 
 
 def test_the_workflow_may_look_at_all_but_snowflake(environment: dict[str, str]) -> None:
-    role = client("iam").get_role_policy(RoleName="crypto-deploy", PolicyName="deploy")
+    iam, role = client("iam"), "crypto-deploy"
+    policies = [iam.get_role_policy(RoleName=role, PolicyName="deploy")["PolicyDocument"]]
+    for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+        arn = attached["PolicyArn"]
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        found = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
+        policies.append(found["Document"])
 
-    with acting([role["PolicyDocument"]]):
+    with acting(policies):
         results = examine(environment)
 
     skipped = {result.check for result in results if result.status == "skipped"}
@@ -187,9 +194,12 @@ def test_credentials_that_are_refused_are_reported_once(
 
 
 def test_a_function_of_another_version(environment: dict[str, str]) -> None:
-    client("lambda").update_function_code(
-        FunctionName=SETTINGS.ingestion_function, ZipFile=zipped({"handler.py": b"another"})
-    )
+    lambdas = client("lambda")
+    changed = zipped({"handler.py": b"another"})
+    lambdas.update_function_code(FunctionName=FUNCTION, ZipFile=changed)
+    assert look("function", environment).status == "passed"
+    number = lambdas.publish_version(FunctionName=FUNCTION)["Version"]
+    lambdas.update_alias(FunctionName=FUNCTION, Name="live", FunctionVersion=number)
 
     result = look("function", environment)
 
@@ -197,8 +207,54 @@ def test_a_function_of_another_version(environment: dict[str, str]) -> None:
     assert "runs another version of lambda_function/" in result.found
 
 
+def test_a_candidate_is_looked_at_before_it_serves(environment: dict[str, str]) -> None:
+    lambdas = client("lambda")
+    bad = zipped({"lambda_function/__init__.py": b"raise RuntimeError('a bad version')"})
+    lambdas.update_function_code(FunctionName=FUNCTION, ZipFile=bad)
+    number = lambdas.publish_version(FunctionName=FUNCTION)["Version"]
+
+    results = {one.check: one for one in examine(environment, candidate=number)}
+
+    assert f"{FUNCTION}:{number} runs another version" in results["function"].found
+    assert results["price API"].status == "failed"
+    assert "has this version to run" in results["historical Glue job"].found
+    assert look("function", environment).status == "passed"
+
+
+def test_after_a_way_back_what_serves_is_compared_with_the_code_that_was_meant(
+    environment: dict[str, str],
+) -> None:
+    def put(content: bytes) -> None:
+        client("s3").put_object(
+            Bucket=CODE_BUCKET, Key=f"code/{earlier}/ingestion.zip", Body=content
+        )
+
+    built = {**artifacts(), "ingestion.zip": zipped({"handler.py": b"earlier"})}
+    earlier = version(built)
+    for name, content in built.items():
+        client("s3").put_object(Bucket=CODE_BUCKET, Key=f"code/{earlier}/{name}", Body=content)
+
+    def function(code: str) -> PreflightResult:
+        (result,) = [
+            one for one in examine(environment, code_version=code) if one.check == "function"
+        ]
+        return result
+
+    assert function(version(artifacts())).status == "passed"
+    assert "runs another version" in function(earlier).found
+    put(b"changed by somebody")
+    assert "does not hold the code that its name says" in function(earlier).found
+
+
+def test_names_that_are_not_those_of_the_stack(environment: dict[str, str]) -> None:
+    result = look("stack", {**environment, "HISTORICAL_GLUE_JOB": "my-own"})
+
+    assert result.status == "failed"
+    assert f"my-own here, and the stack made {SETTINGS.historical_glue_job}" in result.found
+
+
 def test_a_function_that_is_missing(environment: dict[str, str]) -> None:
-    client("lambda").delete_function(FunctionName=SETTINGS.ingestion_function)
+    client("lambda").delete_function(FunctionName=FUNCTION)
 
     result = look("function", environment)
 

@@ -1,11 +1,13 @@
 import json
 import threading
 import time
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import dagster as dg
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from crypto_platform.core.streams import HISTORICAL
 from crypto_platform.lake.layers import Lake, to_json_lines
@@ -162,3 +164,110 @@ def test_a_job_that_is_not_deployed_is_a_failure_that_names_it(
 ) -> None:
     with pytest.raises(TransformError, match=f"the-{HISTORICAL.job} in {REGION} could not be run"):
         transform(glue())
+
+
+class Unreliable:
+    """A client of Glue, some of whose calls fail.
+
+    Args:
+        client: The client.
+        call: The call that fails.
+        errors: How it fails, one time after the other; then it succeeds.
+        heard: Whether Glue gets the call all the same.
+    """
+
+    def __init__(
+        self, client: Any, call: str, errors: Sequence[Exception], *, heard: bool = False
+    ) -> None:
+        self.asked: list[str] = []
+        self._client = client
+        self._call = call
+        self._errors = list(errors)
+        self._heard = heard
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(**asked: Any) -> Any:
+            self.asked.append(name)
+            if name == self._call and self._errors:
+                if self._heard:
+                    getattr(self._client, name)(**asked)
+                raise self._errors.pop(0)
+            return getattr(self._client, name)(**asked)
+
+        return call
+
+
+def unreliable(call: str, *errors: Exception, heard: bool = False, **options: Any) -> GlueTransform:
+    """The jobs on Glue, asked by a client that is unreliable."""
+    transform = glue(**options)
+    client = "_client_that_asks_once" if call == "start_job_run" else "_client"
+    made = getattr(transform, client)
+    transform.__dict__[client] = Unreliable(made, call, errors, heard=heard)
+    return transform
+
+
+def said(code: str, status: int = 400) -> ClientError:
+    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "GetJobRun")
+
+
+NO_WAY = EndpointConnectionError(endpoint_url="https://glue")
+NO_ANSWER = ReadTimeoutError(endpoint_url="https://glue")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NO_WAY, NO_ANSWER, said("ThrottlingException"), said("ExpiredTokenException"), said("x", 503)],
+    ids=["no way", "no answer", "throttled", "expired", "a fault of AWS"],
+)
+def test_a_job_run_is_watched_on_when_glue_gives_no_answer(
+    glue_runs: GlueRuns, error: Exception
+) -> None:
+    glue_runs.scripted = ("SUCCEEDED", "")
+    transform(unreliable("get_job_run", error, error, error, poll_seconds=0.01))
+    assert (len(glue_runs.started), glue_runs.stopped) == (1, [])
+
+
+def test_a_glue_that_stays_silent_is_given_up_and_may_be_tried_again(glue_runs: GlueRuns) -> None:
+    glue_runs.scripted = ("RUNNING", "")
+    silent = unreliable("get_job_run", *[NO_ANSWER] * 1_000, poll_seconds=0.01, silence=0.05)
+    with pytest.raises(TransformUnreachableError, match="could not be watched, and was told to"):
+        transform(silent)
+    assert len(glue_runs.stopped) == 1
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "EntityNotFoundException"])
+def test_what_does_not_pass_ends_the_watch_at_once(glue_runs: GlueRuns, code: str) -> None:
+    glue_runs.scripted = ("RUNNING", "")
+    with pytest.raises(TransformError, match=code):
+        transform(unreliable("get_job_run", said(code)))
+    assert len(glue_runs.stopped) == 1
+
+
+def test_a_job_run_that_cannot_be_stopped_does_not_hide_why_it_was_to_be(
+    glue_runs: GlueRuns, caplog: pytest.LogCaptureFixture
+) -> None:
+    glue_runs.scripted = ("RUNNING", "")
+    with pytest.raises(TransformError, match="did not end within"):
+        transform(unreliable("batch_stop_job_run", NO_WAY, patience=0.1))
+    assert "could not be stopped" in caplog.text
+
+
+def test_a_job_run_whose_start_was_not_heard_of_is_found_and_watched(glue_runs: GlueRuns) -> None:
+    glue_runs.scripted = ("SUCCEEDED", "")
+    transform(unreliable("start_job_run", NO_ANSWER, heard=True))
+    assert len(glue_runs.started) == 1
+
+
+def test_a_start_that_never_arrived_may_be_tried_again(glue_runs: GlueRuns) -> None:
+    with pytest.raises(TransformUnreachableError, match="could not be run"):
+        transform(unreliable("start_job_run", NO_ANSWER, poll_seconds=0.01))
+    assert glue_runs.started == []
+
+
+def test_a_start_that_was_not_sent_is_not_looked_for(glue_runs: GlueRuns) -> None:
+    unsent = unreliable("start_job_run", NO_WAY)
+    asked = unsent.__dict__["_client"] = Unreliable(unsent._client, "", ())  # noqa: SLF001 - as above
+    with pytest.raises(TransformUnreachableError):
+        transform(unsent)
+    assert (glue_runs.started, asked.asked) == ([], [])

@@ -1,19 +1,21 @@
 import gzip
+import io
 import json
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
 
 from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.streams import HISTORICAL, Window
 from crypto_platform.ingestion.aws_lambda import LambdaIngestion
-from crypto_platform.ingestion.metered_api import PriceApi
+from crypto_platform.ingestion.metered_api import PriceApi, usage_of_month
 from crypto_platform.ingestion.resource import IngestionFailure
 from crypto_platform.ingestion.responses import PricesResponse
 from crypto_platform.lake.layers import Layer
@@ -23,6 +25,7 @@ from crypto_platform_tests.aws.conftest import FUNCTION
 from crypto_platform_tests.aws.lambda_runtime import Lambda
 from infrastructure.package import zipped
 from lambda_function.api_key import with_api_key
+from lambda_function.errors import Unreachable
 from lambda_function.plans import PLANS, ApiSettings
 
 pytestmark = pytest.mark.integration
@@ -175,9 +178,66 @@ def test_a_slow_answer_is_waited_for_and_asked_for_once(
 
 
 def test_the_client_outlasts_the_function_and_never_asks_twice() -> None:
-    config = lambda_ingestion()._client.meta.config  # noqa: SLF001 - it is what production uses
-    assert config.read_timeout == 330
+    ingestion = lambda_ingestion()
+    config = ingestion._client.meta.config  # noqa: SLF001 - it is what production uses
+    assert ingestion.invocation_seconds < ingestion.function_timeout < config.read_timeout
+    # A NAT gateway forgets a connection that is silent for as long.
+    assert config.read_timeout < 350
     assert config.retries["total_max_attempts"] == 1
+
+
+def test_an_invocation_ends_within_the_seconds_that_its_event_allows(
+    deploy: Deploy, lambda_service: Lambda, market: SimulatedMarket
+) -> None:
+    market.faults.add(FaultRule(fault=Fault(delay_seconds=1), path="*/market_chart*"))
+    deploy(at(market))
+    # All but two seconds are kept for writing.
+    ingestion = lambda_ingestion(invocation_seconds=47)
+    coins = [coin.coin_id for coin in api(ingestion).markets(top=40).coins]
+    response = ask(ingestion, *coins, days=1)
+    assert {event["seconds"] for event in lambda_service.events} == {47}
+    assert len(lambda_service.events) > 2
+    assert sum(response.window_points) == len(coins)
+    assert response.credits == len(coins)
+
+
+def test_a_response_that_is_lost_may_be_tried_again_and_costs_what_it_cost(
+    deploy: Deploy, lambda_service: Lambda, market: SimulatedMarket
+) -> None:
+    market.faults.add(FaultRule(fault=Fault(delay_seconds=2), path="*/market_chart*"))
+    deploy(at(market))
+    with pytest.raises(IngestionFailure, match="gave no response"):
+        # Its client waits half a minute longer than that.
+        ask(lambda_ingestion(function_timeout=-29), "bitcoin")
+    # Nobody waits for it any longer; it ends all the same.
+    with lambda_service.busy:
+        usage = usage_of_month(api(lambda_ingestion()).layer, datetime.now(UTC))
+    assert sum(one.credits for one in usage) == 1
+
+
+def test_a_response_that_is_no_json_may_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ingestion = lambda_ingestion()
+    broken = SimpleNamespace(invoke=lambda **_: {"Payload": io.BytesIO(b"<html>")})
+    monkeypatch.setitem(ingestion.__dict__, "_client", broken)
+    with pytest.raises(IngestionFailure, match="gave no response"):
+        ingestion.invoke({})
+
+
+def test_an_event_that_could_not_be_sent_is_sent_again(
+    deploy: Deploy, lambda_service: Lambda, market: SimulatedMarket
+) -> None:
+    deploy(at(market))
+    ingestion = lambda_ingestion()
+    client, failures = ingestion._client, [1, 2]  # noqa: SLF001 - what stands before Lambda
+
+    def invoke(**asked: Any) -> Any:
+        if failures:
+            raise ConnectTimeoutError(endpoint_url=f"attempt {failures.pop()}")
+        return client.invoke(**asked)
+
+    ingestion.__dict__["_client"] = SimpleNamespace(invoke=invoke)
+    assert ingestion.invoke({"action": "ping"})["plan"] == "pro"
+    assert len(lambda_service.events) == 1
 
 
 def test_a_function_that_is_not_deployed_is_a_failure_that_says_what_to_do(
@@ -200,6 +260,17 @@ def test_the_key_is_read_from_the_secret(aws: str) -> None:  # noqa: ARG001 - wh
     settings = ApiSettings.from_environment(with_api_key(environment))
     assert settings.headers() == {"x-cg-demo-api-key": "CG-planted"}
     assert "CG-planted" not in repr(settings)
+
+
+def test_a_secret_that_nobody_answers_for_may_be_read_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, text in variables("http://127.0.0.1:9").items():
+        monkeypatch.setenv(name, text)
+    environment = {"COINGECKO_PLAN": "demo", "COINGECKO_API_KEY_SECRET_ARN": "arn:somewhere"}
+    with pytest.raises(Unreachable, match="Secrets Manager gave no answer") as failure:
+        with_api_key(environment)
+    assert failure.value.retryable
 
 
 def test_a_plan_without_a_key_reads_no_secret() -> None:

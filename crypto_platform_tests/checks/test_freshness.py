@@ -25,6 +25,7 @@ from crypto_platform.checks.freshness import (
     expected_coins,
     freshness_rule,
 )
+from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream
 from crypto_platform.definitions import build_definitions
@@ -52,7 +53,7 @@ class NeverAsked(DuckDBWarehouse):
 
     def session(self, *, read_only: bool) -> Any:
         del read_only
-        raise AssertionError("The warehouse was woken.")
+        raise PermanentFailure("The warehouse was woken.")
 
 
 def ledger(coin: str, status: str) -> dict[str, dict[str, Any]]:
@@ -314,7 +315,7 @@ def test_a_day_of_watches_and_ticks_of_sensors_never_wakes_the_warehouse(
             read += tick.cursor != cursor
             cursor = tick.cursor
             # Each watch asks the same, so a few of them tell of all.
-            if minutes % (6 * 60) == 0:
+            if minutes % (8 * 60) == 0:
                 fresh.append(watch(platform, instance, asleep)["intra_day"].passed)
 
     # The sensor did look: whenever a window became overdue, and at what it had asked for itself.

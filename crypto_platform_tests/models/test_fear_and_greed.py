@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from crypto_platform.core.errors import MixedSourcesError
+from crypto_platform.core.errors import MixedSourcesError, PermanentFailure
 from crypto_platform.core.streams import HISTORICAL
 from crypto_platform.models.build import make_models
 from crypto_platform.models.fear_and_greed import (
@@ -156,7 +156,7 @@ def test_the_schedule_wakes_the_warehouse_only_for_an_index_that_changed(
     loaded = run_job(platform, "sentiment", tags=BY_SCHEDULE)
 
     def woken(warehouse: DuckDBWarehouse, **asked: Any) -> Any:
-        raise AssertionError(f"{warehouse} was woken: {asked}.")
+        raise PermanentFailure(f"{warehouse} was woken: {asked}.")
 
     with monkeypatch.context() as asleep:
         asleep.setattr(DuckDBWarehouse, "session", woken)

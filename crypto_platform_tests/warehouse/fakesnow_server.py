@@ -76,7 +76,7 @@ class Wire:
         if self.swallows and statement.startswith(self.swallows):
             request |= {"sqlText": "SELECT ?"}
         elif statement:
-            for rewrite in (_with_pipe_history, *self.rewrites, *_LIMITS):
+            for rewrite in (_with_pipe_history, *self.rewrites, *_ACCOUNT):
                 statement = rewrite(statement)
             request |= {"sqlText": statement}
         if self.is_cut:
@@ -119,26 +119,19 @@ def answering(words: str, query: str) -> Callable[[str], str]:
     return lambda statement: query if words in statement else statement
 
 
-def shown_limits(statement_timeout: int = 1800, queued_timeout: int = 600) -> str:
-    """A query that answers as SHOW PARAMETERS IN WAREHOUSE does."""
-    return (
-        f"SELECT 'STATEMENT_TIMEOUT_IN_SECONDS' AS key, '{statement_timeout}' AS value UNION ALL "
-        f"SELECT 'STATEMENT_QUEUED_TIMEOUT_IN_SECONDS', '{queued_timeout}'"
-    )
-
-
-def shown_monitor(level: str = "WAREHOUSE") -> str:
-    """A query that answers as SHOW RESOURCE MONITORS does."""
-    return (
+# What an account answers in which 0_account.sql was run; a test's own rewrite comes before.
+_ACCOUNT = (
+    answering("SHOW PIPES IN ACCOUNT", "SELECT 1 AS name WHERE FALSE"),
+    answering(
+        "SHOW PARAMETERS",
+        "SELECT 'STATEMENT_TIMEOUT_IN_SECONDS' AS key, '1800' AS value "
+        "UNION ALL SELECT 'STATEMENT_QUEUED_TIMEOUT_IN_SECONDS', '600'",
+    ),
+    answering(
+        "SHOW RESOURCE MONITORS",
         "SELECT 'CRYPTO_MONITOR' AS name, 30.0 AS credit_quota, 1.5 AS used_credits, "
-        f"'{level}' AS level"
-    )
-
-
-# What the account answers in which 0_account.sql was run; a test's own rewrite comes before.
-_LIMITS = (
-    answering("SHOW PARAMETERS", shown_limits()),
-    answering("SHOW RESOURCE MONITORS", shown_monitor()),
+        "'WAREHOUSE' AS level",
+    ),
 )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from crypto_platform.checks.definitions import NOTHING_LOST
+from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, WindowBatch
 from crypto_platform.ingestion.tracked_coins import DOCUMENT, TrackedCoin, TrackedCoins
@@ -35,7 +36,7 @@ class NeverAsked(DuckDBWarehouse):
 
     def session(self, *, read_only: bool) -> Any:
         del read_only
-        raise AssertionError("The warehouse was woken.")
+        raise PermanentFailure("The warehouse was woken.")
 
 
 def asleep() -> Warehouse:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import TypeAdapter
 
+from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.lake.layers import Lake
 from crypto_platform.lake.manifests import Absence, LakeFile, Manifest
@@ -124,13 +125,16 @@ def test_a_column_of_snapshots_is_one_line_of_its_script(
     load_snapshots(warehouse, lake)
     add_to_snapshots(change_script, WATCHLIST)
     if not isinstance(warehouse, DuckDBWarehouse):
+        settings = Settings.from_environment({})
         with warehouse.session(read_only=False) as session:
             todo = [
                 Step("1", text)
                 for text in sql.script_statements("1_creation_tables.sql")
                 if "CREATE TABLE" in text
             ]
-            changed = [one.step.sql for one in apply(session, todo) if one.change == "changed"]
+            changed = [
+                one.step.sql for one in apply(session, todo, settings) if one.change == "changed"
+            ]
         assert changed == [
             "ALTER TABLE transformed.market_snapshots ADD COLUMN watchlist_users DOUBLE",
             (

@@ -1,0 +1,197 @@
+"""The steps of a deployment, one at a time: what each refuses, and what it says to do."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from moto.cloudformation.models import cloudformation_backends
+from moto.core import DEFAULT_ACCOUNT_ID
+
+from crypto_platform_tests.aws.account import REGION, account, client
+from crypto_platform_tests.aws.stack import BOOTSTRAP, Deployment
+from infrastructure import deploy as tool
+from infrastructure import stack_changes
+from infrastructure.stack_changes import Change, Stack, StackError
+
+pytestmark = [
+    pytest.mark.integration,
+    # The types that are known to be skipped; see the tests of the templates.
+    pytest.mark.filterwarnings("ignore:Tried to parse .* not supported by moto"),
+]
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """Runs a command of the tool, with further variables, in an account that has nothing."""
+
+    def command(*words: str, **variables: str) -> Result:
+        return CliRunner().invoke(tool.deploy, words, env=variables)
+
+    with account(tmp_path / "objects", buckets=()):
+        yield command
+
+
+def bucket(name: str) -> None:
+    where = {"LocationConstraint": REGION}
+    client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=where)
+
+
+def test_names_that_can_be_had_are_said_and_those_that_cannot_come_with_the_variable_to_set(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = run("names")
+    assert missing.exit_code == 1
+    assert "deploy infrastructure/bootstrap.yaml first" in missing.output
+
+    bucket("crypto-code-0704")
+    assert run("names").exit_code == 0
+
+    bucket("crypto-raw-data-0704")
+    left = run("names")
+    assert left.exit_code == 1
+    assert "is not of the stack crypto-platform" in left.output
+    assert "variable RAW_BUCKET" in left.output
+
+    others = {"crypto-transformed-data-0704"}
+    status = tool._bucket_status  # noqa: SLF001 - moto has no bucket of another account
+    monkeypatch.setattr(
+        tool, "_bucket_status", lambda of, name: "taken" if name in others else status(of, name)
+    )
+    taken = run("names", RAW_BUCKET="my-raw")
+    assert taken.exit_code == 1
+    assert "my-raw: free" in taken.output
+    assert f"TRANSFORMED_BUCKET, to crypto-transformed-data-0704-{DEFAULT_ACCOUNT_ID}" in (
+        taken.output
+    )
+
+
+def test_what_was_uploaded_is_never_overwritten(run: Run, tmp_path: Path) -> None:
+    bucket("my-code")
+    built = tmp_path / "build"
+    built.mkdir()
+    (built / "ingestion.zip").write_bytes(b"code")
+
+    first, again = (run("upload", str(built), ARTIFACT_BUCKET="my-code") for _ in range(2))
+    assert (first.exit_code, again.exit_code) == (0, 0)
+    code = first.stdout.strip()
+    client("s3").put_object(Bucket="my-code", Key=f"code/{code}/ingestion.zip", Body=b"other")
+    changed = run("upload", str(built), ARTIFACT_BUCKET="my-code")
+
+    assert changed.exit_code == 1
+    assert "somebody changed it" in changed.output
+
+
+def test_an_update_that_could_not_be_taken_back_comes_with_the_command_that_does(
+    run: Run,
+) -> None:
+    deployment = Deployment()
+    deployment.bootstrap()
+    stack = cloudformation_backends[DEFAULT_ACCOUNT_ID][REGION].get_stack("crypto-bootstrap")
+    stack.status = "UPDATE_ROLLBACK_FAILED"
+
+    assert run  # the account
+    with pytest.raises(StackError, match="continue-update-rollback --stack-name crypto-bootstrap"):
+        Stack("crypto-bootstrap", REGION).prepare()
+
+
+def test_a_change_that_goes_on_is_waited_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Deployment().bootstrap()
+    stack = cloudformation_backends[DEFAULT_ACCOUNT_ID][REGION].get_stack("crypto-bootstrap")
+    stack.status = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"
+
+    def ends(_: float) -> None:
+        stack.status = "UPDATE_COMPLETE"
+
+    monkeypatch.setattr(stack_changes.time, "sleep", ends)
+    assert run  # the account
+    assert Stack("crypto-bootstrap", REGION).prepare()
+
+
+@pytest.mark.parametrize(
+    ("change", "loses"),
+    [
+        (("Modify", "AWS::S3::Bucket", "False", ""), False),
+        (("Modify", "AWS::S3::Bucket", "True", "ReplaceAndRetain"), True),
+        (("Modify", "AWS::SecretsManager::Secret", "Conditional", ""), True),
+        (("Remove", "AWS::S3::Bucket", "", "Retain"), True),
+        (("Remove", "AWS::CloudWatch::Alarm", "", "Delete"), False),
+        (("Modify", "AWS::IAM::Role", "True", "ReplaceAndDelete"), False),
+    ],
+)
+def test_what_would_let_go_of_data_is_known(change: tuple[str, ...], loses: bool) -> None:  # noqa: FBT001 - a column of the table
+    action, kind, replacement, policy = change
+    assert Change(action, "Name", kind, replacement, policy, ()).loses_data is loses
+
+
+def test_such_a_change_is_shown_and_not_carried_out(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    replaced = Change("Modify", "RawBucket", "AWS::S3::Bucket", "True", "", ("BucketName",))
+    monkeypatch.setattr(Stack, "propose", lambda *_: [replaced])
+    monkeypatch.setattr(Stack, "prepare", lambda _: True)
+    monkeypatch.setattr(Stack, "execute", lambda *_: pytest.fail("it was carried out"))
+
+    lines = tmp_path / "handover"
+    lines.write_text("SnowflakeUserArn=arn:aws:iam::1:user/one\n")
+    refused = run("connect", str(lines))
+
+    assert refused.exit_code == 1
+    assert "BucketName" in refused.output
+    assert "would remove or replace RawBucket" in refused.output
+
+
+def test_only_variables_that_are_set_become_parameters() -> None:
+    deployment = tool.Deployment({"ALERT_EMAIL": "", "RAW_BUCKET": "my-raw"})
+    assert deployment.parameters() == {"RawBucketName": "my-raw"}
+
+
+def test_drift_is_shown_and_ends_with_1(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Stack, "drifts", lambda _: [("HistoricalJob", "AWS::Glue::Job", "/Timeout")]
+    )
+    drifted = run("drift")
+    monkeypatch.setattr(Stack, "drifts", lambda _: [])
+
+    assert drifted.exit_code == 1
+    assert "/Timeout" in drifted.output
+    assert run("drift").exit_code == 0
+
+
+def test_a_version_that_was_never_published_is_refused_with_those_that_were(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool.Deployment, "code_versions", lambda _: {"1": "aaa", "2": "bbb"})
+
+    refused = run("rollback", "ccc")
+
+    assert refused.exit_code == 1
+    assert "never published here. There are, oldest first: aaa, bbb." in refused.output
+
+
+def test_what_is_deployed_by_hand_is_deployed_by_the_real_command_line_twice(run: Run) -> None:
+    command = [
+        *(sys.executable, "-m", "awscli", "cloudformation", "deploy"),
+        *("--stack-name", "crypto-bootstrap", "--template-file", str(BOOTSTRAP)),
+        *("--capabilities", "CAPABILITY_NAMED_IAM", "--no-fail-on-empty-changeset"),
+        *("--tags", "project=crypto_platform", "deployment=crypto"),
+        *("--parameter-overrides", "GitHubRepository=owner/name"),
+    ]
+
+    def deploy(*parameters: str) -> dict[str, Any]:
+        done = subprocess.run([*command, *parameters], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        found = client("iam").get_role(RoleName="crypto-deploy")["Role"]
+        trust: dict[str, Any] = found["AssumeRolePolicyDocument"]
+        return trust
+
+    assert run  # the account
+    assert "repo:owner/name:environment:aws" in json.dumps(deploy())
+    renewed = deploy("GitHubOwnerId=12", "GitHubRepositoryId=34")
+    assert "repo:owner@12/name@34:environment:aws" in json.dumps(renewed)
