@@ -20,6 +20,15 @@ from crypto_platform_tests.aws.account import account, client, variables
 from crypto_platform_tests.aws.lambda_runtime import Lambda, running_functions
 from crypto_platform_tests.aws.stack import Deployment
 from crypto_platform_tests.github_runner import WORKFLOWS, JobRun
+from crypto_platform_tests.infrastructure.iam.accounts import (
+    Account,
+    drift_of,
+    refused,
+    unexplained,
+)
+from crypto_platform_tests.infrastructure.iam.calls import Call, recorded
+from crypto_platform_tests.infrastructure.iam.decisions import Request, running_simulator
+from crypto_platform_tests.infrastructure.iam.requests import requests_of, unused
 from infrastructure.package import WHEELS, function_zip
 
 pytestmark = [
@@ -216,7 +225,17 @@ def _with_outputs() -> Callable[..., None]:
 
 
 @pytest.fixture(scope="module")
-def story(repository: Repository) -> dict[str, Push]:
+def asked() -> Iterator[list[Call]]:
+    """All that is asked of AWS meanwhile."""
+    with recorded() as calls:
+        yield calls
+
+
+@pytest.fixture(scope="module")
+def story(
+    repository: Repository,
+    asked: list[Call],  # noqa: ARG001 - it is listened to
+) -> dict[str, Push]:
     """What happens to a deployment, one push after the other."""
     # Somebody made it by hand, before there was a stack.
     client("secretsmanager").create_secret(Name=SECRET)
@@ -273,3 +292,44 @@ def test_snowflake_is_skipped_aloud_where_there_is_no_login(story: dict[str, Pus
 
 def test_no_key_is_shown(story: dict[str, Push]) -> None:
     assert [name for name, push in story.items() if "CG-planted-key" in push.run.output] == []
+
+
+def of_the_role_that_deploys(asked: list[Call]) -> list[Request]:
+    return [
+        request
+        for call in asked
+        if call.caller == variables("")["AWS_ACCESS_KEY_ID"]
+        for request in requests_of(call)
+    ]
+
+
+def test_every_call_is_allowed_to_the_role_that_deploys(
+    story: dict[str, Push], asked: list[Call]
+) -> None:
+    assert story
+    account, requests = Account(), of_the_role_that_deploys(asked)
+
+    actions = {request.action for request in requests}
+    assert actions > {"cloudformation:GetTemplateSummary", "cloudformation:DescribeStackEvents"}
+    with running_simulator() as simulator:
+        refusals = refused(simulator, account, account.deploy, [*requests, *drift_of(account)])
+    assert refusals == []
+
+
+# What the role may do and no push of the story does, each with the reason.
+UNSEEN = {
+    "cloudformation:DeleteChangeSet on *": "takes away a change set in which nothing changes",
+    "iam:ListRoleTags on *": "drift of a role's tags",
+    "lambda:* on *:function:crypto-ingestion*": "the function's or a version's, as Lambda asks",
+    "s3:GetBucketAcl on *": "is read where a bucket is made, with all the rest",
+}
+
+
+def test_what_the_role_may_do_and_no_push_does_is_known(
+    story: dict[str, Push], asked: list[Call]
+) -> None:
+    assert story
+    account = Account()
+    requests = [*of_the_role_that_deploys(asked), *drift_of(account)]
+
+    assert unexplained(unused(account.deploy.policies.values(), requests), UNSEEN) == []

@@ -59,7 +59,6 @@ def crypto() -> Account:
 
 UNSEEN_OF_THE_STACK = {
     "lambda:* on *:function:crypto-ingestion*": "the function's or its alias', as Lambda asks",
-    "logs:* on *:log-group:/aws/lambda/crypto-ingestion:*": "the same group in its other form",
     "iam:ListRoleTags on *": "drift of a role's tags",
 }
 

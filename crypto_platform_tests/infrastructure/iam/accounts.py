@@ -7,6 +7,7 @@ from crypto_platform.core.streams import STREAMS
 from crypto_platform_tests.aws.account import RAW_BUCKET, TRANSFORMED_BUCKET
 from crypto_platform_tests.aws.stack import BOOTSTRAP, PLATFORM
 from crypto_platform_tests.infrastructure.iam.decisions import Request, Simulator
+from crypto_platform_tests.infrastructure.iam.provider import requests_of_stack
 from crypto_platform_tests.infrastructure.iam.templates import ACCOUNT, REGION, Principal, Stack
 
 CODE = "crypto-code-0704"
@@ -79,6 +80,13 @@ def of_bucket(bucket: str, *actions: str) -> list[Request]:
     return [Request(f"s3:{action}", f"arn:aws:s3:::{bucket}") for action in actions]
 
 
+def of_log(group: str) -> list[Request]:
+    stream = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:log-stream:run"
+    return [Request(f"logs:{action}", stream) for action in ("CreateLogStream", "PutLogEvents")]
+
+
+# What Lambda does as the function's role for itself.
+FUNCTION_DOES = of_log("/aws/lambda/crypto-ingestion")
 S3A_WRITES = ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload")
 GLUE_DOES = [
     *of_objects(CODE, "code/abc/glue_jobs.zip", "GetObject"),
@@ -91,16 +99,27 @@ GLUE_DOES = [
     *of_bucket(TRANSFORMED_BUCKET, "ListBucket", "ListBucketMultipartUploads"),
     *of_objects(TRANSFORMED_BUCKET, "jobs/1/part-0.parquet", *S3A_WRITES),
     Request("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Glue"}),
-    *(
-        Request(
-            f"logs:{action}",
-            f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/crypto/glue/{group}:log-stream:run",
-        )
-        for group in ("output", "error")
-        for action in ("CreateLogStream", "PutLogEvents")
-    ),
+    *of_log("/crypto/glue/output"),
+    *of_log("/crypto/glue/error"),
 ]
 SNOWFLAKE_DOES = [
     *of_objects(TRANSFORMED_BUCKET, "historical_data/x", "GetObject", "GetObjectVersion"),
     *of_bucket(TRANSFORMED_BUCKET, "ListBucket", "GetBucketLocation"),
 ]
+
+
+def drift_of(account: Account) -> list[Request]:
+    """What the weekly look for drift asks: CloudFormation reads all as whoever looks."""
+    stack = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{account.platform.name}/id"
+    actions = ("DetectStackDrift", "DetectStackResourceDrift", "DescribeStackResourceDrifts")
+    return [
+        *(Request(f"cloudformation:{action}", stack) for action in actions),
+        Request("cloudformation:DescribeStackDriftDetectionStatus", "*"),
+        Request("cloudformation:BatchDescribeTypeConfigurations", "*"),
+        *(
+            request
+            for request in requests_of_stack(account.platform, ["read"])
+            # A value that the template does not give is none of its business.
+            if request.action != "secretsmanager:GetSecretValue"
+        ),
+    ]

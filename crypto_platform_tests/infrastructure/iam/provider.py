@@ -4,7 +4,7 @@ AWS states it for every type, in the schema of its resource provider: the permis
 reading, updating and deleting takes. cfn-lint ships these schemas.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -111,11 +111,11 @@ _PASSED_TO = {
 }
 
 
-def requests_of_stack(stack: Stack) -> Iterator[Request]:
+def requests_of_stack(stack: Stack, handlers: Iterable[str] = _HANDLERS) -> Iterator[Request]:
     """What IAM is asked when each resource of a stack is created, read, updated and deleted."""
     for resource in stack.resources.values():
         schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, resource.kind).schema
-        for handler in _HANDLERS:
+        for handler in handlers:
             for action in sorted(schema["handlers"].get(handler, {}).get("permissions", [])):
                 # The schemas name some actions that IAM does not have.
                 if resource_formats(action) and not _needless(resource, handler, action):
