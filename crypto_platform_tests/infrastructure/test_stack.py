@@ -50,6 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         first.deploy(
             CodeVersion=first.upload(),
             AlertEmail=EMAIL,
+            MonthlyBudget="50",
             LogRetentionDays="14",
             ReserveConcurrency="true",
             SnowflakeUserArn=SNOWFLAKE,
@@ -67,6 +68,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         staging.deploy(
             CodeVersion=staging.upload(),
             AlertEmail=EMAIL,
+            MonthlyBudget="50",
             SnowflakeUserArn=SNOWFLAKE,
             SnowflakeExternalId="ID_1",
         )

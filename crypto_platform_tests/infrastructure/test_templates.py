@@ -198,3 +198,15 @@ def test_the_function_ends_before_a_silent_connection_is_dropped() -> None:
     """A NAT forgets one of 350 seconds."""
     (function,) = of_type("AWS::Lambda::Function", PLATFORM).values()
     assert function["Timeout"] < 350
+
+
+def test_a_first_deployment_asks_for_nothing_that_a_new_account_refuses() -> None:
+    """It has too few executions to reserve one, and its roles may not make budgets yet."""
+    parameters = template(PLATFORM)["Parameters"]
+    assert (
+        parameters["ReserveConcurrency"]["Default"],
+        parameters["MonthlyBudget"]["Default"],
+    ) == (
+        "false",
+        0,
+    )
