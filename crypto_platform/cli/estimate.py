@@ -4,10 +4,9 @@ import json
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
 
 import click
-from dagster._utils.schedules import cron_string_iterator
+import dagster as dg
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +22,9 @@ from crypto_platform.ingestion.monthly_bill import (
     month_of_running,
 )
 from lambda_function.plans import configured_plan
+
+# A year is counted from here, in whole weeks; which one it is makes no difference.
+_SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @click.command()
@@ -102,10 +104,16 @@ def runs_a_month(settings: Settings, streams: Sequence[Stream] = STREAMS) -> dic
 
 def _times_a_month(cron: str) -> float:
     # Whole weeks, so that each day of the week is there equally often.
-    start, weeks = datetime(2026, 1, 1, tzinfo=UTC), timedelta(weeks=52)
-    end = (start + weeks).timestamp()
-    times = cron_string_iterator(start.timestamp(), cron, "UTC")
-    count = sum(1 for _ in takewhile(lambda time: time.timestamp() < end, times))
+    weeks, to_the_minute = timedelta(weeks=52), "%Y-%m-%d-%H:%M"
+    # Partitions by the schedule's cron begin when it ticks, and are there once the next one does.
+    ticks = dg.TimeWindowPartitionsDefinition(
+        start=f"{_SOME_DAY:{to_the_minute}}",
+        fmt=to_the_minute,
+        cron_schedule=cron,
+        timezone="UTC",
+    )
+    end = f"{_SOME_DAY + weeks:{to_the_minute}}"
+    count = sum(1 for tick in ticks.get_partition_keys(_SOME_DAY + 2 * weeks) if tick < end)
     return count / weeks.days * DAYS_A_MONTH
 
 

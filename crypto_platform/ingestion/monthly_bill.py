@@ -52,6 +52,9 @@ ALARM, METRIC, LOG_GB = 0.10, 0.30, 0.50
 from signoz.io/guides/cloudwatch-pricing, read 2026-11-28; the others are assumed, after
 aws.amazon.com/cloudwatch/pricing."""
 
+ALARMS, SECRETS = 3, 1
+"""How many of each the stack has."""
+
 # Assumed: the sensor looks every half minute for what was loaded and a run starts in a quarter of
 # one, so that the warehouse, which sleeps after a minute, is still awake for the models.
 _FOLLOW_SECONDS = 45
@@ -67,8 +70,6 @@ _GETS_A_WATCH = 100
 _ALERT_TICKS_A_DAY = 24 * 3600 / 30
 # Assumed: what the function and the job of a run log, in gigabytes.
 _LOG_GB_A_RUN = 0.002
-# As the stack has them.
-_ALARMS, _SECRETS = 4, 1
 # So long is the lake kept in the line of its storage.
 _STORED_MONTHS = 12
 
@@ -201,14 +202,14 @@ def month_of_running(  # noqa: PLR0913 - what runs, for whom, at which price
             _s3(loads, runs.get("watch", 0), gigabytes * _STORED_MONTHS),
             Line(
                 "CloudWatch and SNS",
-                _ALARMS * ALARM + len(streams) * METRIC + loads * _LOG_GB_A_RUN * LOG_GB,
-                f"{_ALARMS} alarms, {len(streams)} metrics, {loads * _LOG_GB_A_RUN:.1f} GB of logs",
+                ALARMS * ALARM + len(streams) * METRIC + loads * _LOG_GB_A_RUN * LOG_GB,
+                f"{ALARMS} alarms, {len(streams)} metrics, {loads * _LOG_GB_A_RUN:.1f} GB of logs",
                 f"{ALARM:.2f}, {METRIC:.2f} and {LOG_GB:.2f} USD each; e-mails hardly anything",
             ),
             Line(
                 "Secrets Manager",
-                _SECRETS * SECRET,
-                f"{_SECRETS} secret, the price API's key",
+                SECRETS * SECRET,
+                f"{SECRETS} secret, the price API's key",
                 f"{SECRET:.2f} USD each",
             ),
         ]

@@ -13,12 +13,12 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import SCHEDULE_NAME_TAG
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from crypto_platform.core.errors import RETRIES, PermanentFailure
 from crypto_platform.core.markdown import markdown_table
 from crypto_platform.core.ownership import OWNERS
+from crypto_platform.core.run_tags import SCHEDULE_TAG
 from crypto_platform.core.settings import Settings
 from crypto_platform.ingestion.metered_api import refuse_other_source
 from crypto_platform.ingestion.resource import Ingestion
@@ -174,7 +174,7 @@ def build_fear_and_greed(settings: Settings) -> dg.AssetsDefinition:
             "value": newest.value,
             "newest_day": str(newest.day),
         }
-        loaded = _loaded(lake) if SCHEDULE_NAME_TAG in context.run.tags else None
+        loaded = _loaded(lake) if SCHEDULE_TAG in context.run.tags else None
         if loaded and loaded.checksum == checksum:
             uri = warehouse.table_uri(NAME)
             yield _unchanged(index, loaded, {**metadata, "dagster/uri": uri})

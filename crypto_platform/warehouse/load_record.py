@@ -9,12 +9,14 @@ load that was killed in between, which is then loaded again; it has none that wa
 
 import io
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
+
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from crypto_platform.core.errors import PermanentFailure
 from crypto_platform.core.lazy import duckdb, pa, pc, pq
@@ -31,6 +33,8 @@ RECORDS = "loaded"
 
 # Not .parquet: the bucket tells Snowpipe of each of those.
 _FILE = "ledger.pq"
+
+_LOST = "lost.json"
 
 _TABLE = "ingestion_ledger"
 
@@ -50,7 +54,10 @@ class LoadedWindow(NamedTuple):
 
     coins: int
     points: int
-    updated_at: datetime
+    updated_at: AwareDatetime
+
+
+_Lost = TypeAdapter(dict[AwareDatetime, LoadedWindow])
 
 
 @dataclass(frozen=True)
@@ -146,7 +153,8 @@ class LoadRecord:
             loaded: The windows of the load.
 
         Returns:
-            Windows of earlier loads that the warehouse has no longer, the oldest first.
+            Windows of earlier loads that the warehouse has no longer, the oldest first; each load
+            names them, until they are loaded again.
         """
         recorded = self._recorded()
         found = {
@@ -157,12 +165,26 @@ class LoadRecord:
         }
         starts = {window.start for window in loaded}
         differing = {start for start in recorded | found if recorded.get(start) != found.get(start)}
+        lost = {
+            start: before
+            for start, before in {**self._lost(), **_only(recorded, differing)}.items()
+            if start not in starts and _is_older(found.get(start), before)
+        }
+        # First, since the months forget them.
+        self._remember(lost)
         self._write(session, {self._month_of(start) for start in starts | differing})
-        return [
-            LostWindow(start, recorded[start], found.get(start))
-            for start in sorted(differing - starts)
-            if start in recorded and _is_older(found.get(start), recorded[start])
-        ]
+        return [LostWindow(start, lost[start], found.get(start)) for start in sorted(lost)]
+
+    def _lost(self) -> dict[datetime, LoadedWindow]:
+        """What earlier loads have missed; where that is damaged, nothing."""
+        content = self.layer.read(f"{self._folder}/{_LOST}")
+        with suppress(ValidationError):
+            return _Lost.validate_json(content) if content else {}
+        return {}
+
+    def _remember(self, lost: Mapping[datetime, LoadedWindow]) -> None:
+        if lost or self._lost():
+            self.layer.put(f"{self._folder}/{_LOST}", _Lost.dump_json(dict(lost)))
 
     def _recorded(self) -> dict[datetime, LoadedWindow]:
         """What the record has of each window; of a month that is damaged, nothing."""
@@ -269,6 +291,12 @@ def recorded_ledger(
             for record in records:
                 connection.from_arrow(record.ledger()).insert_into(f"transformed.{_TABLE}")
         yield ledger
+
+
+def _only(
+    windows: Mapping[datetime, LoadedWindow], starts: Collection[datetime]
+) -> dict[datetime, LoadedWindow]:
+    return {start: window for start, window in windows.items() if start in starts}
 
 
 def _is_older(found: LoadedWindow | None, recorded: LoadedWindow) -> bool:

@@ -1,15 +1,21 @@
 """The sign of life: which loads give it, and that it never fails one."""
 
 import logging
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from crypto_platform.alerts.dead_man import CloudWatchMetric, current_windows
+from crypto_platform.alerts.dead_man import CloudWatchMetric, NoSignOfLife, current_windows
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream, Window
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.profiles import PROFILES
+from crypto_platform.simulated_market import SimulatedMarket
+from crypto_platform_tests.conftest import Platform
+from crypto_platform_tests.test_end_to_end import newest_keys
+
+BuildPlatform = Callable[[str, Mapping[str, str]], Platform]
 
 NOW = datetime(2026, 11, 28, 12, 15, tzinfo=UTC)
 
@@ -69,3 +75,21 @@ def test_only_the_aws_profile_has_a_metric() -> None:
 
     assert told == CloudWatchMetric(region="us-east-2", deployment="crypto-staging")
     assert not isinstance(PROFILES["local"].builders["sign_of_life"](settings), CloudWatchMetric)
+
+
+@pytest.mark.integration
+def test_a_run_of_the_newest_window_gives_it_and_one_of_an_old_window_does_not(
+    market: SimulatedMarket, build_platform: BuildPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = build_platform(market.base_url, {"TRACKED_COINS": "bitcoin"})
+    told: list[tuple[str, int]] = []
+
+    def tell(_: object, stream: Stream, count: int) -> None:
+        told.append((stream.name, count))
+
+    monkeypatch.setattr(NoSignOfLife, "windows_loaded", tell)
+    keys = newest_keys(INTRA_DAY, 20)
+    platform.materialize(INTRA_DAY, keys[0])
+    platform.materialize(INTRA_DAY, keys[-1])
+
+    assert told == [("intra_day", 1)]

@@ -151,6 +151,7 @@ def test_what_needs_no_dagster_starts_without_it(command: list[str]) -> None:
     [
         ["alerts"],
         ["budget"],
+        ["estimate"],
         ["estimate", "historical", "2026-01-01"],
         ["lake", "files", "historical"],
         ["lake", "vacuum"],

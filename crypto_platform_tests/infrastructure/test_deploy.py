@@ -4,10 +4,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 from click.testing import CliRunner, Result
 from moto.cloudformation.models import cloudformation_backends
 from moto.core import DEFAULT_ACCOUNT_ID
@@ -162,6 +165,88 @@ def test_drift_is_shown_and_ends_with_1(run: Run, monkeypatch: pytest.MonkeyPatc
     assert drifted.exit_code == 1
     assert "/Timeout" in drifted.output
     assert run("drift").exit_code == 0
+
+
+def answering(*answers: tuple[str, dict[str, Any]]) -> Stack:
+    """A stack whose CloudFormation gives these answers in turn, which botocore checks."""
+    cloudformation = boto3.client("cloudformation", region_name=REGION)
+    stubber = Stubber(cloudformation)
+    for operation, answer in answers:
+        stubber.add_response(operation, answer)
+    stubber.activate()
+    stack = Stack("crypto-platform", REGION)
+    vars(stack)["_client"] = cloudformation
+    return stack
+
+
+def test_drift_is_looked_for_and_each_difference_named() -> None:
+    difference = {
+        "PropertyPath": "/Timeout",
+        "ExpectedValue": "300",
+        "ActualValue": "3",
+        "DifferenceType": "NOT_EQUAL",
+    }
+    drifted = {
+        "StackId": "arn:stack",
+        "LogicalResourceId": "IngestionFunction",
+        "ResourceType": "AWS::Lambda::Function",
+        "StackResourceDriftStatus": "MODIFIED",
+        "Timestamp": datetime(2026, 11, 28, tzinfo=UTC),
+    }
+    detected = {
+        "StackId": "arn:stack",
+        "StackDriftDetectionId": "one",
+        "DetectionStatus": "DETECTION_COMPLETE",
+        "Timestamp": datetime(2026, 11, 28, tzinfo=UTC),
+    }
+    stack = answering(
+        ("detect_stack_drift", {"StackDriftDetectionId": "one"}),
+        ("describe_stack_drift_detection_status", detected),
+        (
+            "describe_stack_resource_drifts",
+            {"StackResourceDrifts": [{**drifted, "PropertyDifferences": [difference]}]},
+        ),
+    )
+
+    assert stack.drifts() == [("IngestionFunction", "AWS::Lambda::Function", "/Timeout")]
+
+
+@pytest.mark.parametrize(
+    ("reason", "refused"),
+    [
+        ("The submitted information didn't contain changes.", False),
+        ("No updates are to be performed.", False),
+        ("Parameter validation failed: Deployment", True),
+    ],
+)
+def test_a_change_set_without_changes_is_no_failure_and_any_other_is(
+    reason: str,
+    refused: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    there = {
+        "Stacks": [
+            {
+                "StackName": "crypto-platform",
+                "StackStatus": "UPDATE_COMPLETE",
+                "CreationTime": datetime(2026, 11, 28, tzinfo=UTC),
+            }
+        ]
+    }
+    failed = {"Status": "FAILED", "StatusReason": reason}
+    stack = answering(
+        ("describe_stacks", there),
+        ("describe_stacks", there),
+        ("create_change_set", {"Id": "arn:change-set"}),
+        ("describe_change_set", failed),
+        ("describe_change_set", failed),
+        *([] if refused else [("delete_change_set", {})]),
+    )
+
+    if refused:
+        with pytest.raises(StackError, match="Parameter validation failed"):
+            stack.propose("one", {})
+    else:
+        assert stack.propose("one", {}) == []
 
 
 def test_a_version_that_was_never_published_is_refused_with_those_that_were(

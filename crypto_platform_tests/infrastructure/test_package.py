@@ -1,5 +1,6 @@
 import hashlib
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -113,3 +114,16 @@ def test_a_wheel_of_another_hash_than_pinned_is_refused(
 
     with pytest.raises(PackagingError, match="HASHES"):
         function_zip()
+
+
+def test_what_is_in_the_zip_is_listed_for_programs(tmp_path: Path) -> None:
+    """By the tool that the workflow runs."""
+    listed = tmp_path / "function.txt"
+    listed.write_text(package.function_requirements())
+    command = [str(Path(sys.executable).with_name("cyclonedx-py")), "requirements", str(listed)]
+
+    made = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    parts = {part["name"]: part for part in json.loads(made.stdout)["components"]}
+    assert parts.keys() == set(package.FUNCTION_REQUIREMENTS)
+    assert all(part["version"] and part["externalReferences"] for part in parts.values())

@@ -1,8 +1,10 @@
 """What a month of running costs: the arithmetic by hand, and from the schedules as they are."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -11,8 +13,12 @@ from crypto_platform.cli.estimate import runs_a_month
 from crypto_platform.cli.main import main
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, STREAMS
+from crypto_platform.ingestion.estimate import GLUE_DPUS, SNOWFLAKE_IDLE_SECONDS
 from crypto_platform.ingestion.monthly_bill import (
+    ALARMS,
     DAYS_A_MONTH,
+    LAMBDA_GB,
+    SECRETS,
     MonthlyBill,
     Wake,
     month_of_running,
@@ -22,6 +28,7 @@ from lambda_function.plans import PLANS
 
 # The newest window closed ten minutes ago, so that its run takes a snapshot too.
 NOW = datetime(2026, 11, 28, 12, 10, tzinfo=UTC)
+COUNTED = ("CloudWatch::Alarm", "SecretsManager::Secret")
 SETTINGS = Settings.from_environment({})
 
 
@@ -47,7 +54,7 @@ def test_a_month_by_hand() -> None:
             "S3": 6_000 * 0.000005
             + (20_000 + 70_000 + 87_600) * 0.0000004
             + 1_200 * (250 + 3_900 + 10 * (19 + 8) + 720 * (43 + 33)) / 1e9 * 0.023,
-            "CloudWatch and SNS": 4 * 0.10 + 0.30 + 0.2 * 0.50,
+            "CloudWatch and SNS": 3 * 0.10 + 0.30 + 0.2 * 0.50,
             "Secrets Manager": 0.40,
         },
         rel=1e-6,
@@ -108,3 +115,18 @@ def test_the_command_says_what_a_month_costs_and_what_that_assumes() -> None:
     bill = json.loads(as_json.output)
     assert f"{bill['usd']:,.2f}" in said.output
     assert all(line["assumed"] for line in bill["lines"])
+
+
+def test_the_bill_is_of_what_the_stack_has() -> None:
+    template = Path("infrastructure/platform.yaml").read_text(encoding="utf-8")
+    warehouse = Path("snowflake_scripts/1_creation_tables.sql").read_text(encoding="utf-8")
+
+    counts = [template.count(f"Type: AWS::{kind}\n") for kind in COUNTED]
+    workers = re.findall(r"WorkerType: (\S+)\n\s+NumberOfWorkers: (\d+)", template)
+    assert counts == [ALARMS, SECRETS]
+    # A G.1X worker is one unit.
+    assert set(workers) == {("G.1X", str(GLUE_DPUS))}
+    assert re.findall(r"Architectures: (.*)\n", template) == ["[arm64]"]
+    assert re.findall(r"MemorySize: (\d+)\n", template) == [str(1024 * LAMBDA_GB)]
+    assert f"AUTO_SUSPEND = {SNOWFLAKE_IDLE_SECONDS}\n" in warehouse
+    assert "WAREHOUSE_SIZE = XSMALL\n" in warehouse

@@ -158,6 +158,20 @@ def test_the_load_after_a_warehouse_was_dropped_names_what_is_gone(world: World)
     assert world.recorded() == world.warehouse.query(LEDGER)
 
 
+def test_what_was_lost_is_named_by_each_load_until_it_is_loaded_again(world: World) -> None:
+    world.days("2026-10-30", "2026-11-02")
+    world.path.unlink()
+    world.days("2026-11-03")
+
+    again = lost(world.days("2026-11-04"))
+    one_back = lost(world.days("2026-10-30"))
+    both_back = lost(world.days("2026-11-02"))
+
+    assert [finding.partition(":")[0] for finding in again] == ["2026-10-30", "2026-11-02"]
+    assert [finding.partition(":")[0] for finding in one_back] == ["2026-11-02"]
+    assert both_back == []
+
+
 def test_the_load_after_a_restore_names_what_is_older_than_it_was_loaded(world: World) -> None:
     world.days("2026-11-02")
     backup = world.path.read_bytes()
