@@ -166,12 +166,12 @@ def _simulation(who: Principal, request: Request, resource_policy: Any) -> dict[
                 **request.context,
             },
         },
-        "identityPolicies": _named(who.policies),
+        "identityPolicies": _named(who.policies, request),
         "serviceControlPolicies": [],
         "resourceControlPolicies": [],
     }
     if who.boundary:
-        simulation["permissionBoundaryPolicies"] = _named(who.boundary)
+        simulation["permissionBoundaryPolicies"] = _named(who.boundary, request)
     if resource_policy:
         simulation["resourcePolicy"] = resource_policy
     return simulation
@@ -181,8 +181,26 @@ def _region(action: str) -> str:
     return "us-east-1" if action.split(":", maxsplit=1)[0] in _GLOBAL else REGION
 
 
-def _named(policies: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"name": name, "policy": policy} for name, policy in policies.items()]
+def _named(policies: Mapping[str, Any], request: Request) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "policy": _without_resource(policy) if request.resource == "*" else policy}
+        for name, policy in policies.items()
+    ]
+
+
+def _without_resource(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a policy counts where no resource is named.
+
+    The simulator takes ``*`` for any resource, and one that is allowed would do.
+    """
+    counting = [
+        statement
+        for statement in policy["Statement"]
+        if statement["Effect"] == "Deny" or statement["Resource"] in ("*", ["*"])
+    ]
+    # A policy has to state something.
+    nothing = {"Effect": "Deny", "Action": "none:Nothing", "Resource": "*"}
+    return {**policy, "Statement": counting or [nothing]}
 
 
 def _policy_of(request: Request, policies: Mapping[str, Any]) -> Any:
