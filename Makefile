@@ -75,7 +75,7 @@ lock: ## Resolve the pinned, hashed requirements again (needs uv).
 		--generate-hashes --no-header --no-annotate --upgrade -q -o requirements-audit.lock
 
 clean: ## Remove the virtual environment and the caches; data stays.
-	rm -rf $(VENV) .wheels .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .wheels .iam-simulator .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; set PYTHON=/path/to/it." >&2; exit 1; }

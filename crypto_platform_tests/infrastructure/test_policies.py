@@ -68,6 +68,7 @@ def test_cloudformation_may_do_all_that_the_stacks_resources_take(
 ) -> None:
     requests = list(requests_of_stack(crypto.platform))
 
+    assert not crypto.platform.left_out
     assert len({one.action for one in requests}) > 100
     assert refused(simulator, crypto, crypto.stack, requests) == []
 

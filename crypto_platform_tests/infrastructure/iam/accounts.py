@@ -18,6 +18,7 @@ PARAMETERS = {
     "CodeVersion": "abc",
     "AlertEmail": "someone@example.org",
     "LiveFunctionVersion": "1",
+    "MonthlyBudget": "50",
     "ReserveConcurrency": "true",
     "SnowflakeUserArn": SNOWFLAKE_USER,
     "SnowflakeExternalId": "EXTERNAL_1",

@@ -18,8 +18,8 @@ from infrastructure.package import ROOT
 
 SIMULATOR = Path(__file__).parent / "simulator"
 _FILES = ("decide.mjs", "package.json", "package-lock.json")
-# Beside the wheels of the function's zip: git does not see it, and `make clean` removes it.
-_CACHE = ROOT / ".wheels" / "iam-simulator"
+# git does not see it, and `make clean` removes it.
+_CACHE = ROOT / ".iam-simulator"
 # Each package is asked for once: where no registry is reached, the tests go on without it soon.
 _INSTALL = "npm ci --ignore-scripts --no-audit --no-fund --fetch-retries=0 --fetch-timeout=30000"
 

@@ -132,16 +132,10 @@ class Stack:
             if "Condition" not in body or self._condition(body["Condition"])
         }
 
-    @cached_property
-    def outputs(self) -> dict[str, Any]:
-        return {
-            name: self._evaluated(output["Value"])
-            for name, output in self._template.get("Outputs", {}).items()
-            if "Condition" not in output or self._condition(output["Condition"])
-        }
-
-    def arns(self, *kinds: str) -> list[str]:
-        return [one.arn for one in self.resources.values() if one.kind in kinds]
+    @property
+    def left_out(self) -> set[str]:
+        """Those whose condition is not met."""
+        return set(self._template["Resources"]) - set(self.resources)
 
     def policy(self, logical_id: str) -> dict[str, Any]:
         """The document of a managed policy, or of a bucket's or a topic's."""
