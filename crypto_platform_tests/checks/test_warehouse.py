@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from crypto_platform.alerts.dead_man import NoSignOfLife
 from crypto_platform.assets.stages import build_stream_assets
 from crypto_platform.checks.definitions import (
     ERROR,
@@ -222,7 +223,7 @@ def test_the_asset_tells_what_blocked_a_load_and_that_the_warehouse_stays_as_it_
         done = dg.materialize(
             [asset],
             partition_key=day(0),
-            resources={"lake": both, "warehouse": duckdb},
+            resources={"lake": both, "warehouse": duckdb, "sign_of_life": NoSignOfLife()},
             instance=instance,
             raise_on_error=False,
         )
