@@ -100,7 +100,6 @@ class PriceApi:
         ]
         credits_left = self._credits_left()
         parts: list[tuple[int, PricesResponse]] = []
-        fetched = False
         # An event has a limit of windows, and an invocation one of time.
         for first in range(0, len(targets), events.MAX_WINDOWS):
             used = sum(part.credits for _, part in parts)
@@ -116,7 +115,7 @@ class PriceApi:
                 "part": len(parts),
                 "credits_left": None if credits_left is None else max(0, credits_left - used),
                 # Where anything was had, a later invocation that has nothing is no failure.
-                "fetched": fetched,
+                "fetched": used > 0,
             }
             while event:
                 try:
@@ -131,7 +130,6 @@ class PriceApi:
                 parts.append((first, response))
                 told = response.continuation
                 event = {**event, **told} if told else None
-            fetched = True
         return self._accepted(merge_responses(parts))
 
     def markets(

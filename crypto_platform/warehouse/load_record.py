@@ -127,7 +127,10 @@ class LoadRecord:
         return pa.concat_tables(month for month in months if month is not None)
 
     def ensure(self, warehouse: Warehouse) -> None:
-        """Ask the warehouse, once, where no load has left a record: an earlier version loaded it.
+        """Ask the warehouse, once, for months without a record: an earlier version loaded them.
+
+        Each month by itself, so that one that was cut off, or still goes on elsewhere, is completed
+        here before anything is read.
 
         Args:
             warehouse: The warehouse.
@@ -135,12 +138,13 @@ class LoadRecord:
         Raises:
             WarehouseBusyError: Another process holds the warehouse.
         """
-        if self._paths() or not warehouse.exists():
-            return
+        recorded = set(self._paths())
         # What was never transformed was never loaded, and a month without any row is a record too.
-        if folders := self.layer.folders(self.stream):
+        months = map(_name, self.layer.folders(self.stream))
+        missing = [month for month in months if self._path(month) not in recorded]
+        if missing and warehouse.exists():
             with warehouse.session(read_only=True) as session:
-                self._write(session, map(_name, folders))
+                self._write(session, missing)
 
     def update(self, session: Session, loaded: Collection[Window]) -> list[LostWindow]:
         """Make the record say what the warehouse holds, after a load was committed.

@@ -149,6 +149,19 @@ def test_an_invocation_that_fails_does_not_cost_what_those_before_it_brought(
         ask(failing_after(0, end), tmp_path)
 
 
+def test_a_failure_after_windows_of_which_nothing_was_had_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "MAX_WINDOWS", 2)
+    out_of_plan = answering()
+    out_of_plan._responses[0].update(  # noqa: SLF001 - a resource has no other fields
+        window_points=[0, 0], calls=0, credits=0, continuation=None
+    )
+
+    with pytest.raises(IngestionFailure, match="out of memory"):
+        ask(out_of_plan, tmp_path)
+
+
 def spent(folder: Path) -> tuple[int, int]:
     """Calls and credits of the month, as the lake's records have them."""
     usage = usage_of_month(Layer(str(folder), "raw", "raw_prices"), datetime.now(UTC))

@@ -34,6 +34,9 @@ LEDGER = "SELECT * FROM ingestion_ledger ORDER BY stream, window_start, coin_id"
 class NeverAsked(DuckDBWarehouse):
     """A warehouse that must sleep on."""
 
+    def exists(self) -> bool:
+        return True
+
     def session(self, *, read_only: bool) -> Any:
         del read_only
         raise PermanentFailure("The warehouse was woken.")
@@ -208,6 +211,20 @@ def test_a_lake_without_records_is_judged_by_the_warehouse_once(world: World) ->
     world.record.ensure(asleep())
 
     assert world.recorded() == world.warehouse.query(LEDGER)
+
+
+def test_a_look_at_the_warehouse_that_was_cut_off_is_completed_by_the_next_reader(
+    world: World,
+) -> None:
+    world.days("2026-09-30", "2026-10-01", "2026-11-02")
+    # As if it had come as far as the first month.
+    for month in ("2026-10", "2026-11"):
+        world.lake.transformed.remove(f"{RECORDS}/historical_data/month={month}/ledger.pq")
+
+    world.record.ensure(world.warehouse)
+
+    assert world.recorded() == world.warehouse.query(LEDGER)
+    assert len(world.recorded()) == 3
 
 
 def test_what_was_transformed_and_never_loaded_wakes_the_warehouse_once(world: World) -> None:
