@@ -261,7 +261,7 @@ class SnsTopic(AlertChannel):
         return AlertNotSentError(f"The alert was not delivered to {self.place}: {reason} {remedy}")
 
 
-_NO_PERMISSION = "Attach the stack's policy crypto-platform to the role that Dagster runs as."
+_NO_PERMISSION = "Attach the platform's policy to the role that Dagster runs as."
 _BAD_CREDENTIALS = "Renew the AWS credentials that Dagster runs with."
 _REMEDIES = {
     "AuthorizationError": _NO_PERMISSION,

@@ -34,6 +34,11 @@ _COLORS: Mapping[Status, str] = {"passed": "green", "failed": "red", "skipped": 
 )
 def doctor(*, as_json: bool, send: bool, candidate: str, code_version: str) -> None:
     """Check that all is there that the profile needs, and works; exit with 1 where it is not."""
+    if (candidate or code_version) and os.environ.get("CRYPTO_PROFILE") != "aws":
+        raise click.UsageError(
+            "--candidate and --code-version look at AWS: set CRYPTO_PROFILE=aws, and the names "
+            "that python -m infrastructure.deploy settings prints."
+        )
     results = examine(os.environ, send=send, candidate=candidate, code_version=code_version)
     healthy = all(result.status != "failed" for result in results)
     if as_json:

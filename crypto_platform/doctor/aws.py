@@ -28,13 +28,17 @@ if TYPE_CHECKING:
 else:
     package = lazy_import("infrastructure.package")
 
-# Seconds to wait for a function that is busy. A candidate has to be seen before it serves, so it is
-# waited for as long as an invocation may take.
+# Seconds to wait for a function that is busy. A candidate has to be seen before it serves: where a
+# range is loaded, it has to get in between two invocations, and is asked for that often.
 _PATIENCE = 15.0
-_PATIENCE_WITH_A_CANDIDATE = 330.0
+_PATIENCE_WITH_A_CANDIDATE = 1200.0
+_PAUSE_WITH_A_CANDIDATE = 2.0
 
 _ACCOUNT = "AWS account"
-_ALLOW = "If it is not allowed, attach the policy crypto-platform to whoever Dagster runs as."
+_ALLOW = (
+    "If it is not allowed, attach the platform's policy (crypto-platform, or what else "
+    "CRYPTO_DEPLOYMENT names) to whoever Dagster runs as."
+)
 _LIBRARY = "glue_jobs.zip"
 
 # The settings that the stack's outputs say too.
@@ -69,24 +73,28 @@ def _stack(preflight: Preflight) -> str:
     ]
     if differing:
         raise CheckFailedError("; ".join(differing) + ".")
+    remarks = "; its latest change failed and was taken back" if "ROLLBACK" in status else ""
     drift = stack.get("DriftInformation", {})
     if drift.get("StackDriftStatus") == "DRIFTED":
-        raise CheckFailedError(
-            f"Something of {settings.stack} was changed by hand, as was found on "
+        changed = (
+            f"something of {settings.stack} was changed by hand, as was found on "
             f"{drift['LastCheckTimestamp']:%Y-%m-%d}: python -m infrastructure.deploy drift says "
-            "what. Change it back, or put it into infrastructure/platform.yaml."
+            "what, and looks again. Change it back, or put it into infrastructure/platform.yaml"
         )
+        # It must not keep out the very version that puts it into the template.
+        if not preflight.is_of_deployment:
+            raise CheckFailedError(f"{changed[0].upper()}{changed[1:]}.")
+        remarks += f"; {changed}"
     serving = outputs.get("LiveFunctionVersion")
     if not serving and not preflight.candidate:
         raise CheckFailedError(
             f"No version of the function serves yet: the first deployment of {settings.stack} did "
             "not come to its end."
         )
-    taken_back = "; its latest change failed and was taken back" if "ROLLBACK" in status else ""
     return (
         f"{settings.stack} has the code {outputs.get('CodeVersion')}; "
         + (f"{outputs.get('LiveCodeVersion')} serves" if serving else "nothing serves yet")
-        + taken_back
+        + remarks
     )
 
 
@@ -102,13 +110,16 @@ def _function_name(preflight: Preflight) -> str:
 
 def _price_api(preflight: Preflight) -> str:
     name = _function_name(preflight)
-    patience = _PATIENCE_WITH_A_CANDIDATE if preflight.candidate else _PATIENCE
+    waiting = {"patience": _PATIENCE}
+    if preflight.candidate:
+        waiting = {
+            "patience": _PATIENCE_WITH_A_CANDIDATE,
+            "longest_pause": _PAUSE_WITH_A_CANDIDATE,
+        }
     ingestion: LambdaIngestion = preflight.resource("ingestion")
-    with_timeout = LambdaIngestion(
-        **{**dict(ingestion), "function_name": name, "patience": patience}
-    )
+    patient = LambdaIngestion(**{**dict(ingestion), "function_name": name, **waiting})
     try:
-        response = with_timeout.invoke({"action": "ping"})
+        response = patient.invoke({"action": "ping"})
     except FunctionBusy as error:
         busy = CheckFailedError if preflight.candidate else CheckSkippedError
         raise busy(
@@ -116,12 +127,16 @@ def _price_api(preflight: Preflight) -> str:
             "run has ended."
         ) from error
     here = configured_plan(preflight.environment).name
+    described = described_api(response)
     if response["plan"] != here:
-        raise CheckFailedError(
+        differs = (
             f"The function asks on the plan {response['plan']}, and COINGECKO_PLAN is {here} here, "
             "by which the month's credits are counted."
         )
-    described = described_api(response)
+        # An earlier version came back with the plan that it was published with.
+        if not _is_earlier_code(preflight):
+            raise CheckFailedError(differs)
+        described += f". {differs} Set it to {response['plan']} where Dagster runs"
     if here == "keyless":
         described += (
             ". This plan is limited by address, and a function shares its addresses with others: "
@@ -198,9 +213,9 @@ def _code_folder(script: str) -> str:
 def _expected(preflight: Preflight) -> Mapping[str, bytes]:
     """What has to run: what this checkout builds, or an earlier code as it was uploaded."""
     here = preflight.artifacts
-    code = preflight.code_version
-    if code in {"", package.version(here)}:
+    if not _is_earlier_code(preflight):
         return here
+    code = preflight.code_version
     name = preflight.resource("transform").jobs[STREAMS[0].job]
     job = _client(preflight, "glue").get_job(JobName=name)["Job"]
     folder = f"{_code_folder(job['Command']['ScriptLocation'])}/{code}"
@@ -208,6 +223,11 @@ def _expected(preflight: Preflight) -> Mapping[str, bytes]:
     if package.version(there) != code:
         raise CheckFailedError(f"{folder} does not hold the code that its name says.")
     return there
+
+
+def _is_earlier_code(preflight: Preflight) -> bool:
+    code = preflight.code_version
+    return bool(code) and code != package.version(preflight.artifacts)
 
 
 def _object(preflight: Preflight, uri: str) -> bytes:
@@ -257,8 +277,8 @@ AWS_CHECKS = (
     PreflightCheck(
         "price API",
         _price_api,
-        "Correct the stack's parameter CoinGeckoPlan, the key in the secret "
-        "crypto/coingecko-api-key, and COINGECKO_PLAN where Dagster runs: they go together. "
+        "Correct the stack's parameter CoinGeckoPlan, the key in its secret (the output "
+        "ApiKeySecret), and COINGECKO_PLAN where Dagster runs: they go together. "
         f"{_ALLOW}",
         needs=_ACCOUNT,
     ),

@@ -3,7 +3,7 @@
 from functools import partial
 
 from crypto_platform.core.streams import STREAMS
-from crypto_platform.doctor.preflight import Preflight, PreflightCheck
+from crypto_platform.doctor.preflight import Preflight, PreflightCheck, skip_for_deployment
 from crypto_platform.lake.layers import Layer
 from crypto_platform.lake.upgrade import refuse_old_layout
 
@@ -45,6 +45,7 @@ def _layout(name: str, preflight: Preflight) -> str:
 
 
 def _manifests(name: str, preflight: Preflight) -> str:
+    skip_for_deployment(preflight)
     layer: Layer = getattr(preflight.lake, name)
     months = [(stream, folder) for stream in STREAMS for folder in layer.folders(stream)]
     layer.each(lambda month: layer.month(*month), months)

@@ -62,6 +62,11 @@ class Preflight:
         return PROFILES[self.settings.profile].builders[name](self.settings)
 
     @property
+    def is_of_deployment(self) -> bool:
+        """Whether a version is looked at, on its way in or back."""
+        return bool(self.candidate or self.code_version)
+
+    @property
     def lake(self) -> Lake:
         """The profile's lake."""
         lake: Lake = self.resource("lake")
@@ -83,6 +88,22 @@ class Preflight:
                 "the doctor in a checkout."
             ) from error
         return artifacts()
+
+
+def skip_for_deployment(preflight: Preflight) -> None:
+    """Leave a check out where a version is looked at: one that is about the data.
+
+    What is wrong with the data is not made good by keeping the older version, and whoever deploys
+    may not read it.
+
+    Raises:
+        CheckSkippedError: A version is looked at.
+    """
+    if preflight.is_of_deployment:
+        raise CheckSkippedError(
+            "It is about the data and not about the version that is looked at: the doctor looks "
+            "at it where Dagster runs."
+        )
 
 
 def described_api(response: Mapping[str, Any]) -> str:

@@ -36,6 +36,7 @@ class LambdaIngestion(Ingestion):
             longer all the same.
         patience: Seconds to wait for a function that is busy; one runs at a time, so another
             run's invocation may take all of its time first.
+        longest_pause: Seconds between two tries of one that is busy, at most.
     """
 
     function_name: str
@@ -43,13 +44,14 @@ class LambdaIngestion(Ingestion):
     invocation_seconds: int = 240
     function_timeout: int = 300
     patience: float = 1200
+    longest_pause: float = 30
 
     def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """See ``Ingestion.invoke``."""
         bounded = {**event, "seconds": self.invocation_seconds}
         while_busy = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_is_busy),
-            wait=tenacity.wait_random_exponential(max=30),
+            wait=tenacity.wait_random_exponential(max=self.longest_pause),
             stop=tenacity.stop_after_delay(self.patience),
             reraise=True,
         )

@@ -317,8 +317,8 @@ class Storage:
             raise LakeRefusedError(
                 f"The {self.name} lake, {self.root}, may not be used: {error} {meanwhile} "
                 "Correct RAW_BUCKET, TRANSFORMED_BUCKET or the credentials, or attach "
-                "the policy crypto-platform to whoever Dagster runs as; crypto-platform doctor "
-                "looks at all of it."
+                "the platform's policy to whoever Dagster runs as; crypto-platform doctor looks at "
+                "all of it."
             ) from error
 
     def _at(self, path: str) -> Any:

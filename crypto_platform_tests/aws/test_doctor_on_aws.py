@@ -3,7 +3,10 @@
 import base64
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import boto3
 import pytest
@@ -11,7 +14,9 @@ from click.testing import CliRunner, Result
 
 from crypto_platform.cli.main import main
 from crypto_platform.core.settings import Settings
-from crypto_platform.doctor.preflight import PreflightResult
+from crypto_platform.core.streams import HISTORICAL
+from crypto_platform.doctor import aws
+from crypto_platform.doctor.preflight import Preflight, PreflightResult
 from crypto_platform.doctor.runner import CHECKS, examine
 from crypto_platform.doctor.snowflake import SNOWFLAKE_CHECKS
 from crypto_platform.profiles import PROFILES
@@ -150,7 +155,7 @@ def test_access_that_is_denied(environment: dict[str, str]) -> None:
     for result in denied:
         assert result.status == "failed"
         assert "AccessDenied" in result.found or "not authorized" in result.found
-        assert "attach the policy crypto-platform" in (result.what_to_do or "")
+        assert "attach the platform's policy" in (result.what_to_do or "")
 
 
 def test_the_stacks_policy_allows_all_that_is_looked_at(environment: dict[str, str]) -> None:
@@ -165,17 +170,27 @@ def test_the_workflow_may_look_at_all_but_snowflake(environment: dict[str, str])
     policies = [iam.get_role_policy(RoleName=role, PolicyName="deploy")["PolicyDocument"]]
     for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
         arn = attached["PolicyArn"]
-        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-        found = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
+        default = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        found = iam.get_policy_version(PolicyArn=arn, VersionId=default)["PolicyVersion"]
         policies.append(found["Document"])
 
+    # It may not read these, and what they say is no fault of a version.
+    for bucket in (SETTINGS.raw_bucket, SETTINGS.transformed_bucket):
+        key = f"{HISTORICAL.folder}/month=2026-11/_manifest.json"
+        client("s3").put_object(Bucket=bucket, Key=key, Body=b"damaged")
+    incident = {"Bucket": SETTINGS.raw_bucket, "Key": "alerts/incidents/one.json"}
+    client("s3").put_object(**incident, Body=b"{}")
+
     with acting(policies):
-        results = examine(environment)
+        results = examine(environment, code_version=version(artifacts()))
 
     skipped = {result.check for result in results if result.status == "skipped"}
     assert skipped == {
         *(check.name for check in SNOWFLAKE_CHECKS),
         "Dagster instance",
+        "alerts delivered",
+        "raw manifests",
+        "transformed manifests",
     }
     assert [result for result in results if result.status == "failed"] == []
 
@@ -234,16 +249,43 @@ def test_after_a_way_back_what_serves_is_compared_with_the_code_that_was_meant(
     for name, content in built.items():
         client("s3").put_object(Bucket=CODE_BUCKET, Key=f"code/{earlier}/{name}", Body=content)
 
-    def function(code: str) -> PreflightResult:
-        (result,) = [
-            one for one in examine(environment, code_version=code) if one.check == "function"
-        ]
+    def looked_at(check: str, code: str, **variables: str) -> PreflightResult:
+        results = examine({**environment, **variables}, code_version=code)
+        (result,) = [one for one in results if one.check == check]
         return result
 
-    assert function(version(artifacts())).status == "passed"
-    assert "runs another version" in function(earlier).found
+    assert looked_at("function", version(artifacts())).status == "passed"
+    assert "runs another version" in looked_at("function", earlier).found
+    # It came back with the plan of its time.
+    for code, status in ((earlier, "passed"), (version(artifacts()), "failed")):
+        on_another_plan = looked_at("price API", code, COINGECKO_PLAN="pro")
+        assert on_another_plan.status == status
+        assert "COINGECKO_PLAN is pro here" in on_another_plan.found
     put(b"changed by somebody")
-    assert "does not hold the code that its name says" in function(earlier).found
+    assert "does not hold the code that its name says" in looked_at("function", earlier).found
+
+
+def test_drift_is_a_failure_but_keeps_no_version_out(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (stack,) = client("cloudformation").describe_stacks(StackName=SETTINGS.stack)["Stacks"]
+    seen = {"StackDriftStatus": "DRIFTED", "LastCheckTimestamp": datetime(2026, 11, 23, tzinfo=UTC)}
+    answer = {"Stacks": [{**stack, "DriftInformation": seen}]}
+    # moto has no drift.
+    real = aws._client  # noqa: SLF001 - the only way to answer for one service alone
+
+    def answering(preflight: Preflight, service: str) -> Any:
+        cloudformation = SimpleNamespace(describe_stacks=lambda **_: answer)
+        return cloudformation if service == "cloudformation" else real(preflight, service)
+
+    monkeypatch.setattr(aws, "_client", answering)
+
+    running = look("stack", environment)
+    (candidate,) = [one for one in examine(environment, candidate="1") if one.check == "stack"]
+
+    assert (running.status, candidate.status) == ("failed", "passed")
+    assert "changed by hand, as was found on 2026-11-23" in running.found
+    assert "changed by hand, as was found on 2026-11-23" in candidate.found
 
 
 def test_names_that_are_not_those_of_the_stack(environment: dict[str, str]) -> None:
@@ -279,7 +321,7 @@ def test_an_api_that_does_not_take_the_key(
     result = look("price API", environment)
 
     assert result.status == "failed"
-    assert "crypto/coingecko-api-key" in (result.what_to_do or "")
+    assert "ApiKeySecret" in (result.what_to_do or "")
 
 
 def test_a_function_that_a_run_is_using_is_no_failure(

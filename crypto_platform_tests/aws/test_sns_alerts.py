@@ -197,7 +197,7 @@ def test_what_is_remembered_stands_in_the_raw_lake(world: World, subscribe: Subs
 @pytest.mark.parametrize(
     ("code", "advice"),
     [
-        ("AuthorizationError", "policy crypto-platform"),
+        ("AuthorizationError", "platform's policy"),
         # moto has no such error, and answers with a page of HTML, as a gateway might.
         ("html", "could not be reached"),
         ("Throttled", "tried again at"),
@@ -332,7 +332,7 @@ def test_without_the_permission_to_publish_the_message_says_what_to_attach(
     fail(world, 1)
     with (
         acting([{**policy, "Statement": less}]),
-        pytest.raises(AlertNotSentError, match="policy crypto-platform"),
+        pytest.raises(AlertNotSentError, match="platform's policy"),
     ):
         world.tick(sns())
     world.tick(sns(), now=datetime.now(UTC) + timedelta(minutes=5))

@@ -257,3 +257,13 @@ def test_a_secret_is_not_shown_however_short(name: str, monkeypatch: pytest.Monk
     found = [result.found for result in examine({name: "s3cr!"})]
 
     assert found[1] == "cannot use [secret]"
+
+
+@pytest.mark.parametrize("option", ["--candidate", "--code-version"])
+def test_a_version_is_looked_at_on_aws_alone(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CRYPTO_PROFILE", raising=False)
+
+    refused = CliRunner().invoke(main, ["doctor", option, "7"])
+
+    assert refused.exit_code == 2
+    assert "set CRYPTO_PROFILE=aws" in refused.output

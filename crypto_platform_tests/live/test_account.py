@@ -27,6 +27,7 @@ pytestmark = pytest.mark.live
     "check",
     [
         "AWS account",
+        "stack",
         "function",
         "price API",
         "raw bucket",
