@@ -49,10 +49,7 @@ def estimate(  # noqa: PLR0913 - one a parameter of the command
     credit_price: float,
     as_json: bool,
 ) -> None:
-    """Say what a month of running costs on AWS and Snowflake, by the schedules as they are.
-
-    With a STREAM and a range: what loading these partitions takes, before it is launched.
-    """
+    """Say what a month of running costs, or what loading a range takes."""
     now = datetime.now(UTC)
     settings = Settings.from_environment(os.environ)
     spec = settings.tracked_coins

@@ -26,12 +26,12 @@ COMMANDS = {
     "dev": "Run the Dagster UI and daemon on 127.0.0.1, with the real price API.",
     "doctor": "Check that all is there that the profile needs, and works; exit with 1 where it is "
     "not.",
-    "estimate": "Say what loading a range of a stream's partitions takes, before it is launched.",
+    "estimate": "Say what a month of running costs, or what loading a range takes.",
     "lake": "List the files of the lake that count, remove others, take over an older lake.",
     "launch": "Run assets or a job here and now, without a daemon; takes the options of dg launch.",
     "prices": "Print the prices of coins, named by their ids, or write them to a file.",
     "simulate": "Serve a simulated market with the price API's shape, until interrupted.",
-    "snowflake": "Set up the warehouse in Snowflake.",
+    "snowflake": "Set up the warehouse in Snowflake: integration, the stack on AWS, then apply.",
 }
 """What each command does: its own help, written here so that listing them imports none."""
 

@@ -27,7 +27,7 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Print the statements, a
 
 @click.group()
 def snowflake() -> None:
-    """Set up the warehouse in Snowflake: integration, then the stack on AWS, then apply."""
+    """Set up the warehouse in Snowflake: integration, the stack on AWS, then apply."""
 
 
 @snowflake.command()
