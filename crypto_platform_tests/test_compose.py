@@ -86,9 +86,7 @@ def test_the_platform_alone_knows_the_key_and_the_lake() -> None:
         "code_location"
     }
     assert {
-        name
-        for name, service in SERVICES.items()
-        if any(volume.startswith("crypto:") for volume in service.get("volumes", []))
+        name for name in SERVICES if "crypto" in (source for _, source, _ in volumes({}, name))
     } == {"code_location"}
 
 
@@ -103,28 +101,50 @@ def interpolated(text: str, variables: Mapping[str, str]) -> str:
     return re.sub(r"\$\{(\w+)(:[-+])(.*?)\}", value, text)
 
 
-def volumes(variables: Mapping[str, str]) -> set[tuple[str, str]]:
-    """Of every volume of a service, the service and what is mounted."""
-    return {
-        (name, interpolated(volume, variables))
-        for name, service in SERVICES.items()
-        for volume in service.get("volumes", [])
-    }
+def volumes(variables: Mapping[str, str], service: str) -> set[tuple[str, str, str]]:
+    """Of every volume of a service, its type, what is mounted, and where."""
+
+    def parts(volume: str | dict[str, Any]) -> tuple[str, str, str]:
+        if isinstance(volume, dict):
+            source = interpolated(volume["source"], variables)
+            return volume["type"], source, volume["target"]
+        # The short form: what has no folder in it is the name of a volume.
+        source, target = interpolated(volume, variables).split(":")[:2]
+        return "bind" if source.startswith(("/", ".", "~")) else "volume", source, target
+
+    return {parts(volume) for volume in SERVICES[service].get("volumes", [])}
 
 
 def test_every_volume_is_a_named_one_but_for_the_key_of_snowflake() -> None:
-    mounted = {volume.partition(":")[0] for _, volume in volumes({})}
+    mounted = {(kind, source) for name in SERVICES for kind, source, _ in volumes({}, name)}
 
-    assert mounted == {*COMPOSE["volumes"], "/dev/null"}
+    assert mounted == {("volume", name) for name in COMPOSE["volumes"]} | {("bind", "/dev/null")}
 
 
-def test_the_key_of_snowflake_is_mounted_where_the_platform_looks_for_it_and_nowhere_else() -> None:
-    variables = {"SNOWFLAKE_PRIVATE_KEY_PATH": "/home/me/snowflake.p8"}
+@pytest.mark.parametrize("key", ["/home/me/snowflake.p8", "./snowflake.p8", "snowflake.p8"])
+def test_the_key_of_snowflake_is_mounted_where_the_platform_looks_for_it_and_nowhere_else(
+    key: str,
+) -> None:
+    variables = {"SNOWFLAKE_PRIVATE_KEY_PATH": key}
     path = SERVICES["code_location"]["environment"]["SNOWFLAKE_PRIVATE_KEY_PATH"]
-    keys = {(name, volume) for name, volume in volumes(variables) if "snowflake.p8:" in volume}
+    binds = {
+        (name, source, target)
+        for name in SERVICES
+        for kind, source, target in volumes(variables, name)
+        if kind == "bind"
+    }
 
-    assert keys == {("code_location", f"/home/me/snowflake.p8:{interpolated(path, variables)}:ro")}
+    assert binds == {("code_location", key, interpolated(path, variables))}
     assert interpolated(path, {}) == ""
+
+
+def test_a_key_of_snowflake_that_is_not_there_is_an_error_and_no_folder() -> None:
+    (bind,) = (
+        volume for volume in SERVICES["code_location"]["volumes"] if isinstance(volume, dict)
+    )
+
+    assert bind["read_only"] is True
+    assert bind["bind"] == {"create_host_path": False}
 
 
 def test_the_simulated_platform_shares_neither_volumes_nor_the_key_with_the_real_one() -> None:

@@ -46,6 +46,8 @@ PARAMETERS = {
 
 # Below this, Lambda lets nobody reserve: the rest of an account keeps so much.
 _UNRESERVED_MINIMUM = 100
+# A refusal comes at once; this is for an API that is slow or busy.
+_SECONDS_TO_ASK = 60
 _THERE_ALREADY = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 
 
@@ -232,13 +234,22 @@ def stage(deployment: Deployment, code: str) -> None:
 @deploy.command()
 @click.pass_obj
 def key(deployment: Deployment) -> None:
-    """Put COINGECKO_API_KEY into the secret that the function reads."""
+    """Put COINGECKO_API_KEY into the secret that the function reads, once the API has accepted it.
+
+    The version that serves reads the same secret at each invocation, so a mistyped key must not
+    get there.
+    """
     text = deployment.environment.get("COINGECKO_API_KEY", "").strip()
     if not text:
         raise click.ClickException("COINGECKO_API_KEY is not set.")
     secret = deployment.stack.outputs()["ApiKeySecret"]
+    plan = (
+        deployment.environment.get("COINGECKO_PLAN")
+        or (deployment.stack.parameters()["CoinGeckoPlan"])
+    )
+    _ask_with(text, plan, deployment.environment.get("COINGECKO_BASE_URL", ""))
     deployment.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=text)
-    click.echo(f"{secret} has the key.")
+    click.echo(f"The price API accepts the key on the plan {plan}: {secret} has it.")
 
 
 @deploy.command()
@@ -251,7 +262,8 @@ def connect(deployment: Deployment, file: Iterable[str]) -> None:
     their values.
     """
     lines = [line.strip().partition("=") for line in file if line.strip()]
-    deployment.stack.prepare()
+    if not deployment.stack.prepare():
+        raise _no_stack(deployment)
     _change(deployment, "connect", {name: text for name, _, text in lines if text})
 
 
@@ -350,6 +362,39 @@ def drift(deployment: Deployment) -> None:
     click.echo(f"{deployment.stack.name} is as its template says.")
 
 
+def _ask_with(api_key: str, plan: str, base_url: str) -> None:
+    """See that the price API accepts a key, as the function would ask it, but from here."""
+    # Here, since the way back must not depend on the code that is to be left.
+    from lambda_function.coingecko import CoinGecko  # noqa: PLC0415 - see above
+    from lambda_function.errors import IngestionError, RequestProblem  # noqa: PLC0415 - as above
+    from lambda_function.plans import ApiSettings  # noqa: PLC0415 - as above
+    from lambda_function.rate_limiter import SYSTEM_CLOCK, RateLimiter  # noqa: PLC0415 - as above
+
+    asking = {
+        "COINGECKO_API_KEY": api_key,
+        "COINGECKO_BASE_URL": base_url,
+        "COINGECKO_PLAN": plan,
+    }
+    try:
+        settings = ApiSettings.from_environment(asking)
+        limiter = RateLimiter(settings.plan.calls_a_minute, SYSTEM_CLOCK)
+        end = SYSTEM_CLOCK.monotonic() + _SECONDS_TO_ASK
+        with CoinGecko(settings, limiter, SYSTEM_CLOCK, end) as api:
+            api.ping()
+    except (IngestionError, RequestProblem) as error:
+        raise click.ClickException(
+            "The secret stays as it is: the price API did not accept COINGECKO_API_KEY on the plan "
+            f"{plan}. {error}"
+        ) from error
+
+
+def _no_stack(deployment: Deployment) -> StackError:
+    return StackError(
+        f"There is no stack {deployment.stack.name} in {deployment.region}: deploy it first, by a "
+        "push or by python -m infrastructure.deploy stage."
+    )
+
+
 def _bucket_status(deployment: Deployment, name: str) -> str:
     """``free``, ``ours`` or ``taken``."""
     try:
@@ -373,7 +418,8 @@ def _may_reserve(deployment: Deployment) -> str:
 
 def _serve(deployment: Deployment, number: str, code: str) -> None:
     before = deployment.stack.parameters().get("LiveCodeVersion", "")
-    deployment.stack.prepare()
+    if not deployment.stack.prepare():
+        raise _no_stack(deployment)
     _change(deployment, f"serve-{code}", {"LiveFunctionVersion": number, "LiveCodeVersion": code})
     click.echo(f"{code} serves, as version {number} of {deployment.function}.")
     if before and before != code:

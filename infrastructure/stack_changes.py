@@ -24,6 +24,8 @@ _NEVER_CREATED = frozenset(
 )
 _CHANGED = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE"})
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
+# Until a change set has left these, the stack may still show the status of before.
+_NOT_YET_EXECUTED = frozenset({"AVAILABLE", "EXECUTE_IN_PROGRESS"})
 # What CloudFormation keeps when the stack lets go of it: data, or a secret that people put there.
 _RETAINING = frozenset({"Retain", "ReplaceAndRetain"})
 _KEPT_TYPES = frozenset({"AWS::S3::Bucket", "AWS::SecretsManager::Secret"})
@@ -196,7 +198,10 @@ class Stack:
         Raises:
             StackError: It failed, and CloudFormation took it back; names the resources.
         """
-        self._client.execute_change_set(StackName=self.name, ChangeSetName=change_set)
+        named = {"StackName": self.name, "ChangeSetName": change_set}
+        self._client.execute_change_set(**named)
+        while self._execution(named) in _NOT_YET_EXECUTED:
+            time.sleep(POLL_SECONDS)
         status = self._settled()
         if status not in _CHANGED:
             raise self._failure(f"The change failed: {status}.")
@@ -232,6 +237,15 @@ class Stack:
             )
             for one in drifts
         ]
+
+    def _execution(self, named: Mapping[str, str]) -> str:
+        """How far a change set was carried out; empty once CloudFormation has let go of it."""
+        try:
+            return str(self._client.describe_change_set(**named)["ExecutionStatus"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"ChangeSetNotFound", "ValidationError"}:
+                return ""
+            raise
 
     def _settled(self) -> str | None:
         """Its status once nothing changes any more; ``None`` where there is no stack."""

@@ -71,11 +71,7 @@ def integration(
     with snowflake_warehouse(settings, role=role).session(read_only=False) as session:
         _tell(integrate(session, todo, names, role=role))
         aws = handover(session, names)
-    click.echo(
-        "\nNext, on AWS: deploy the stack with these parameters, which crypto-platform snowflake "
-        "handover prints too."
-    )
-    _print_parameters(aws)
+    _tell_what_aws_needs(aws)
     click.echo("Then: crypto-platform snowflake apply")
     logged_in_with = (settings.snowflake_role, settings.snowflake_warehouse)
     if logged_in_with != (names.loader, names.warehouse):
@@ -97,7 +93,8 @@ def print_handover(*, role: str) -> None:
     settings = Settings.from_environment(os.environ)
     with snowflake_warehouse(settings, role=role).session(read_only=True) as session:
         aws = handover(session, SnowflakeNames.of(settings))
-    _print_parameters(aws)
+    for name, said in aws.parameters().items():
+        click.echo(f"{name}={said}")
 
 
 @snowflake.command("apply")
@@ -126,10 +123,7 @@ def apply_scripts(*, dry_run: bool, role: str) -> None:
         _tell(apply(session, todo, settings))
         aws = handover(session, SnowflakeNames.of(settings))
     if settings.snowflake_load_mode == "snowpipe":
-        click.echo(
-            "\nNext, on AWS: deploy the stack with these, so that the bucket notifies pipes."
-        )
-        _print_parameters(aws)
+        _tell_what_aws_needs(aws)
         click.echo("Then: crypto-platform doctor")
     else:
         click.echo("\nNext: crypto-platform doctor")
@@ -145,6 +139,10 @@ def _tell(outcomes: Iterable[Outcome]) -> None:
         click.echo(f"{outcome.change:13}  {outcome.step.title}")
 
 
-def _print_parameters(aws: Handover) -> None:
-    for name, said in aws.parameters().items():
-        click.echo(f"{name}={said}")
+def _tell_what_aws_needs(aws: Handover) -> None:
+    """By name alone: this ends up in logs of CI, and whom the role trusts is nobody's business."""
+    click.echo(
+        f"\nNext, on AWS: the stack needs {', '.join(aws.parameters())}. Once it is deployed:\n"
+        "  crypto-platform snowflake handover > FILE\n"
+        "  python -m infrastructure.deploy connect FILE"
+    )

@@ -341,6 +341,7 @@ def _execute_or_roll_back(
     try:
         _moto_executes(self, change_set.change_set_id, stack_name)
     except Exception as error:  # noqa: BLE001 - whatever a resource's own API refuses
+        change_set.execution_status = "EXECUTE_FAILED"
         if change_set.change_set_type == "CREATE":
             _roll_back_creation(stack, error)
         else:

@@ -79,12 +79,15 @@ class Repository:
         settings: The environment's variables and secrets.
     """
 
-    def __init__(self, folder: Path, address: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, address: str, base_url: str, settings: Mapping[str, Any]
+    ) -> None:
         self.folder = folder
         self.settings = settings
         self.machine = {
             "PATH": os.environ["PATH"],
             **variables(address),
+            "COINGECKO_BASE_URL": base_url,
         }
         self.runs = 0
 
@@ -194,7 +197,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]
         function_zip()
         Deployment().bootstrap()
         settings = {"vars": {}, "secrets": {"COINGECKO_API_KEY": "CG-planted-key"}}
-        yield Repository(folder, address, settings)
+        yield Repository(folder, address, market.base_url, settings)
 
 
 def _asking(base_url: str) -> Callable[..., Any]:

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from moto.cloudformation.models import cloudformation_backends
 from moto.core import DEFAULT_ACCOUNT_ID
 
+from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform_tests.aws.account import REGION, account, client
 from crypto_platform_tests.aws.stack import BOOTSTRAP, Deployment
 from infrastructure import deploy as tool
@@ -247,6 +248,95 @@ def test_a_change_set_without_changes_is_no_failure_and_any_other_is(
             stack.propose("one", {})
     else:
         assert stack.propose("one", {}) == []
+
+
+@pytest.mark.parametrize(
+    ("executed", "ended"), [("EXECUTE_COMPLETE", True), ("EXECUTE_FAILED", False)]
+)
+def test_a_status_of_before_the_change_is_not_taken_for_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+    executed: str,
+    ended: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    monkeypatch.setattr(stack_changes.time, "sleep", lambda _: None)
+
+    def stack_is(status: str) -> tuple[str, dict[str, Any]]:
+        now = datetime(2026, 11, 28, tzinfo=UTC)
+        stack = {"StackName": "crypto-platform", "StackStatus": status, "CreationTime": now}
+        return "describe_stacks", {"Stacks": [stack]}
+
+    stack = answering(
+        ("execute_change_set", {}),
+        # Meanwhile the stack is still CREATE_COMPLETE: whoever asked for it would get no answer.
+        ("describe_change_set", {"ExecutionStatus": "AVAILABLE"}),
+        ("describe_change_set", {"ExecutionStatus": "EXECUTE_IN_PROGRESS"}),
+        ("describe_change_set", {"ExecutionStatus": executed}),
+        stack_is("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS" if ended else "UPDATE_ROLLBACK_IN_PROGRESS"),
+        stack_is("UPDATE_COMPLETE" if ended else "UPDATE_ROLLBACK_COMPLETE"),
+        *([] if ended else [("describe_stack_events", {"StackEvents": []})]),
+    )
+
+    if ended:
+        stack.execute("one")
+    else:
+        with pytest.raises(StackError, match="The change failed: UPDATE_ROLLBACK_COMPLETE"):
+            stack.execute("one")
+
+
+@pytest.mark.parametrize(
+    ("plan", "accepts", "said"),
+    [
+        ("demo", True, "accepts the key on the plan demo"),
+        ("demo", False, "did not accept COINGECKO_API_KEY on the plan demo"),
+        ("keyless", True, "keyless plan takes no key"),
+    ],
+)
+def test_a_key_that_the_price_api_refuses_never_reaches_what_serves(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    plan: str,
+    accepts: bool,  # noqa: FBT001 - a column of the table
+    said: str,
+) -> None:
+    secret = client("secretsmanager").create_secret(Name="key", SecretString="serves")["ARN"]
+    monkeypatch.setattr(Stack, "outputs", lambda _: {"ApiKeySecret": secret})
+    monkeypatch.setattr(Stack, "parameters", lambda _: {"CoinGeckoPlan": plan})
+    with SimulatedMarket() as market:
+        if not accepts:
+            market.inject("wrong_key")
+        done = run(
+            "key",
+            COINGECKO_API_KEY="CG-planted-key",
+            COINGECKO_BASE_URL=market.base_url,
+            COINGECKO_PLAN="",
+        )
+
+    written = plan == "demo" and accepts
+    assert (done.exit_code == 0) is written
+    assert said in done.output
+    assert "CG-planted-key" not in done.output
+    held = client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]
+    assert held == ("CG-planted-key" if written else "serves")
+
+
+def test_the_way_back_needs_no_code_of_the_function() -> None:
+    """What is to be left may be so broken that it cannot be imported."""
+    imported = "import sys, infrastructure.deploy; print('lambda_function' in sys.modules)"
+    told = subprocess.run(
+        [sys.executable, "-c", imported], capture_output=True, text=True, check=True
+    )
+
+    assert told.stdout == "False\n"
+
+
+def test_what_snowflake_said_has_to_wait_for_a_stack(run: Run, tmp_path: Path) -> None:
+    lines = tmp_path / "handover"
+    lines.write_text("SnowflakeUserArn=arn:aws:iam::1:user/one\n")
+
+    refused = run("connect", str(lines))
+
+    assert refused.exit_code == 1
+    assert "deploy it first" in refused.output
 
 
 def test_a_version_that_was_never_published_is_refused_with_those_that_were(

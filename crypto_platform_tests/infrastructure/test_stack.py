@@ -252,17 +252,24 @@ def test_a_job_that_fails_is_reported_by_the_rule(made: Made) -> None:
     assert set(json.loads(rule["EventPattern"])["detail"]["jobName"]) == made.before["jobs"]
 
 
-def test_alarms_and_rules_of_this_account_alone_may_publish_to_the_topic(made: Made) -> None:
+def test_alarms_of_this_account_and_rules_may_publish_to_the_topic(made: Made) -> None:
     topic = made.first.outputs()["AlertsTopicArn"]
     attributes = client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
     assert json.loads(attributes["Policy"])["Statement"] == [
         {
             "Effect": "Allow",
-            "Principal": {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]},
+            "Principal": {"Service": "cloudwatch.amazonaws.com"},
             "Action": "sns:Publish",
             "Resource": topic,
             "Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}},
-        }
+        },
+        # AWS allows no condition here: EventBridge could not publish.
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sns:Publish",
+            "Resource": topic,
+        },
     ]
 
 

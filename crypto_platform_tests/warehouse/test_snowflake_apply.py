@@ -166,14 +166,23 @@ def test_each_phase_says_what_comes_next(account: Account, run: Run) -> None:
     account.trusted = True
     applied = run("apply").output
 
-    told = f"SnowflakeUserArn={USER_ARN}\nSnowflakeExternalId={EXTERNAL_ID}\n"
-    assert "Next, on AWS: deploy the stack with these parameters" in integration
-    assert integration.endswith(f"{told}Then: crypto-platform snowflake apply\n")
-    assert "Next, on AWS: deploy the stack with these, so that the bucket notifies" in applied
-    assert applied.endswith(f"{told}SnowpipeQueueArn={QUEUE}\nThen: crypto-platform doctor\n")
+    connect = "python -m infrastructure.deploy connect FILE\n"
+    assert "the stack needs SnowflakeUserArn, SnowflakeExternalId." in integration
+    assert integration.endswith(f"{connect}Then: crypto-platform snowflake apply\n")
+    assert "SnowflakeUserArn, SnowflakeExternalId, SnowpipeQueueArn." in applied
+    assert applied.endswith(f"{connect}Then: crypto-platform doctor\n")
     assert run("apply", SNOWFLAKE_LOAD_MODE="copy").output.endswith(
         "Next: crypto-platform doctor\n"
     )
+
+
+def test_only_the_handover_shows_what_the_role_trusts(account: Account, run: Run) -> None:
+    """The other phases are run by CI, whose logs many may read."""
+    shown = run("integration", **SNOWPIPE).output
+    account.trusted = True
+    shown += run("apply", **SNOWPIPE).output
+
+    assert [said for said in (USER_ARN, EXTERNAL_ID, QUEUE) if said in shown] == []
 
 
 def test_the_handover_prints_parameters_and_a_queue_only_where_there_are_pipes(
