@@ -119,7 +119,7 @@ def test_the_command_says_what_a_month_costs_and_what_that_assumes() -> None:
 
 def test_the_bill_is_of_what_the_stack_has() -> None:
     template = Path("infrastructure/platform.yaml").read_text(encoding="utf-8")
-    warehouse = Path("snowflake_scripts/1_creation_tables.sql").read_text(encoding="utf-8")
+    warehouse = Path("snowflake_scripts/0_account.sql").read_text(encoding="utf-8")
 
     counts = [template.count(f"Type: AWS::{kind}\n") for kind in COUNTED]
     workers = re.findall(r"WorkerType: (\S+)\n\s+NumberOfWorkers: (\d+)", template)
