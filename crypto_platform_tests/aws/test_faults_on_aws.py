@@ -104,7 +104,7 @@ def losing_snowflake(cloud: Cloud) -> Iterator[None]:
         pytest.param(
             without("crypto-raw"),
             LakeRefusedError,
-            "raw lake, s3://crypto-raw-data-0704, may not be used.*attach the policy",
+            "raw lake, s3://crypto-raw-data-0704, may not be used.*attach the platform.s policy",
             id="access denied to the raw bucket",
         ),
         pytest.param(
