@@ -11,129 +11,26 @@ that is not set leaves the stack's parameter as it is.
 """
 
 import os
-import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import boto3
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
+from infrastructure.deployment import Deployment, code_version
 from infrastructure.package import version
-from infrastructure.stack_changes import Change, Stack, StackError
+from infrastructure.stack_changes import Change, StackError
 
 TEMPLATE = Path(__file__).with_name("platform.yaml")
 
-PARAMETERS = {
-    "CRYPTO_DEPLOYMENT": "Deployment",
-    "ARTIFACT_BUCKET": "ArtifactBucket",
-    "RAW_BUCKET": "RawBucketName",
-    "TRANSFORMED_BUCKET": "TransformedBucketName",
-    "COINGECKO_PLAN": "CoinGeckoPlan",
-    "ALERT_EMAIL": "AlertEmail",
-    "MONTHLY_BUDGET": "MonthlyBudget",
-    "LOG_RETENTION_DAYS": "LogRetentionDays",
-    "PERMISSIONS_BOUNDARY_ARN": "PermissionsBoundaryArn",
-}
-"""Parameters of the stack by the variables that set them."""
-
-# Below this, Lambda lets nobody reserve: the rest of an account keeps so much.
-_UNRESERVED_MINIMUM = 100
 # A refusal comes at once; this is for an API that is slow or busy.
 _SECONDS_TO_ASK = 60
 _THERE_ALREADY = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """A deployment as its variables name it."""
-
-    environment: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        """The prefix of every name."""
-        return self._get("CRYPTO_DEPLOYMENT", "crypto")
-
-    @property
-    def region(self) -> str:
-        """Where it is."""
-        return self._get("AWS_REGION", "us-east-2")
-
-    @property
-    def artifact_bucket(self) -> str:
-        """The bucket of the code."""
-        return self._get("ARTIFACT_BUCKET", f"{self.name}-code-0704")
-
-    @property
-    def function(self) -> str:
-        """The name of the ingestion function."""
-        return f"{self.name}-ingestion"
-
-    @cached_property
-    def stack(self) -> Stack:
-        """The stack of the platform."""
-        _, partition, *_ = self.identity["Arn"].split(":")
-        role = f"arn:{partition}:iam::{self.identity['Account']}:role/{self.name}-stack"
-        return Stack(f"{self.name}-platform", self.region, self._get("STACK_ROLE_ARN", role))
-
-    @cached_property
-    def identity(self) -> dict[str, str]:
-        """Who deploys, and in which account."""
-        identity: dict[str, str] = self.client("sts").get_caller_identity()
-        return identity
-
-    def parameters(self) -> dict[str, str]:
-        """What the variables say of the stack's parameters; nothing of those that are unset."""
-        return {
-            parameter: self.environment[variable]
-            for variable, parameter in PARAMETERS.items()
-            if self.environment.get(variable)
-        }
-
-    def tags(self) -> dict[str, str]:
-        """What everything of the stack is tagged with."""
-        return {"project": "crypto_platform", "deployment": self.name}
-
-    def buckets(self) -> list[tuple[str, str, str]]:
-        """Of each bucket of the lake: its variable, its name, and its name in the template."""
-        return [
-            (f"{layer.upper()}_BUCKET", self._get(f"{layer.upper()}_BUCKET", name), logical)
-            for layer, name, logical in (
-                ("raw", f"{self.name}-raw-data-0704", "RawBucket"),
-                ("transformed", f"{self.name}-transformed-data-0704", "TransformedBucket"),
-            )
-        ]
-
-    def client(self, service: str) -> Any:
-        """A client in the deployment's region."""
-        return boto3.client(service, region_name=self.region)
-
-    def code_versions(self) -> dict[str, str]:
-        """The code version of each published function, by its number, oldest first."""
-        pages = self.client("lambda").get_paginator("list_versions_by_function")
-        return {
-            one["Version"]: code_version(one)
-            for page in pages.paginate(FunctionName=self.function)
-            for one in page["Versions"]
-            if one["Version"] != "$LATEST"
-        }
-
-    def _get(self, variable: str, default: str) -> str:
-        return self.environment.get(variable) or default
-
-
-def code_version(function: Mapping[str, Any]) -> str:
-    """The code version that a function's description ends with; empty where it has none."""
-    found = re.search(r"code (\w+)$", function.get("Description", ""))
-    return found[1] if found else ""
 
 
 class _Commands(click.Group):
@@ -160,7 +57,7 @@ def names(deployment: Deployment) -> None:
     account = deployment.identity["Account"]
     resources = deployment.stack.resources()
     faults = []
-    if _bucket_status(deployment, deployment.artifact_bucket) != "ours":
+    if deployment.bucket_status(deployment.artifact_bucket) != "ours":
         faults.append(
             f"There is no bucket {deployment.artifact_bucket} for the code: deploy "
             "infrastructure/bootstrap.yaml first. If the name is taken, give its parameter "
@@ -168,7 +65,7 @@ def names(deployment: Deployment) -> None:
             "set the variable ARTIFACT_BUCKET to it."
         )
     for variable, name, logical in deployment.buckets():
-        status = _bucket_status(deployment, name)
+        status = deployment.bucket_status(name)
         if status == "taken":
             faults.append(
                 f"The bucket {name} belongs to another account, or may not be looked at: names of "
@@ -226,7 +123,7 @@ def stage(deployment: Deployment, code: str) -> None:
         "ArtifactBucket": deployment.artifact_bucket,
         "Deployment": deployment.name,
         "CodeVersion": code,
-        "ReserveConcurrency": _may_reserve(deployment),
+        "ReserveConcurrency": str(deployment.may_reserve()).lower(),
     }
     _change(deployment, f"stage-{code}", parameters, TEMPLATE.read_text(), deployment.tags())
 
@@ -263,7 +160,7 @@ def connect(deployment: Deployment, file: Iterable[str]) -> None:
     """
     lines = [line.strip().partition("=") for line in file if line.strip()]
     if not deployment.stack.prepare():
-        raise _no_stack(deployment)
+        raise deployment.stack.missing()
     _change(deployment, "connect", {name: text for name, _, text in lines if text})
 
 
@@ -388,38 +285,10 @@ def _ask_with(api_key: str, plan: str, base_url: str) -> None:
         ) from error
 
 
-def _no_stack(deployment: Deployment) -> StackError:
-    return StackError(
-        f"There is no stack {deployment.stack.name} in {deployment.region}: deploy it first, by a "
-        "push or by python -m infrastructure.deploy stage."
-    )
-
-
-def _bucket_status(deployment: Deployment, name: str) -> str:
-    """``free``, ``ours`` or ``taken``."""
-    try:
-        deployment.client("s3").head_bucket(Bucket=name)
-    except ClientError as error:
-        # A redirect: it is there, in a region that is not the deployment's.
-        return "free" if error.response["Error"]["Code"] == "404" else "taken"
-    return "ours"
-
-
-def _may_reserve(deployment: Deployment) -> str:
-    """Whether the account is large enough to reserve a concurrency of one: ``true`` or ``false``.
-
-    What a stack has reserved stays so: the account's rest no longer counts it.
-    """
-    if deployment.stack.parameters().get("ReserveConcurrency") == "true":
-        return "true"
-    limits = deployment.client("lambda").get_account_settings()["AccountLimit"]
-    return str(limits["UnreservedConcurrentExecutions"] > _UNRESERVED_MINIMUM).lower()
-
-
 def _serve(deployment: Deployment, number: str, code: str) -> None:
     before = deployment.stack.parameters().get("LiveCodeVersion", "")
     if not deployment.stack.prepare():
-        raise _no_stack(deployment)
+        raise deployment.stack.missing()
     _change(deployment, f"serve-{code}", {"LiveFunctionVersion": number, "LiveCodeVersion": code})
     click.echo(f"{code} serves, as version {number} of {deployment.function}.")
     if before and before != code:

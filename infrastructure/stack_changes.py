@@ -89,8 +89,15 @@ class Stack:
         """
         described = self.describe()
         if described is None or described["StackStatus"] in _NEVER_CREATED:
-            raise StackError(f"There is no stack {self.name} in {self.region}: deploy it first.")
+            raise self.missing()
         return _by_key(described, "Output")
+
+    def missing(self) -> StackError:
+        """That it is not there, as an error to raise."""
+        return StackError(
+            f"There is no stack {self.name} in {self.region}: deploy it first, by a push or by "
+            "python -m infrastructure.deploy stage."
+        )
 
     def parameters(self) -> dict[str, str]:
         """Its parameters by name; empty where there is no stack."""

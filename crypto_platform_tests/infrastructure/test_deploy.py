@@ -64,9 +64,12 @@ def test_names_that_can_be_had_are_said_and_those_that_cannot_come_with_the_vari
     assert "variable RAW_BUCKET" in left.output
 
     others = {"crypto-transformed-data-0704"}
-    status = tool._bucket_status  # noqa: SLF001 - moto has no bucket of another account
+    # moto has no bucket of another account.
+    status = tool.Deployment.bucket_status
     monkeypatch.setattr(
-        tool, "_bucket_status", lambda of, name: "taken" if name in others else status(of, name)
+        tool.Deployment,
+        "bucket_status",
+        lambda of, name: "taken" if name in others else status(of, name),
     )
     taken = run("names", RAW_BUCKET="my-raw")
     assert taken.exit_code == 1
