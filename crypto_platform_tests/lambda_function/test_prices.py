@@ -22,7 +22,7 @@ from crypto_platform_tests.lambda_function.conftest import (
     records,
     written,
 )
-from lambda_function import absence, prices
+from lambda_function import absence, coin_prices
 from lambda_function.absence import ELSEWHERE, ENDED, MISSING, MISSING_PRICE, SECONDS, UNPLACED
 from lambda_function.coingecko import THREADS
 from lambda_function.errors import (
@@ -814,7 +814,7 @@ def test_a_response_that_grows_too_large_is_continued(
     event = ingestion.event(coins, ingestion.days(400))
     at_once = by_coin_and_stretch([ingestion.run(event)])
     room = 5_000
-    monkeypatch.setattr(prices, "MAX_ABSENCES", room)
+    monkeypatch.setattr(coin_prices, "MAX_ABSENCES", room)
 
     parts = follow(ingestion, event, seconds=900)
 
@@ -830,7 +830,7 @@ def test_one_coin_is_handled_however_little_room_there_is(
     ingestion: Ingestion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_every_second_day_missing(ingestion, "bitcoin")
-    monkeypatch.setattr(prices, "MAX_ABSENCES", 1)
+    monkeypatch.setattr(coin_prices, "MAX_ABSENCES", 1)
     response = ingestion.prices(["bitcoin"], ingestion.days(400))
     assert response["continuation"] is None
 
@@ -866,7 +866,7 @@ def test_the_largest_response_fits_into_what_lambda_takes_back(
     window_points = MAX_WINDOWS * len("1000000, ")
     # A coin whose every second window is missing, at the most windows there may be.
     a_coin = at_most * len(json.dumps(response["absent"]))
-    largest = objects + window_points + prices.MAX_ABSENCES + THREADS * a_coin
+    largest = objects + window_points + coin_prices.MAX_ABSENCES + THREADS * a_coin
     assert largest < 6 * 1024 * 1024 - room
 
 
