@@ -5,27 +5,22 @@ put a stream, and only then the old folders go. Killed anywhere and started agai
 it was; what could not be read is not deleted but moved to ``damaged/``.
 """
 
-import gzip
-import io
-import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Any, Protocol
 from uuid import uuid4
 
-from pydantic import AwareDatetime, BaseModel, ValidationError
+from pydantic import ValidationError
 
 from crypto_platform.core.errors import PermanentFailure
-from crypto_platform.core.lazy import pa, pq
 from crypto_platform.core.streams import DATASETS, STREAMS, Dataset, Stream, Window
 from crypto_platform.lake.layers import MANIFEST_NAME, Lake, Layer
-from crypto_platform.lake.manifests import Absence, CoinKey, LakeFile, Manifest
+from crypto_platform.lake.manifests import LakeFile, Manifest
+from crypto_platform.lake.old_layout import Examined, Form, OldManifest, ParquetForm, RawForm
 from crypto_platform.lake.storage import sha256
-from lambda_function.lake import write_lines
 
 DAMAGED = "damaged"
 """Where in its layer goes what could not be read, by the path that it had."""
@@ -37,14 +32,6 @@ _FOLDER_FORMATS = ("date=%Y-%m-%d/hour=%H", "date=%Y-%m-%d")
 
 # Files that are read ahead of who uses them: enough to hide a bucket's latency.
 _AT_ONCE = 16
-
-# So many rows are in memory before they are written: a group of rows of a file of Parquet.
-_ROWS_AT_ONCE = 500_000
-
-# What the transformation writes of prices and rejected points since 0.3: beside the time that they
-# stand at the one that the API said, and as the last columns the others.
-_STANDS_AT, _STAMPED_AT = "price_at", "stamped_at"
-_ADDED = {"stamp": "float64", "reason": "string"}
 
 
 class OldLayoutError(PermanentFailure):
@@ -125,7 +112,7 @@ def upgrade(lake: Lake, streams: Sequence[Stream] = STREAMS) -> Iterator[Upgrade
     Yields:
         What became of each month of the raw and then of the transformed layer.
     """
-    for layer, form in ((lake.raw, _RawForm()), (lake.transformed, _ParquetForm())):
+    for layer, form in ((lake.raw, RawForm()), (lake.transformed, ParquetForm())):
         for month, folders in _old_months(layer, streams).items():
             paths = [path for some in layer.each(layer.paths, folders) for path in some]
             taken = [_take_over(layer, form, stream, paths) for stream in streams]
@@ -173,210 +160,6 @@ def _is_manifest(path: str) -> bool:
     return path.endswith(f"/{MANIFEST_NAME}")
 
 
-class _OldManifest(BaseModel, frozen=True):
-    """A window's manifest as versions 0.1 and 0.2 stored it."""
-
-    stream: str
-    window: Window
-    run_id: str
-    written_at: AwareDatetime
-    coins: int
-    points: int
-    files: tuple[LakeFile, ...]
-    absent: tuple[Absence, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Examined:
-    """An old file that can be read.
-
-    Attributes:
-        coins: How many prices each coin has that has any; of raw prices.
-        schema: Of its rows as they are written again; of Parquet.
-    """
-
-    coins: Mapping[CoinKey, int] = field(default_factory=dict)
-    schema: "pa.Schema | None" = None
-
-
-class _Form(Protocol):
-    """How a layer keeps rows."""
-
-    @property
-    def needed(self) -> Collection[Dataset]:
-        """The datasets of which a window has to have all of its files, or it does not count."""
-
-    def folder_of(self, dataset: Dataset) -> Dataset:
-        """The dataset in whose folder files of a dataset are."""
-
-    def examine(self, file: LakeFile, content: bytes) -> _Examined:
-        """Read a file; whatever is raised is what is wrong with it."""
-
-    def write(
-        self,
-        layer: Layer,
-        dataset: Dataset,
-        uri: str,
-        examined: Sequence[_Examined],
-        contents: Iterable[bytes],
-    ) -> LakeFile:
-        """Write what many files hold as one."""
-
-    def manifest(self, old: _OldManifest, examined: Mapping[LakeFile, _Examined]) -> Manifest:
-        """A window's manifest, without files."""
-
-
-class _RawForm:
-    """Lines of JSON, which are copied as they are."""
-
-    # Without some of its prices a window would be transformed into fewer rows than stand already;
-    # one that does not count is not transformed. A snapshot cannot be asked for again.
-    needed: tuple[Dataset, ...] = ("prices",)
-
-    def folder_of(self, dataset: Dataset) -> Dataset:
-        del dataset
-        return "prices"
-
-    def examine(self, file: LakeFile, content: bytes) -> _Examined:
-        coins: dict[CoinKey, int] = {}
-        for line in _lines(content):
-            record = json.loads(line)
-            if file.dataset == "prices" and record["prices"]:
-                coin = record["coin_id"], record["vs_currency"]
-                coins[coin] = coins.get(coin, 0) + len(record["prices"])
-        return _Examined(coins)
-
-    def write(
-        self,
-        layer: Layer,
-        dataset: Dataset,
-        uri: str,
-        examined: Sequence[_Examined],
-        contents: Iterable[bytes],
-    ) -> LakeFile:
-        del examined
-        path = f"{uri}.json.gz"
-        lines = (line for content in contents for line in _lines(content))
-        written = write_lines(layer.uri(path), lines)
-        return LakeFile(
-            dataset=dataset,
-            path=path,
-            rows=written["rows"],
-            bytes=written["bytes"],
-            sha256=written["sha256"],
-        )
-
-    def manifest(self, old: _OldManifest, examined: Mapping[LakeFile, _Examined]) -> Manifest:
-        coins = [one.coins for one in examined.values()]
-        present = frozenset(coin for some in coins for coin in some)
-        points = sum(sum(some.values()) for some in coins)
-        return _manifest(old, coins=len(present), points=points, present=present)
-
-
-class _ParquetForm:
-    """Rows of Parquet, which gain the columns that are new."""
-
-    # It can be made again.
-    needed: tuple[Dataset, ...] = DATASETS
-
-    def folder_of(self, dataset: Dataset) -> Dataset:
-        return dataset
-
-    def examine(self, file: LakeFile, content: bytes) -> _Examined:
-        return _Examined(schema=_new_schema(file.dataset, pq.read_schema(io.BytesIO(content))))
-
-    def write(
-        self,
-        layer: Layer,
-        dataset: Dataset,
-        uri: str,
-        examined: Sequence[_Examined],
-        contents: Iterable[bytes],
-    ) -> LakeFile:
-        path = f"{uri}.parquet"
-        schema = pa.unify_schemas([one.schema for one in examined], promote_options="permissive")
-        body = io.BytesIO()
-        rows = 0
-        with pq.ParquetWriter(body, schema, compression="snappy") as writer:
-            for some in _in_groups(_with_schema(content, schema) for content in contents):
-                writer.write_table(some)
-                rows += some.num_rows
-        layer.put(path, body.getvalue())
-        return layer.describe_file(dataset, path, rows, body.getvalue())
-
-    def manifest(self, old: _OldManifest, examined: Mapping[LakeFile, _Examined]) -> Manifest:
-        rows: dict[Dataset, int] = dict.fromkeys(DATASETS, 0)
-        for file in examined:
-            rows[file.dataset] += file.rows
-        return _manifest(
-            old,
-            coins=old.coins,
-            points=rows["prices"],
-            rejected=rows["rejected"],
-            snapshots=rows["snapshots"],
-        )
-
-
-def _manifest(old: _OldManifest, **counted: Any) -> Manifest:
-    return Manifest(
-        stream=old.stream,
-        window=old.window,
-        run_id=old.run_id,
-        written_at=old.written_at,
-        files=(),
-        absent=old.absent,
-        **counted,
-    )
-
-
-def _lines(content: bytes) -> Iterator[bytes]:
-    with gzip.open(io.BytesIO(content)) as lines:
-        for line in lines:
-            yield line if line.endswith(b"\n") else line + b"\n"
-
-
-def _new_schema(dataset: Dataset, schema: "pa.Schema") -> "pa.Schema":
-    """The columns as they are written now, which are as the transformation's."""
-    # One type each, whichever engine wrote them.
-    types = {
-        one.name: pa.timestamp("us", "UTC")
-        if pa.types.is_timestamp(one.type)
-        else pa.string()
-        if pa.types.is_large_string(one.type)
-        else one.type
-        for one in schema
-    }
-    if dataset != "snapshots":
-        kept = [one for one in types.items() if one[0] not in {*_ADDED, _STAMPED_AT}]
-        place = [name for name, _ in kept].index(_STANDS_AT) + 1
-        added = [(name, pa.type_for_alias(alias)) for name, alias in _ADDED.items()]
-        types = dict([*kept[:place], (_STAMPED_AT, types[_STANDS_AT]), *kept[place:], *added])
-    return pa.schema(list(types.items()))
-
-
-def _with_schema(content: bytes, schema: "pa.Schema") -> "pa.Table":
-    table = pq.ParquetFile(io.BytesIO(content)).read()
-    columns = [
-        table[one.name].cast(one.type)
-        if one.name in table.column_names
-        else pa.nulls(table.num_rows, one.type)
-        for one in schema
-    ]
-    return pa.table(columns, schema=schema)
-
-
-def _in_groups(tables: Iterable["pa.Table"]) -> Iterator["pa.Table"]:
-    """Tables put together until they have enough rows for a group."""
-    some: list[pa.Table] = []
-    for table in tables:
-        some.append(table)
-        if sum(one.num_rows for one in some) >= _ROWS_AT_ONCE:
-            yield pa.concat_tables(some)
-            some = []
-    if some:
-        yield pa.concat_tables(some)
-
-
 @dataclass(frozen=True)
 class _Taken:
     """What was taken over of a stream in a month.
@@ -396,7 +179,7 @@ class _Taken:
     damaged: Collection[str]
 
 
-def _take_over(layer: Layer, form: _Form, stream: Stream, paths: Sequence[str]) -> _Taken:
+def _take_over(layer: Layer, form: Form, stream: Stream, paths: Sequence[str]) -> _Taken:
     """Make a stream's month count in the new layout.
 
     Args:
@@ -444,7 +227,7 @@ class _OldMonth:
         damaged: The old files, manifests among them, that are to be kept elsewhere.
     """
 
-    def __init__(self, layer: Layer, form: _Form, stream: Stream, paths: Sequence[str]) -> None:
+    def __init__(self, layer: Layer, form: Form, stream: Stream, paths: Sequence[str]) -> None:
         self._layer = layer
         self._form = form
         self._stream = stream
@@ -489,14 +272,14 @@ class _OldMonth:
     def _folder(self, window: Window, dataset: Dataset) -> str:
         return self._stream.window_folder(window, self._form.folder_of(dataset))
 
-    def _read_manifests(self) -> dict[str, _OldManifest]:
+    def _read_manifests(self) -> dict[str, OldManifest]:
         """The windows' manifests, by their paths, in the order of time."""
         of_stream = f"{self._stream.folder}/"
         found = sorted(p for p in self._paths if p.startswith(of_stream) and _is_manifest(p))
         manifests = {}
         for path, content in zip(found, self._layer.each(self._layer.read, found), strict=True):
             try:
-                manifests[path] = _OldManifest.model_validate_json(content or b"")
+                manifests[path] = OldManifest.model_validate_json(content or b"")
             except ValidationError as error:
                 self._blame(path, path, f"is no manifest: {error.errors()[0]['msg']}")
                 # What it named is not known.
@@ -504,7 +287,7 @@ class _OldMonth:
                 self.damaged.update(one for one in self._paths if f"/{window}run=" in one)
         return manifests
 
-    def _examine(self) -> dict[LakeFile, _Examined]:
+    def _examine(self) -> dict[LakeFile, Examined]:
         """The files that can be read."""
         owners = {file: at for at, one in self._manifests.items() for file in one.files}
         examined = {}

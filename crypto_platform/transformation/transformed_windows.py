@@ -3,7 +3,6 @@
 Rows are counted in the files themselves, not taken from the job's word.
 """
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -14,11 +13,18 @@ from typing import Any
 
 from crypto_platform.checks.definitions import ROW_COUNTS, SCHEMA, SNAPSHOTS, Finding
 from crypto_platform.checks.parquet import evaluate_prices, schema_faults_of
-from crypto_platform.core.lazy import pa, pc, pq
-from crypto_platform.core.streams import DATASETS, Dataset, Stream, Window
+from crypto_platform.core.lazy import pa, pc
+from crypto_platform.core.streams import DATASETS, Dataset, Stream
 from crypto_platform.lake.layers import Lake, from_json_lines
-from crypto_platform.lake.manifests import Absence, CoinKey, LakeFile, Manifest, files_of
+from crypto_platform.lake.manifests import Absence, CoinKey, Manifest, files_of
 from crypto_platform.transformation.expected_counts import Counts, expected_counts
+from crypto_platform.transformation.job_outputs import (
+    JobOutput,
+    JobOutputs,
+    counts_of_places,
+    read_output,
+    written_files,
+)
 from crypto_platform.transformation.job_spec import MonthJob
 
 _PREVIEW_ROWS = 5
@@ -60,35 +66,6 @@ class TransformedMonth:
     findings: Sequence[Finding]
 
 
-@dataclass(frozen=True)
-class _Output:
-    """A file that the job wrote.
-
-    Attributes:
-        file: As the lake will name it.
-        written: Where the job wrote it.
-        rows: Its rows, with ``window``: the place of each one's window among those of the month,
-            null for a window that is not among them.
-    """
-
-    file: LakeFile
-    written: str
-    rows: "pa.Table"
-
-    def counts(self) -> Counter[int | None]:
-        """How many rows each window has, by its place."""
-        return _counter(self.rows.group_by("window").aggregate([([], "count_all")]))
-
-
-_Outputs = Mapping[Dataset, _Output]
-
-
-def _counter(counted: "pa.Table") -> Counter[int | None]:
-    """Counts of rows by their window's place, out of their table."""
-    places, counts = counted["window"].to_pylist(), counted["count_all"].to_pylist()
-    return Counter(dict(zip(places, counts, strict=True)))
-
-
 def read_outputs(
     lake: Lake, stream: Stream, months: Sequence[MonthJob], folder: str, run_id: str
 ) -> Iterator[TransformedMonth]:
@@ -101,32 +78,21 @@ def read_outputs(
         folder: The job's own folder in the transformed lake.
         run_id: The run, which names the files.
     """
-    written = _written(lake, folder)
+    written = written_files(lake, folder)
     for month in months:
         yield _read_month(lake, stream, month, written.get(month.number, {}), run_id)
-
-
-def _written(lake: Lake, folder: str) -> dict[int, dict[Dataset, str]]:
-    """The paths of what a job wrote, by the month's number and the dataset."""
-    found: dict[int, dict[Dataset, str]] = defaultdict(dict)
-    names: dict[str, Dataset] = {dataset: dataset for dataset in DATASETS}
-    for path in lake.transformed.paths(f"{folder}/output"):
-        parts = re.search(r"/dataset=(\w+)/number=(\d+)/[^/]+\.parquet$", path)
-        if parts:
-            found[int(parts[2])][names[parts[1]]] = path
-    return found
 
 
 def _read_month(
     lake: Lake, stream: Stream, month: MonthJob, written: Mapping[Dataset, str], run_id: str
 ) -> TransformedMonth:
     windows = [manifest.window for manifest in (*month.raw, *month.kept)]
-    outputs: dict[Dataset, _Output] = {}
+    outputs: dict[Dataset, JobOutput] = {}
     for dataset, path in written.items():
         target = f"{stream.window_folder(windows[0], dataset)}/{dataset}-{run_id}.parquet"
         # A job that had to go on without its side data may have left a part of a file.
         with suppress(pa.ArrowInvalid) if dataset == _SIDE_DATA else nullcontext():
-            outputs[dataset] = _read_output(lake, path, dataset, target, windows)
+            outputs[dataset] = read_output(lake, path, dataset, target, windows)
     if _SIDE_DATA not in outputs:
         rewritten = [file for file in month.rewritten if file.dataset != _SIDE_DATA]
         month = replace(month, rewritten=rewritten)
@@ -139,28 +105,11 @@ def _read_month(
     )
 
 
-def _read_output(
-    lake: Lake, path: str, dataset: Dataset, target: str, windows: Sequence[Window]
-) -> _Output:
-    content = lake.transformed.read(path) or b""
-    rows = pq.ParquetFile(pa.BufferReader(content)).read()
-    file = lake.transformed.describe_file(dataset, target, rows.num_rows, content)
-    return _Output(file, path, rows.append_column("window", _places(rows, windows)))
-
-
-def _places(rows: "pa.Table", windows: Sequence[Window]) -> Any:
-    """For each row the place of its window, or null."""
-    if "window_start" not in rows.column_names:
-        return pa.nulls(rows.num_rows, pa.int32())
-    starts = pa.array([window.start for window in windows], rows["window_start"].type)
-    return pc.index_in(rows["window_start"], value_set=starts)
-
-
 class _Asked:
     """The windows that were asked for in a month, in what the job wrote of it."""
 
     def __init__(
-        self, lake: Lake, stream: Stream, month: MonthJob, outputs: _Outputs, run_id: str
+        self, lake: Lake, stream: Stream, month: MonthJob, outputs: JobOutputs, run_id: str
     ) -> None:
         self._lake = lake
         self._stream = stream
@@ -242,7 +191,7 @@ class _Asked:
         if groups is None:
             return Counter()
         counted = groups.group_by("window").aggregate([([], "count_all")])
-        return _counter(counted)
+        return counts_of_places(counted)
 
     def _coin_groups(self, dataset: Dataset) -> "pa.Table | None":
         """One row a window a coin, with how many rows it has; ``None`` where nothing is known."""
@@ -369,7 +318,7 @@ def _quarantined(
         )
 
 
-def _carried(manifest: Manifest, month: MonthJob, outputs: _Outputs, run_id: str) -> Manifest:
+def _carried(manifest: Manifest, month: MonthJob, outputs: JobOutputs, run_id: str) -> Manifest:
     """A window that was carried over: its rows are the same, in other files."""
     rewritten = {file.path for file in month.rewritten}
     files = tuple(
@@ -379,7 +328,7 @@ def _carried(manifest: Manifest, month: MonthJob, outputs: _Outputs, run_id: str
     return replace(manifest, files=files, run_id=run_id, written_at=datetime.now(UTC))
 
 
-def _carried_findings(stream: Stream, month: MonthJob, outputs: _Outputs) -> Iterator[Finding]:
+def _carried_findings(stream: Stream, month: MonthJob, outputs: JobOutputs) -> Iterator[Finding]:
     """Where a window that was carried over has lost or gained rows."""
     rewritten = {file.path for file in month.rewritten}
     counts = {dataset: output.counts() for dataset, output in outputs.items()}
@@ -399,7 +348,7 @@ def _carried_findings(stream: Stream, month: MonthJob, outputs: _Outputs) -> Ite
                 yield Finding(ROW_COUNTS, stream.partition_key(manifest.window), None, fault)
 
 
-def _strays(stream: Stream, month: MonthJob, outputs: _Outputs) -> Iterator[Finding]:
+def _strays(stream: Stream, month: MonthJob, outputs: JobOutputs) -> Iterator[Finding]:
     """Rows of windows that the job was not asked for."""
     for dataset, output in outputs.items():
         strays = output.rows["window"].null_count
