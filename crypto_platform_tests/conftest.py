@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,10 +173,7 @@ def build_snowflake(
     wire.logins.clear()
     wire.rewrites.clear()
 
-    def build(lake_root: str, **options: Any) -> SnowflakeWarehouse:
-        return fakesnow_warehouse(connection, private_key, lake_root, **options)
-
-    return build
+    return partial(fakesnow_warehouse, connection, private_key)
 
 
 @pytest.fixture

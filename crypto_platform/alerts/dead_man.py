@@ -16,7 +16,7 @@ from crypto_platform.core.streams import Stream
 from crypto_platform.lake.manifests import Manifest
 
 NAMESPACE = "crypto_platform"
-"""CloudWatch's namespace; the stack's policy allows no other."""
+"""CloudWatch's namespace; the platform's policy allows no other."""
 
 METRIC = "WindowsLoaded"
 

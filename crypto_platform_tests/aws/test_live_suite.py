@@ -1,6 +1,7 @@
 """The live suite itself, run where all of the cloud is on this machine: that it works is known."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,7 @@ def environment(
     connection, wire, private_key = snowflake_server
     wire.rewrites.clear()
 
-    def build(lake_root: str, **options: Any) -> Any:
-        return fakesnow_warehouse(connection, private_key, lake_root, **options)
-
+    build = partial(fakesnow_warehouse, connection, private_key)
     with (
         SimulatedMarket() as market,
         cloud(tmp_path_factory.mktemp("cloud"), market, build, wire, {}) as here,

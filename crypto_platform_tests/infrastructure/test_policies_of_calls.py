@@ -6,6 +6,7 @@ decided afterwards. Those of a deployment are decided where one is played, in ``
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
 from crypto_platform.profiles import PROFILES
 from crypto_platform.simulated_market import SimulatedMarket
 from crypto_platform.transformation.resource import TransformError
-from crypto_platform.warehouse.snowflake import SnowflakeWarehouse
 from crypto_platform_tests.aws.account import client
 from crypto_platform_tests.aws.cloud import Cloud, cloud
 from crypto_platform_tests.aws.glue_runs import LOG_GROUP
@@ -84,9 +84,7 @@ def calls(
     connection, wire, private_key = snowflake_server
     wire.rewrites.clear()
 
-    def build_snowflake(lake_root: str, **options: Any) -> SnowflakeWarehouse:
-        return fakesnow_warehouse(connection, private_key, lake_root, **options)
-
+    build_snowflake = partial(fakesnow_warehouse, connection, private_key)
     with (
         SimulatedMarket() as market,
         cloud(tmp_path_factory.mktemp("day"), market, build_snowflake, wire, {}) as platform,
