@@ -8,6 +8,16 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 # A byte-code cache halves the time that Dagster takes to start.
 unexport PYTHONDONTWRITEBYTECODE
 
+INSTALLERS := --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps \
+	-r requirements-installer.lock
+# pyspark comes as its source, of which a wheel is made: packed tight, that alone would take twenty
+# seconds. What makes it is installed before, so that nothing unpinned is fetched for it.
+BUILD := --no-build-isolation --config-settings=--build-option=--compression=stored
+# uv takes a fraction of pip's time. It does not read pip's settings: where these name an index near
+# by and no other can be reached, pip does what uv could not.
+install = $(BIN)/uv pip install --quiet --python $(BIN)/python $(BUILD) $(1) \
+	|| $(BIN)/python -m pip install --quiet --disable-pip-version-check $(BUILD) $(1)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-ui dev simulate doctor test test-fast test-dagster soak lint docs format types bench lock clean
 
@@ -62,31 +72,38 @@ types: $(VENV)/.tests-installed ## Check types.
 bench: $(VENV)/.tests-installed ## Measure API calls, time, rows a second and memory.
 	$(BIN)/python -m benchmarks
 
-lock: ## Resolve the pinned, hashed requirements again (needs uv).
-	uv pip compile pyproject.toml --group test --universal --python-version 3.11 \
+lock: $(VENV)/.installers ## Resolve the pinned, hashed requirements again.
+	$(BIN)/uv pip compile pyproject.toml --group test --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --upgrade -q -o requirements-test.lock
-	uv pip compile pyproject.toml --constraint requirements-test.lock --universal \
+	$(BIN)/uv pip compile pyproject.toml --constraint requirements-test.lock --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q \
 		-o requirements.lock
-	uv pip compile pyproject.toml --group docker --constraint requirements-test.lock --universal \
+	$(BIN)/uv pip compile pyproject.toml --group docker --constraint requirements-test.lock --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q \
 		-o requirements-docker.lock
-	uv pip compile --group audit --universal --python-version 3.11 \
+	$(BIN)/uv pip compile --group installer --constraint requirements.lock --universal \
+		--python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q \
+		-o requirements-installer.lock
+	$(BIN)/uv pip compile --group audit --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --upgrade -q -o requirements-audit.lock
 
 clean: ## Remove the virtual environment and the caches; data stays.
 	rm -rf $(VENV) .wheels .iam-simulator .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(BIN)/python:
+$(VENV)/.installers: requirements-installer.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; set PYTHON=/path/to/it." >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv --without-pip $(VENV)
+	@# Python's own copy of pip takes seconds to unpack: only where Python has no pip beside it.
+	@$(PYTHON) -m pip --python $(BIN)/python install $(INSTALLERS) 2>/dev/null \
+		|| { $(BIN)/python -m ensurepip >/dev/null && $(BIN)/python -m pip install $(INSTALLERS); }
+	@touch $@
 
-$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
-	@echo "Setting up: this takes a minute or two, once."
-	@$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements.lock
-	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+$(VENV)/.installed: requirements.lock pyproject.toml $(VENV)/.installers
+	@echo "Setting up: this takes half a minute, once."
+	@$(call install,--require-hashes --no-deps -r requirements.lock)
+	@$(call install,--no-deps -e .)
 	@touch $@
 
 $(VENV)/.tests-installed: requirements-test.lock $(VENV)/.installed
-	@$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements-test.lock
+	@$(call install,--require-hashes --no-deps -r requirements-test.lock)
 	@touch $@

@@ -137,7 +137,7 @@ class Repository:
                 ".ci/run": "true",
                 # Without the lists of what is in them, which take longer than all the rest.
                 _BUILD: f"mkdir sbom\n{_PACKAGE}",
-                "Install what deploys and looks": "test -e .venv/bin/pip",
+                "Install what deploys and looks": "test -e .venv/bin/python",
             },
         ).run()
 
