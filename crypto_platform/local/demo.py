@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from crypto_platform.local.demo_story import DELISTED_COIN
 from crypto_platform.local.instance import home_folder
 
 COINS = 10
+"""The largest, and the one that is delisted."""
+
 DAYS = 90
 """Of the daily prices, before the day on which the demo was first run in its folder."""
 
@@ -31,23 +34,18 @@ def demo_home(environment: Mapping[str, str]) -> Path:
     return home.with_name(f"{home.name}-demo")
 
 
-def first_run(home: Path) -> date:
-    """The day on which the demo was first run in its folder; today where it never was.
+def first_run(home: Path) -> date | None:
+    """The day on which the demo was first run to its end in its folder; ``None`` where it was not.
 
     All that is planted counts from this day, so that a later run finds it where it was.
     """
     file = home / _FIRST_RUN
-    if file.exists():
-        return date.fromisoformat(file.read_text(encoding="utf-8").strip())
-    return datetime.now(UTC).date()
+    return date.fromisoformat(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
-def remember_first_run(home: Path) -> date:
-    """Write down the day of the first run, unless one is; returns it."""
-    day = first_run(home)
-    home.mkdir(parents=True, exist_ok=True)
-    (home / _FIRST_RUN).write_text(f"{day}\n", encoding="utf-8")
-    return day
+def remember_first_run(home: Path, day: date) -> None:
+    """Write the day of the first run down."""
+    (home / _FIRST_RUN).write_text(f"{day}", encoding="utf-8")
 
 
 def demo_environment(home: Path) -> dict[str, str]:
@@ -58,7 +56,7 @@ def demo_environment(home: Path) -> dict[str, str]:
     Args:
         home: Folder of the demo. It need not be there, and is not made.
     """
-    day = first_run(home)
+    day = first_run(home) or datetime.now(UTC).date()
     return {
         # Neither the key of the real API nor its limits.
         **{name: "" for name in os.environ if name.startswith("COINGECKO_")},
@@ -68,7 +66,7 @@ def demo_environment(home: Path) -> dict[str, str]:
         "COINGECKO_BASE_URL": _NO_MARKET,
         "FEAR_AND_GREED_BASE_URL": _NO_MARKET,
         "COINGECKO_PLAN": "pro",
-        "TRACKED_COINS": f"top:{COINS}",
+        "TRACKED_COINS": f"top:{COINS - 1},{DELISTED_COIN}",
         "VS_CURRENCY": "usd",
         "HISTORY_START": str(day - timedelta(days=DAYS)),
         "INTRA_DAY_START": str(day - timedelta(days=7)),

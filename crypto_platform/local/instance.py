@@ -84,7 +84,7 @@ def refuse_taken_port(port: int) -> None:
             ) from error
 
 
-def run_dagster(environment: Mapping[str, str], port: int) -> int:
+def run_dagster(environment: Mapping[str, str], port: int, *, verbose: bool = False) -> int:
     """Run the Dagster UI and daemon on loopback until interrupted.
 
     Args:
