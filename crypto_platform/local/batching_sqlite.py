@@ -9,9 +9,10 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self, cast
 
 import filelock
@@ -30,6 +31,7 @@ from dagster._core.storage.event_log.schema import (
     AssetCheckExecutionsTable,
     SqlEventLogStorageTable,
 )
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData, serialize_value
@@ -77,6 +79,7 @@ class BatchingEventLog(SqliteEventLogStorage):
         self._engine = lru_cache(_ENGINES)(self._new_engine)
         # What a thread has open it goes on with; the others wait for it, as they do in Dagster's.
         self._open: dict[str, Connection] = {}
+        self._empty: bytes | None = None
         super().__init__(base_dir, inst_data)
         self._db_lock = cast(threading.Lock, threading.RLock())
 
@@ -97,6 +100,7 @@ class BatchingEventLog(SqliteEventLogStorage):
                 return
             engine = self._engine(shard)
             if shard not in self._initialized_dbs:
+                self._make_like_the_first(shard)
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
             with engine.begin() as connection:
@@ -105,6 +109,26 @@ class BatchingEventLog(SqliteEventLogStorage):
                     yield connection
                 finally:
                     del self._open[shard]
+
+    def _make_like_the_first(self, shard: str) -> None:
+        """Make a run's file as the first one of this process was before it had any event.
+
+        Dagster reads all of its migrations to make one.
+        """
+        path = Path(self.path_for_shard(shard))
+        if shard == INDEX_SHARD_NAME or path.exists():
+            return
+        if self._empty is None:
+            with TemporaryDirectory() as folder:
+                first = Path(folder, "empty.db")
+                self._initdb(create_engine(f"sqlite:///{first}", poolclass=NullPool))
+                self._empty = first.read_bytes()
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.write_bytes(self._empty)
+        # Unlike a move, this leaves what another process has made meanwhile.
+        with suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
 
     def store_event(self, event: EventLogEntry) -> None:
         """Store one event in one transaction a file.

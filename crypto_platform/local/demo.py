@@ -1,22 +1,29 @@
-"""The demo's folder and settings: what reads the demo needs, without Dagster and without a market.
+"""The demo's folder, settings and market: what its runs, its UI and its readers share.
 
 Everything goes to a folder of its own and every row says ``source = 'simulated'``, so that none
 of it can be taken for a real price.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from crypto_platform.local.demo_story import DELISTED_COIN
-from crypto_platform.local.instance import home_folder
+import click
+
+from crypto_platform.local.demo_story import DELISTED_COIN, Story
+from crypto_platform.local.instance import home_folder, instance_environment, run_dagster
+from crypto_platform.simulated_market import SimulatedMarket
 
 COINS = 10
 """The largest, and the one that is delisted."""
 
 DAYS = 90
 """Of the daily prices, before the day on which the demo was first run in its folder."""
+
+# Of the whole market: a coin that nobody asks for takes its time too.
+_MARKET_COINS = 40
 
 # Nobody listens there: what reads the demo never asks for prices, and never asks the real API.
 _NO_MARKET = "http://127.0.0.1:9/api/v3"
@@ -71,3 +78,52 @@ def demo_environment(home: Path) -> dict[str, str]:
         "HISTORY_START": str(day - timedelta(days=DAYS)),
         "INTRA_DAY_START": str(day - timedelta(days=7)),
     }
+
+
+@contextmanager
+def simulated_platform(
+    home: Path, story: Story
+) -> Iterator[tuple[SimulatedMarket, Mapping[str, str]]]:
+    """A simulated market, and the environment in which the platform knows nothing else.
+
+    Args:
+        home: Folder of the demo.
+        story: What is odd about the market.
+
+    Yields:
+        Both, with the environment set for this process.
+    """
+    with SimulatedMarket(coins=_MARKET_COINS, oddities=story.oddities()) as market:
+        story.plant_lasting(market)
+        environment = {
+            **demo_environment(home),
+            **instance_environment(home),
+            "COINGECKO_BASE_URL": market.base_url,
+            "FEAR_AND_GREED_BASE_URL": market.base_url,
+        }
+        os.environ.update(environment)
+        yield market, environment
+
+
+def open_demo(home: Path, port: int, *, verbose: bool = False) -> int:
+    """Run the Dagster UI and daemon on the demo's data until interrupted.
+
+    Args:
+        home: Folder of the demo, which ``crypto-platform demo`` fills.
+        port: Port of the UI.
+        verbose: Whether Dagster's log goes to the terminal.
+
+    Returns:
+        The exit code, as ``run_dagster`` has it.
+    """
+    day = first_run(home)
+    story = Story(day or datetime.now(UTC).date())
+    with simulated_platform(home, story) as (market, environment):
+        click.echo(f"A simulated market answers at {market.base_url}:\nno price is real.")
+        planted = [f"  {what:<45} {where}" for what, where in story.where_to_look()]
+        look = (
+            "\n".join(["Planted, and where to see what became of it:", *planted])
+            if day
+            else "There is nothing in it yet: crypto-platform demo fills it."
+        )
+        return run_dagster(environment, port, look=look, verbose=verbose)

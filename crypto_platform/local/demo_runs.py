@@ -2,14 +2,12 @@
 
 import gc
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import click
 import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
@@ -30,32 +28,42 @@ from crypto_platform.core.redaction import Secrets
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.definitions import build_definitions
+from crypto_platform.healing.sensor import STAGES
 from crypto_platform.local.batching_sqlite import without_waiting_for_the_disk
 from crypto_platform.local.demo import (
     COINS,
     DAYS,
-    demo_environment,
     first_run,
     remember_first_run,
+    simulated_platform,
 )
 from crypto_platform.local.demo_output import Steps, print_end
 from crypto_platform.local.demo_story import Story
-from crypto_platform.local.instance import instance_environment, run_dagster
 from crypto_platform.models.assets import JOB as MODELS_JOB
 from crypto_platform.models.fear_and_greed import GROUP as SENTIMENT
 from crypto_platform.runs.liveness import free_slots_of_the_dead
 from crypto_platform.runs.origin import LOCATION, job_origin
 from crypto_platform.simulated_market import SimulatedMarket
+from crypto_platform.transformation.local import processes
+from crypto_platform.transformation.spark_process import SparkProcess
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+_GARBAGE = 100_000
+"""How many new objects the collector waits for: by default it looks at all every 700."""
 
 
 class DemoError(RuntimeError):
     """A run of the demo failed."""
 
 
-def run_demo(home: Path) -> int:
+def run_demo(home: Path, started: SparkProcess) -> int:
     """Fill ``home`` from a simulated market, with faults in it, and print what stands there.
+
+    Args:
+        home: Folder of the demo.
+        started: A process with the engine of the settings, for its runs.
 
     Returns:
         The exit code: 0 where everything was loaded.
@@ -65,15 +73,17 @@ def run_demo(home: Path) -> int:
     without_waiting_for_the_disk()
     began = first_run(home)
     story = Story(began or datetime.now(UTC).date())
-    with _simulated_platform(home, story) as (market, environment):
+    with simulated_platform(home, story) as (market, environment):
         console.print(
             f"[bold]A simulated market[/] answers at {market.base_url}:\n"
             "[bold]no price below is real[/]."
         )
         settings = Settings.from_environment(environment)
+        processes[settings.spark] = started
         definitions = build_definitions(settings)
-        # As in a run of its own: what is loaded by now stays.
+        # What is loaded by now stays, and of what comes little has to be looked for.
         gc.freeze()
+        gc.set_threshold(_GARBAGE)
         warehouse = definitions.resources["warehouse"]  # type: ignore[index]  # there are some
         before = {one.table: one.rows for one in warehouse.summary()} if began else {}
         with dg.DagsterInstance.get() as instance:
@@ -87,40 +97,6 @@ def run_demo(home: Path) -> int:
         remember_first_run(home, story.day)
         print_end(console, definitions, home, story, before)
     return 0
-
-
-def open_demo(home: Path, port: int, *, verbose: bool = False) -> int:
-    """Run the Dagster UI and daemon on the demo's data until interrupted.
-
-    Args:
-        home: Folder of the demo, which ``run_demo`` fills.
-        port: Port of the UI.
-        verbose: Whether Dagster's log goes to the terminal.
-
-    Returns:
-        The exit code, as ``run_dagster`` has it.
-    """
-    story = Story(first_run(home) or datetime.now(UTC).date())
-    with _simulated_platform(home, story) as (market, environment):
-        click.echo(f"A simulated market answers at {market.base_url}: no price is real.")
-        return run_dagster(environment, port, verbose=verbose)
-
-
-@contextmanager
-def _simulated_platform(
-    home: Path, story: Story
-) -> Iterator[tuple[SimulatedMarket, Mapping[str, str]]]:
-    """A simulated market, and the environment in which the platform knows nothing else."""
-    with SimulatedMarket(oddities=story.oddities()) as market:
-        story.plant_lasting(market)
-        environment = {
-            **demo_environment(home),
-            **instance_environment(home),
-            "COINGECKO_BASE_URL": market.base_url,
-            "FEAR_AND_GREED_BASE_URL": market.base_url,
-        }
-        os.environ.update(environment)
-        yield market, environment
 
 
 @dataclass
@@ -170,7 +146,12 @@ class _Platform:
         self.send_alerts()
         if first:
             day = {PARTITION_NAME_TAG: str(story.corrected_day)}
-            self.run("the day that the alert names, once more", HISTORICAL.name, day)
+            self.run(
+                "the day that the alert names, once more",
+                HISTORICAL.name,
+                day,
+                assets=[dg.AssetKey([HISTORICAL.name, stage]) for stage in STAGES],
+            )
             self.send_alerts()
         for request in self.healing():
             self.run(

@@ -7,7 +7,7 @@ from crypto_platform.simulated_market import Change, Fault, Oddities, SimulatedM
 
 LATE_COIN = "ethereum"
 CORRECTED_COIN = "solana"
-QUARANTINED_COIN = "dogecoin"
+QUARANTINED_COIN = "ripple"
 DELISTED_COIN = "aurel-protocol"
 """A coin that there is not, so that nobody takes the news for real."""
 
