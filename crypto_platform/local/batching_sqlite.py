@@ -35,7 +35,7 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData, serialize_value
-from sqlalchemy import Connection, Engine, NullPool, create_engine
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine
 from sqlalchemy.event import listens_for
 
 EVENTS_A_BATCH = 500
@@ -53,12 +53,19 @@ _PARTITION_EVENTS = {
 }
 
 
-def without_waiting_for_the_disk() -> None:
-    """Have SQLite leave it to the system when it writes, in this process from now on.
+_alone = threading.Event()
 
-    It waits at each event otherwise, which takes longer than all else that a small run does. Should
-    the power fail meanwhile, the records of runs may be damaged: for what can be made again.
+
+def keep_records_quickly() -> None:
+    """Have this process, from now on, keep connections open and not wait for the disk.
+
+    Both take longer at each event than all else that a small run does. Nobody can follow a run of
+    it meanwhile, and should the power fail, the records of all runs may be damaged: for what can be
+    made again.
     """
+    if _alone.is_set():
+        return
+    _alone.set()
 
     @listens_for(Engine, "connect")
     def never_wait(connection: object, _record: object) -> None:
@@ -88,7 +95,7 @@ class BatchingEventLog(SqliteEventLogStorage):
         # when the last connection to it is closed.
         return create_engine(
             self.conn_string_for_shard(shard),
-            poolclass=NullPool,
+            poolclass=QueuePool if _alone.is_set() else NullPool,
             connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
         )
 

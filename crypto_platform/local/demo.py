@@ -76,7 +76,7 @@ def demo_environment(home: Path) -> dict[str, str]:
         "TRACKED_COINS": f"top:{COINS - 1},{DELISTED_COIN}",
         "VS_CURRENCY": "usd",
         "HISTORY_START": str(day - timedelta(days=DAYS)),
-        "INTRA_DAY_START": str(day - timedelta(days=7)),
+        "INTRA_DAY_START": str(day - timedelta(days=1)),
     }
 
 
@@ -120,10 +120,6 @@ def open_demo(home: Path, port: int, *, verbose: bool = False) -> int:
     story = Story(day or datetime.now(UTC).date())
     with simulated_platform(home, story) as (market, environment):
         click.echo(f"A simulated market answers at {market.base_url}:\nno price is real.")
-        planted = [f"  {what:<45} {where}" for what, where in story.where_to_look()]
-        look = (
-            "\n".join(["Planted, and where to see what became of it:", *planted])
-            if day
-            else "There is nothing in it yet: crypto-platform demo fills it."
-        )
+        empty = "There is nothing in it yet: crypto-platform demo fills it."
+        look = story.where_to_look() if day else empty
         return run_dagster(environment, port, look=look, verbose=verbose)

@@ -1,10 +1,14 @@
 """What the demo says on the terminal: on one that shows colors, on one of ASCII, and on none."""
 
+import codecs
+import locale
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
 
 import dagster as dg
@@ -15,6 +19,15 @@ from rich.table import Table
 from crypto_platform.ingestion.metered_api import usage_of_month
 from crypto_platform.local.demo_story import Story
 from crypto_platform.report.asset import LATEST
+
+
+def terminal() -> Console:
+    """The terminal, to which nothing is written that it cannot show."""
+    # Python writes UTF-8 by itself also where the locale has nothing but ASCII.
+    ascii_only = codecs.lookup(locale.getencoding()).name == "ascii"
+    if isinstance(sys.stdout, TextIOWrapper) and ascii_only:
+        sys.stdout.reconfigure(encoding="ascii", errors="replace")
+    return Console(soft_wrap=True, highlight=False)
 
 
 @dataclass(frozen=True)
@@ -81,11 +94,7 @@ def print_end(
     console.print(table)
     usage = usage_of_month(resources["lake"].raw, datetime.now(UTC))
     console.print(f"API calls used, all simulated: {sum(used.calls for used in usage)}\n")
-    planted = Table.grid(padding=(0, 3))
-    for line in story.where_to_look():
-        planted.add_row(*(f"  {part}" if part is line[0] else part for part in line))
-    console.print("[bold]Planted[/], and where to see what became of it:")
-    console.print(planted)
+    console.print(story.where_to_look())
     console.print(
         "\n[bold]How to go on[/]:\n"
         "  make demo-ui                            the Dagster UI on this data\n"

@@ -17,7 +17,6 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
     SENSOR_NAME_TAG,
 )
-from rich.console import Console
 
 from crypto_platform.alerts.channels import AlertChannel
 from crypto_platform.alerts.delivery import watch_instance
@@ -29,7 +28,7 @@ from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.definitions import build_definitions
 from crypto_platform.healing.sensor import STAGES
-from crypto_platform.local.batching_sqlite import without_waiting_for_the_disk
+from crypto_platform.local.batching_sqlite import keep_records_quickly
 from crypto_platform.local.demo import (
     COINS,
     DAYS,
@@ -37,7 +36,7 @@ from crypto_platform.local.demo import (
     remember_first_run,
     simulated_platform,
 )
-from crypto_platform.local.demo_output import Steps, print_end
+from crypto_platform.local.demo_output import Steps, print_end, terminal
 from crypto_platform.local.demo_story import Story
 from crypto_platform.models.assets import JOB as MODELS_JOB
 from crypto_platform.models.fear_and_greed import GROUP as SENTIMENT
@@ -68,9 +67,9 @@ def run_demo(home: Path, started: SparkProcess) -> int:
     Returns:
         The exit code: 0 where everything was loaded.
     """
-    console = Console(soft_wrap=True)
+    console = terminal()
     # All of it can be made again.
-    without_waiting_for_the_disk()
+    keep_records_quickly()
     began = first_run(home)
     story = Story(began or datetime.now(UTC).date())
     with simulated_platform(home, story) as (market, environment):
@@ -136,23 +135,13 @@ class _Platform:
         # It reports what happens from its first look on.
         self.send_alerts()
         self.run("the Fear & Greed index", SENTIMENT)
-        yesterday = datetime.combine(story.corrected_day, datetime.min.time(), UTC)
-        windows = _range(INTRA_DAY, self.settings, since=yesterday)
-        self.run("the six-hourly windows since yesterday", INTRA_DAY.name, windows)
+        windows = _all_windows(INTRA_DAY, self.settings)
+        self.run(f"the six-hourly windows since {story.corrected_day}", INTRA_DAY.name, windows)
         if first:
             story.plant_passing(market)
-        days = _range(HISTORICAL, self.settings)
+        days = _all_windows(HISTORICAL, self.settings)
         self.run(f"{DAYS} days of history, {COINS} coins, one range", HISTORICAL.name, days)
         self.send_alerts()
-        if first:
-            day = {PARTITION_NAME_TAG: str(story.corrected_day)}
-            self.run(
-                "the day that the alert names, once more",
-                HISTORICAL.name,
-                day,
-                assets=[dg.AssetKey([HISTORICAL.name, stage]) for stage in STAGES],
-            )
-            self.send_alerts()
         for request in self.healing():
             self.run(
                 "what healing found missing, once more",
@@ -161,6 +150,16 @@ class _Platform:
                 request.run_config,
                 request.asset_selection,
             )
+        if first:
+            # Last, so that the checks of the table still tell of it.
+            day = {PARTITION_NAME_TAG: str(story.corrected_day)}
+            self.run(
+                "the day that the alert names, once more",
+                HISTORICAL.name,
+                day,
+                assets=[dg.AssetKey([HISTORICAL.name, stage]) for stage in STAGES],
+            )
+            self.send_alerts()
         self.run("the ledger, and the checks by the clock", "watch")
         self.run("the models, and the market report", MODELS_JOB)
         self.send_alerts()
@@ -230,9 +229,7 @@ class _Platform:
         return tick.run_requests or []
 
 
-def _range(stream: Stream, settings: Settings, since: datetime | None = None) -> dict[str, str]:
-    """The tags of a run of all closed windows of a stream, or of those since a moment."""
+def _all_windows(stream: Stream, settings: Settings) -> dict[str, str]:
+    """The tags of a run of all closed windows of a stream."""
     keys = stream.partitions(settings.first_window(stream)).get_partition_keys()
-    if since is not None:
-        keys = [key for key in keys if stream.window(key).start >= since]
     return {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}

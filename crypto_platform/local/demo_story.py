@@ -61,11 +61,11 @@ class Story:
         wrong = _on(self.corrected_day, self.corrected_day, _WRONG_BY)
         market.inject(wrong, coin=CORRECTED_COIN, path=_CHARTS, times=1)
 
-    def where_to_look(self) -> list[tuple[str, str]]:
-        """What was planted and what became of it, and where that shows: in four lines."""
+    def where_to_look(self) -> str:
+        """What was planted and what became of it, and where that shows: a heading, four lines."""
         first, last = self.late_days
-        return [
-            (f"{LATE_COIN} lacked {first:%m-%d} and {last:%m-%d}: healed", "UI: Runs, tag heal"),
+        planted = [
+            (f"{LATE_COIN} lacked {first:%m-%d} and {last:%m-%d}: healed", "UI: Runs, by healing"),
             (
                 f"{CORRECTED_COIN} was wrong on {self.corrected_day:%m-%d}: alert, corrected",
                 "crypto-platform --demo alerts",
@@ -79,6 +79,8 @@ class Story:
                 "UI: ingestion_ledger",
             ),
         ]
+        lines = [f"  {what:<45} {where}" for what, where in planted]
+        return "\n".join(["Planted, and where to see what became of it:", *lines])
 
 
 def _on(first: date, last: date, factor: float | None) -> Fault:

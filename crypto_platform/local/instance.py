@@ -116,6 +116,7 @@ def run_dagster(
     command = [sys.executable, "-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1"]
     log = None if verbose else _new_log(Path(environment["CRYPTO_HOME"]))
     click.echo("Starting the Dagster UI and daemon; that takes some ten seconds.")
+    stopping = _Stopping()
     with (
         nullcontext() if log is None else log.open("wb") as output,
         subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
@@ -129,7 +130,8 @@ def run_dagster(
             process_group=0,
         ) as dagster,
     ):
-        stopped = _pass_on_signals(dagster)
+        stopping.end_with(dagster)
+        stopped = stopping.asked
         problem = _until_served(dagster, url, stopped)
         if not stopped.is_set() and dagster.poll() is None:
             click.echo(_what_there_is(url, look, log))
@@ -151,21 +153,35 @@ def _new_log(home: Path) -> Path:
     return log
 
 
-def _pass_on_signals(dagster: "subprocess.Popen[bytes]") -> threading.Event:
-    """Have a signal to stop end Dagster, and a second one at once; returns what is set by then."""
-    stopped = threading.Event()
+class _Stopping:
+    """Ends Dagster on a signal, and at once on a second one.
 
-    def stop(*_: object) -> None:
-        # In groups of their own: a signal for this process is none for them.
-        if stopped.is_set():
-            os.killpg(dagster.pid, signal.SIGKILL)
-        stopped.set()
-        dagster.terminate()
+    From the first moment on, as whatever it starts ignores the signals that it ignores itself: a
+    script's & has it ignore interrupts, and Dagster then ignores termination too.
 
-    # Set here, not left to Python: a script's & has what it starts ignore interrupts.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    return stopped
+    Attributes:
+        asked: Set once it was asked to stop.
+    """
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self._dagster: subprocess.Popen[bytes] | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+
+    def end_with(self, dagster: "subprocess.Popen[bytes]") -> None:
+        """Name the process to end, the first of its group."""
+        self._dagster = dagster
+        if self.asked.is_set():
+            dagster.terminate()
+
+    def _stop(self, *_: object) -> None:
+        again = self.asked.is_set()
+        self.asked.set()
+        if self._dagster is not None and again:
+            os.killpg(self._dagster.pid, signal.SIGKILL)
+        elif self._dagster is not None:
+            self._dagster.terminate()
 
 
 def _until_served(
