@@ -8,6 +8,7 @@ import click
 
 from crypto_platform.core.lazy import lazy_import
 from crypto_platform.local.demo import demo_home, open_demo
+from crypto_platform.transformation.spark_engines import Engine
 from crypto_platform.transformation.spark_process import SparkProcess
 
 if TYPE_CHECKING:
@@ -26,6 +27,6 @@ def demo(*, ui: bool, port: int, verbose: bool) -> None:
     if ui:
         sys.exit(open_demo(home, port, verbose=verbose))
     # It starts in a process beside this one, which takes as long to import Dagster.
-    engine = "spark" if os.environ.get("CRYPTO_SPARK") == "spark" else "sail"
+    engine: Engine = "spark" if os.environ.get("CRYPTO_SPARK") == "spark" else "sail"
     spark = SparkProcess(engine, str(home.absolute() / "cache"))
     sys.exit(demo_runs.run_demo(home, spark))

@@ -50,7 +50,7 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 _GARBAGE = 100_000
-"""How many new objects the collector waits for: by default it looks at all every 700."""
+"""How many new objects the collector waits for, in place of 700: this process is a short one."""
 
 
 class DemoError(RuntimeError):

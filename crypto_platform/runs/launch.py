@@ -1,9 +1,9 @@
 """Dagster's own command line, with an origin for the runs that it executes by itself."""
 
+import runpy
 from typing import Any
 
 from dagster import DagsterInstance, DagsterRun, JobDefinition
-from dagster_dg_cli.cli.entrypoint import main
 
 from crypto_platform.runs.origin import job_origin
 
@@ -20,5 +20,5 @@ def _create_run_with_origin(
 
 if __name__ == "__main__":
     # What executes a run right here gives none, and has no option for it.
-    DagsterInstance.create_run_for_job = _create_run_with_origin  # type: ignore[method-assign]
-    main()
+    DagsterInstance.create_run_for_job = _create_run_with_origin  # type: ignore[method-assign, assignment]
+    runpy.run_module("dagster_dg_cli.cli.entrypoint", run_name="__main__")
