@@ -54,11 +54,13 @@ class Steps:
             TimeElapsedColumn(),
             console=self.console,
             transient=True,
+            refresh_per_second=4,
             disable=not self.console.is_terminal,
         )
         with spinner as progress:
             task = progress.add_task(text, total=None)
-            yield lambda part: progress.update(task, description=f"{text}: {part}")
+            # By itself: with the text a part may be wider than the terminal.
+            yield lambda part: progress.update(task, description=part)
         tick = "ok" if ascii_only else "✓"
         self.console.print(f"[green]{tick}[/] {text}, {time.monotonic() - began:.1f} s")
 
