@@ -61,12 +61,14 @@ class EventReader:
         now: The time of the tick.
         location: Name of the code location; an instance may remember schedules of others that
             have the same names. ``None`` for all.
+        settled_after: Age from which an event counts; none where nobody else writes any.
     """
 
     instance: dg.DagsterInstance
     repository: dg.RepositoryDefinition
     now: datetime
     location: str | None = None
+    settled_after: timedelta = SETTLED_AFTER
 
     @property
     def instance_id(self) -> str:
@@ -148,7 +150,7 @@ class EventReader:
 
     def _backfills(self, until: float) -> tuple[list[Event], float]:
         """Backfills that failed by themselves; one with failed runs is reported by these."""
-        settled = (self.now - SETTLED_AFTER).timestamp()
+        settled = (self.now - self.settled_after).timestamp()
         failed = self.instance.get_backfills(
             filters=BulkActionsFilter(
                 statuses=[BulkActionStatus.FAILED], created_after=self.now - FORGET_AFTER
@@ -235,7 +237,7 @@ class EventReader:
         return self.location in (None, origin.location_name)
 
     def _is_settled(self, record: dg.EventLogRecord) -> bool:
-        return in_utc(record.event_log_entry.timestamp) <= self.now - SETTLED_AFTER
+        return in_utc(record.event_log_entry.timestamp) <= self.now - self.settled_after
 
 
 def _wanted(backfill: PartitionBackfill) -> dict[str, frozenset[str]]:

@@ -17,9 +17,10 @@ else:
 
 @click.command()
 @click.option("--port", default=3000, show_default=True, help="Port of the UI.")
-def dev(port: int) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Show Dagster's log here, not in a file.")
+def dev(port: int, *, verbose: bool) -> None:
     """Run the Dagster UI and daemon on 127.0.0.1, with the real price API."""
-    sys.exit(run_dagster(platform_instance(), port))
+    sys.exit(run_dagster(platform_instance(), port, verbose=verbose))
 
 
 def platform_instance() -> dict[str, str]:

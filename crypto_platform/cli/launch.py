@@ -7,7 +7,7 @@ import click
 
 from crypto_platform.cli.dev import platform_instance
 
-_DG_LAUNCH = ["-m", "dagster_dg_cli.cli.entrypoint", "launch", "-m", "crypto_platform.definitions"]
+_DG_LAUNCH = ["-m", "crypto_platform.runs.launch", "launch", "-m", "crypto_platform.definitions"]
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})

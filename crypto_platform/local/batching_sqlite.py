@@ -6,11 +6,13 @@ from Dagster, and then writes them one by one.
 """
 
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self, cast
 
 import filelock
@@ -18,16 +20,23 @@ from dagster import DagsterEventType, EventLogEntry
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationPlanned,
 )
+from dagster._core.events import (
+    ASSET_CHECK_EVENTS,
+    ASSET_EVENTS,
+    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
+)
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import (
     AssetCheckExecutionsTable,
     SqlEventLogStorageTable,
 )
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData, serialize_value
-from sqlalchemy import Connection, Engine, NullPool, create_engine
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine
+from sqlalchemy.event import listens_for
 
 EVENTS_A_BATCH = 500
 """How many events of one step, all of them logged after its work is done, wait for each other: a
@@ -36,10 +45,37 @@ year's events of three assets took 0.67 s of CPU in such batches, and 11.3 s one
 _ENGINES = 8
 """How many files' compiled statements are kept: of all runs' file, and the runs asked for last."""
 
+_INDEXED = ASSET_EVENTS | ASSET_CHECK_EVENTS | EVENT_TYPE_TO_PIPELINE_RUN_STATUS.keys()
+
 _PARTITION_EVENTS = {
     DagsterEventType.ASSET_MATERIALIZATION,
     DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
 }
+
+
+_alone = threading.Event()
+
+
+def keep_records_quickly() -> None:
+    """Have this process, from now on, keep connections open and not wait for the disk.
+
+    Both take longer at each event than all else that a small run does. Nobody can follow a run of
+    it meanwhile, and should the power fail, the records of all runs may be damaged: for what can be
+    made again.
+    """
+    if _alone.is_set():
+        return
+    _alone.set()
+
+    @listens_for(Engine, "connect")
+    def never_wait(connection: object, _record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
+
+
+def _is_indexed(event: EventLogEntry) -> bool:
+    """Whether Dagster also keeps an event in the file of all runs."""
+    return event.is_dagster_event and event.dagster_event_type in _INDEXED
 
 
 class BatchingEventLog(SqliteEventLogStorage):
@@ -50,6 +86,7 @@ class BatchingEventLog(SqliteEventLogStorage):
         self._engine = lru_cache(_ENGINES)(self._new_engine)
         # What a thread has open it goes on with; the others wait for it, as they do in Dagster's.
         self._open: dict[str, Connection] = {}
+        self._empty: bytes | None = None
         super().__init__(base_dir, inst_data)
         self._db_lock = cast(threading.Lock, threading.RLock())
 
@@ -58,7 +95,7 @@ class BatchingEventLog(SqliteEventLogStorage):
         # when the last connection to it is closed.
         return create_engine(
             self.conn_string_for_shard(shard),
-            poolclass=NullPool,
+            poolclass=QueuePool if _alone.is_set() else NullPool,
             connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
         )
 
@@ -70,6 +107,7 @@ class BatchingEventLog(SqliteEventLogStorage):
                 return
             engine = self._engine(shard)
             if shard not in self._initialized_dbs:
+                self._make_like_the_first(shard)
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
             with engine.begin() as connection:
@@ -78,6 +116,37 @@ class BatchingEventLog(SqliteEventLogStorage):
                     yield connection
                 finally:
                     del self._open[shard]
+
+    def _make_like_the_first(self, shard: str) -> None:
+        """Make a run's file as the first one of this process was before it had any event.
+
+        Dagster reads all of its migrations to make one.
+        """
+        path = Path(self.path_for_shard(shard))
+        if shard == INDEX_SHARD_NAME or path.exists():
+            return
+        if self._empty is None:
+            with TemporaryDirectory() as folder:
+                first = Path(folder, "empty.db")
+                self._initdb(create_engine(f"sqlite:///{first}", poolclass=NullPool))
+                self._empty = first.read_bytes()
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.write_bytes(self._empty)
+        # Unlike a move, this leaves what another process has made meanwhile.
+        with suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store one event in one transaction a file.
+
+        Args:
+            event: The event.
+        """
+        # The file of all runs, which not every event goes to, is committed first.
+        indexed = self.index_transaction() if _is_indexed(event) else nullcontext()
+        with self.run_connection(event.run_id), indexed:
+            super().store_event(event)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events that Dagster logged together; the same rows as one by one.

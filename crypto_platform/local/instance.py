@@ -6,12 +6,21 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import urllib.request
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
 _ROOT = Path(__file__).parents[2]
+
+# How much of the log is shown where something went wrong.
+_SHOWN_LINES = 20
+
+_LOAD_ERRORS = """{workspaceOrError {... on Workspace {locationEntries {
+    locationOrLoadError {... on PythonError {message}  ... on RepositoryLocation {name}}}}}}"""
 
 # What an instance in a folder adds to the settings that all instances share. The folder is written
 # out: whoever opens the instance by its folder need not have DAGSTER_HOME.
@@ -84,29 +93,129 @@ def refuse_taken_port(port: int) -> None:
             ) from error
 
 
-def run_dagster(environment: Mapping[str, str], port: int) -> int:
-    """Run the Dagster UI and daemon on loopback until interrupted.
+def run_dagster(
+    environment: Mapping[str, str], port: int, *, look: str = "", verbose: bool = False
+) -> int:
+    """Run the Dagster UI and daemon on loopback until interrupted; say where they are.
 
     Args:
         environment: What ``instance_environment`` gave, and whatever else is to be set.
         port: Port of the UI.
+        look: What there is to see in the UI, in lines.
+        verbose: Whether Dagster's log goes to the terminal, and not to a file.
 
     Returns:
-        The exit code of ``dagster dev``.
+        The exit code: 0 where it was stopped, else that of ``dagster dev``.
 
     Raises:
         ClickException: The port is taken.
     """
     refuse_taken_port(port)
+    url = f"http://127.0.0.1:{port}"
     workspace = str(_ROOT / "workspace.yaml")
     command = [sys.executable, "-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1"]
-    # A script's & has what it starts ignore interrupts, and Dagster then ignores termination too.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    with subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
-        [*command, "-p", str(port)],
-        env={"DAGSTER_UI_URL": f"http://127.0.0.1:{port}", **os.environ, **environment},
-        # Dagster lets a .env in its working folder override all that is set here.
-        cwd=environment["DAGSTER_HOME"],
-    ) as dagster:
-        signal.signal(signal.SIGTERM, lambda *_: dagster.terminate())
-        return dagster.wait()
+    log = None if verbose else _new_log(Path(environment["CRYPTO_HOME"]))
+    click.echo("Starting the Dagster UI and daemon; that takes some ten seconds.")
+    stopping = _Stopping()
+    with (
+        nullcontext() if log is None else log.open("wb") as output,
+        subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+            [*command, "-p", str(port)],
+            env={"DAGSTER_UI_URL": url, **os.environ, **environment},
+            # Dagster lets a .env in its working folder override all that is set here.
+            cwd=environment["DAGSTER_HOME"],
+            stdout=output,
+            stderr=output,
+            # Control-C is for this process, which passes it on once.
+            process_group=0,
+        ) as dagster,
+    ):
+        stopping.end_with(dagster)
+        stopped = stopping.asked
+        problem = _until_served(dagster, url, stopped)
+        if not stopped.is_set() and dagster.poll() is None:
+            click.echo(_what_there_is(url, look, log))
+            if problem:
+                click.echo(_with_end_of(log, problem), err=True)
+        code = dagster.wait()
+    if stopped.is_set():
+        click.echo("Stopped.")
+        return 0
+    click.echo(_with_end_of(log, f"Dagster ended by itself, with code {code}."), err=True)
+    return code or 1
+
+
+def _new_log(home: Path) -> Path:
+    """Where the log goes; that of the time before is kept beside it."""
+    log = home / "dagster.log"
+    if log.exists():
+        log.replace(home / "dagster.previous.log")
+    return log
+
+
+class _Stopping:
+    """Ends Dagster on a signal, and at once on a second one.
+
+    From the first moment on, as whatever it starts ignores the signals that it ignores itself: a
+    script's & has it ignore interrupts, and Dagster then ignores termination too.
+
+    Attributes:
+        asked: Set once it was asked to stop.
+    """
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self._dagster: subprocess.Popen[bytes] | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+
+    def end_with(self, dagster: "subprocess.Popen[bytes]") -> None:
+        """Name the process to end, the first of its group."""
+        self._dagster = dagster
+        if self.asked.is_set():
+            dagster.terminate()
+
+    def _stop(self, *_: object) -> None:
+        again = self.asked.is_set()
+        self.asked.set()
+        if self._dagster is not None and again:
+            os.killpg(self._dagster.pid, signal.SIGKILL)
+        elif self._dagster is not None:
+            self._dagster.terminate()
+
+
+def _until_served(
+    dagster: "subprocess.Popen[bytes]", url: str, stopped: threading.Event
+) -> str | None:
+    """Wait until the UI answers, or there will be none; says what is wrong with the platform."""
+    # Never by the environment's proxy.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    asked = urllib.request.Request(  # noqa: S310 - our own address
+        f"{url}/graphql",
+        json.dumps({"query": _LOAD_ERRORS}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    while dagster.poll() is None and not stopped.wait(0.2):
+        try:
+            with opener.open(asked, timeout=60) as response:
+                workspace = json.load(response)["data"]["workspaceOrError"]
+        except (OSError, ValueError):
+            continue
+        entries = [entry["locationOrLoadError"] for entry in workspace["locationEntries"]]
+        # One that is still being loaded has none.
+        if all(entries):
+            return next((entry["message"] for entry in entries if "message" in entry), None)
+    return None
+
+
+def _what_there_is(url: str, look: str, log: Path | None) -> str:
+    lines = [f"The Dagster UI is at {url}", look, f"Its log: {log}" if log else ""]
+    return "\n".join([line for line in lines if line] + ["Control-C stops it."])
+
+
+def _with_end_of(log: Path | None, problem: str) -> str:
+    """A problem, with the last lines of the log."""
+    if log is None:
+        return problem
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_SHOWN_LINES:]
+    return "\n".join([problem, f"The end of {log}:", *(f"  {line}" for line in lines)])

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from crypto_platform.simulated_market.coins import Oddities
-from crypto_platform.simulated_market.faults import FAULTS, Fault, FaultRule
+from crypto_platform.simulated_market.faults import FAULTS, Change, Fault, FaultRule
 from crypto_platform.simulated_market.server import (
     Calls,
     Limits,
@@ -21,6 +21,7 @@ from crypto_platform.simulated_market.server import (
 __all__ = [
     "FAULTS",
     "Calls",
+    "Change",
     "Fault",
     "FaultRule",
     "Limits",

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
@@ -45,7 +45,7 @@ class SimulatedCoin:
 
 @dataclass(frozen=True)
 class Oddities:
-    """What is odd about the API's data. All but late listing are shares of a coin's days.
+    """What is odd about the API's data. All but listing and delisting are shares of a coin's days.
 
     Attributes:
         late_listing: Whether a coin has no price before the day it was listed.
@@ -53,6 +53,7 @@ class Oddities:
         null_caps: Days whose market caps are null.
         zero_volumes: Days whose volumes are zero.
         off_midnight: Days whose daily point is stamped up to an hour after midnight.
+        delisted: Coins whose prices end, by id, and when they do.
     """
 
     late_listing: bool = True
@@ -60,6 +61,7 @@ class Oddities:
     null_caps: float = 0.0
     zero_volumes: float = 0.0
     off_midnight: float = 0.0
+    delisted: Mapping[str, datetime] = field(default_factory=dict, hash=False)
 
 
 def _day(text: str) -> datetime:

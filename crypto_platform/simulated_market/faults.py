@@ -12,6 +12,36 @@ from pydantic import BaseModel, BeforeValidator, Field
 from crypto_platform.simulated_market.api import DAY_MS, Chart, Series
 
 
+class Change(BaseModel, frozen=True, extra="forbid"):
+    """What is done to the points of a stretch of time in a price chart.
+
+    Attributes:
+        first: The earliest stamp that it is done to, in UNIX milliseconds.
+        last: The latest one.
+        factor: What the prices are multiplied by; ``None`` takes the points out.
+    """
+
+    first: int
+    last: int
+    factor: float | None = None
+
+    def applied(self, chart: Chart) -> Chart:
+        """A chart after it."""
+        return {
+            name: [
+                (stamp, self._value(name, value) if self.first <= stamp <= self.last else value)
+                for stamp, value in series
+                if self.factor is not None or not self.first <= stamp <= self.last
+            ]
+            for name, series in chart.items()
+        }
+
+    def _value(self, name: str, value: float | None) -> float | None:
+        if name != "prices" or value is None or self.factor is None:
+            return value
+        return value * self.factor
+
+
 class Fault(BaseModel, frozen=True, extra="forbid"):
     """What goes wrong with one response; what is not set stays as it should be.
 
@@ -21,6 +51,7 @@ class Fault(BaseModel, frozen=True, extra="forbid"):
         content_type: Of that body.
         headers: Headers to add.
         edit: What to do to the arrays of a price chart.
+        changes: What to do to the points of some times in a price chart.
         delay_seconds: How long to keep the caller waiting first.
         cut: Whether the connection closes half-way through the body.
         reset: Whether the connection is reset with no response at all.
@@ -42,6 +73,7 @@ class Fault(BaseModel, frozen=True, extra="forbid"):
         ]
         | None
     ) = None
+    changes: tuple[Change, ...] = ()
     delay_seconds: float = Field(default=0.0, ge=0.0)
     cut: bool = False
     reset: bool = False
@@ -185,14 +217,18 @@ class Faults:
         return None
 
 
-def edited(chart: Chart, edit: str) -> Chart:
+def edited(chart: Chart, fault: Fault) -> Chart:
     """A chart that something was done to.
 
     Args:
         chart: The chart as it should be.
-        edit: What to do, as ``Fault.edit`` names it.
+        fault: What to do.
     """
-    return {name: _EDITS[edit](name, series) for name, series in chart.items()}
+    if fault.edit:
+        chart = {name: _EDITS[fault.edit](name, series) for name, series in chart.items()}
+    for change in fault.changes:
+        chart = change.applied(chart)
+    return chart
 
 
 def _uneven(name: str, series: Series) -> Series:

@@ -53,6 +53,9 @@ class SyntheticMarket:
     def __init__(self, seed: int, coins: int, oddities: Oddities) -> None:
         self._coins = {coin.id: coin for coin in coins_of(seed, coins)}
         self._model = PriceModel(seed, oddities)
+        self._ends = {
+            coin_id: int(end.timestamp() * 1000) for coin_id, end in oddities.delisted.items()
+        }
         # They change once a day, and cost a whole history each.
         self._records = lru_cache(maxsize=2 * coins)(self._records_before)
 
@@ -79,6 +82,19 @@ class SyntheticMarket:
         self, coin_ids: Sequence[str], currency: str, now: int
     ) -> Sequence[Mapping[str, Any]]:
         """See ``Market``."""
+        # What the API has of a delisted coin is what it last was.
+        ended = [one for one in coin_ids if self._ends.get(one, now) < now]
+        rows = {
+            row["id"]: row
+            for ids, moment in (
+                ([one for one in coin_ids if one not in ended], now),
+                *(([one], self._ends[one]) for one in ended),
+            )
+            for row in self._rows(ids, currency, moment)
+        }
+        return [rows[coin_id] for coin_id in coin_ids]
+
+    def _rows(self, coin_ids: Sequence[str], currency: str, now: int) -> list[dict[str, Any]]:
         coins = [self._coins[coin_id] for coin_id in coin_ids]
         if not coins:
             return []
@@ -107,8 +123,9 @@ class SyntheticMarket:
         coin = self._coins.get(coin_id)
         if coin is None or self._model.first_stamp(coin) > now:
             raise NoSuchCoinError(coin_id)
-        stamps = self._model.stamps(coin, span.step, span.first, span.last)
-        if span.now is not None:
+        end = self._ends.get(coin_id, now)
+        stamps = self._model.stamps(coin, span.step, span.first, min(span.last, end))
+        if span.now is not None and span.now <= end:
             stamps = np.append(stamps[stamps < span.now], span.now)
         quotes = self._model.quotes([coin], stamps)
         rate, moments = _RATES[currency], stamps.tolist()

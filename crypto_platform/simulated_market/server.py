@@ -219,8 +219,8 @@ class MarketServer:
             body, status = self._api.response(request), HTTPStatus.OK
         except ApiError as error:
             body, status = error.body, error.status
-        if fault.edit and status == HTTPStatus.OK and "prices" in body:
-            body = edited(body, fault.edit)
+        if status == HTTPStatus.OK and "prices" in body:
+            body = edited(body, fault)
         return _Response(fault.status or status, _encode(body), headers=fault.headers)
 
     def _rate_limited(self, seconds: int) -> _Response:

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from crypto_platform.cli.main import COMMANDS, main
+from crypto_platform.core.run_tags import HEAL_TAG
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
 from crypto_platform.local.instance import instance_environment
 from crypto_platform.simulated_market import SimulatedMarket
@@ -42,7 +43,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=180,
+        timeout=600,
     )
 
 
@@ -86,15 +87,35 @@ def test_the_demo_fills_a_warehouse_of_its_own_and_says_what_stands_in_it(tmp_pa
 
     assert demo.returncode == 0, demo.stderr
     assert "no price below is real" in demo.stdout
-    assert re.search(r"historical_prices\W+10\W+900\W", demo.stdout)
+    assert re.search(r"historical_prices\W+10\W+888\W", demo.stdout)
     assert "API calls used, all simulated" in demo.stdout
+    # Neither ticks nor boxes that the terminal would show as something else.
+    assert "?" not in demo.stdout
+    assert max(len(line) for line in demo.stdout.splitlines() if str(tmp_path) not in line) <= 80
     report = tmp_path / "prices-demo" / "transformed" / "market_report" / "latest.html"
     assert demo.stdout.rstrip().endswith(str(report))
     assert "No price, volume or mood on this page is real." in report.read_text()
     assert {entry.name for entry in tmp_path.iterdir()} == {".env", "prices-demo"}
     with duckdb.connect(str(tmp_path / "prices-demo" / "crypto_db.duckdb")) as warehouse:
         sources = warehouse.execute("SELECT DISTINCT source FROM transformed.prices").fetchall()
+        revised = warehouse.execute("SELECT coin_id FROM transformed.price_revisions").fetchall()
+        absent = warehouse.execute(
+            "SELECT coin_id, status, COUNT(*) FROM transformed.ingestion_ledger "
+            "WHERE stream = 'historical' AND status != 'present' GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
     assert sources == [("simulated",)]
+    # The gap of another coin has been healed; the wrong price brought an alert, and its end.
+    assert revised == [("solana",)]
+    assert absent == [("aurel-protocol", "failed", 11), ("ripple", "quarantined", 1)]
+    outbox = (tmp_path / "prices-demo" / "alerts" / "outbox.jsonl").read_text()
+    assert re.findall(r"\[(ERROR|OK)\]", outbox) == ["ERROR", "OK"]
+    with dg.DagsterInstance.from_config(str(tmp_path / "prices-demo" / "dagster")) as instance:
+        runs = instance.get_runs()
+    assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
+    assert {run.remote_job_origin and run.remote_job_origin.location_name for run in runs} == {
+        "crypto_platform"
+    }
+    assert [run.job_name for run in runs if HEAL_TAG in run.tags] == ["historical"]
 
 
 def test_a_damaged_warehouse_is_a_line_that_says_what_to_do(
@@ -122,7 +143,11 @@ def test_a_launch_is_a_run_of_the_platforms_instance(
 
     assert ran.returncode == 0, ran.stderr
     with dg.DagsterInstance.from_config(there) as instance:
-        assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.SUCCESS]
+        (run_record,) = instance.get_runs()
+    assert run_record.status == dg.DagsterRunStatus.SUCCESS
+    # Else the UI shows it neither on its timeline nor under its job.
+    assert run_record.remote_job_origin is not None
+    assert run_record.remote_job_origin.location_name == "crypto_platform"
 
 
 def test_the_help_has_what_each_command_says_of_itself() -> None:
@@ -174,24 +199,31 @@ def test_a_malformed_variable_is_one_line_that_names_it(
 
 @contextmanager
 def served(folder: Path, *command: str) -> Iterator[int]:
-    """A command that serves the UI, run in a folder until the block ends; gives the port."""
+    """A command that serves the UI, run in a folder until the block ends; gives the port.
+
+    It says in the folder's ``said`` what it says on the terminal.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     environment = {name: text for name, text in os.environ.items() if name != "CRYPTO_HOME"}
-    with subprocess.Popen(
-        [str(BIN / "crypto-platform"), *command, "--port", str(port)],
-        cwd=folder,
-        env={**environment, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        # As a script's & starts it: it has to end on a signal all the same.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # noqa: PLW1509 - no threads yet
-    ) as serving:
+    with (
+        (folder / "said").open("wb") as said,
+        subprocess.Popen(
+            [str(BIN / "crypto-platform"), *command, "--port", str(port)],
+            cwd=folder,
+            env={**environment, "PYTHONPATH": str(ROOT)},
+            stdout=said,
+            stderr=said,
+            # As a script's & starts it: it has to end on a signal all the same.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # noqa: PLW1509 - no threads yet
+        ) as serving,
+    ):
         try:
             yield port
         finally:
             serving.terminate()
+    assert serving.returncode == 0
 
 
 def test_dev_serves_the_ui_with_the_settings_of_the_env_file(tmp_path: Path) -> None:
@@ -199,8 +231,17 @@ def test_dev_serves_the_ui_with_the_settings_of_the_env_file(tmp_path: Path) -> 
     (tmp_path / ".env").write_text(f"CRYPTO_HOME=prices\nHISTORY_START={yesterday}\n")
     with served(tmp_path, "dev") as port:
         partitions = partitions_in_the_ui(port)
+        said_in_time(tmp_path, "Control-C stops it.")
 
     assert partitions == [str(yesterday)]
+    log = tmp_path / "prices" / "dagster.log"
+    assert (tmp_path / "said").read_text().splitlines()[1:] == [
+        f"The Dagster UI is at http://127.0.0.1:{port}",
+        f"Its log: {log}",
+        "Control-C stops it.",
+        "Stopped.",
+    ]
+    assert "dagster.daemon" in log.read_text()
     assert (tmp_path / "prices" / "dagster" / "dagster.yaml").exists()
     with socket.socket() as stopped:
         assert stopped.connect_ex(("127.0.0.1", port)) != 0
@@ -215,7 +256,13 @@ def test_the_demos_ui_has_the_demos_settings_beside_an_env_file_of_the_aws_profi
         partitions = partitions_in_the_ui(port)
 
     assert len(partitions) == 90
-    assert {entry.name for entry in tmp_path.iterdir()} == {".env", ".crypto-demo"}
+    assert {entry.name for entry in tmp_path.iterdir()} == {".env", ".crypto-demo", "said"}
+
+
+def said_in_time(folder: Path, line: str) -> None:
+    for attempt in Retrying(stop=stop_after_delay(60), wait=wait_fixed(0.1)):
+        with attempt:
+            assert line in (folder / "said").read_text()
 
 
 def partitions_in_the_ui(port: int) -> list[str]:

@@ -236,6 +236,24 @@ def test_many_runs_are_logged_side_by_side(open_instance: OpenInstance) -> None:
     assert counts == [5] * 20
 
 
+def test_every_run_of_a_process_has_a_file_with_the_same_tables_and_its_own_events(
+    open_instance: OpenInstance,
+) -> None:
+    with open_instance("ours") as ours:
+        for run_id in ("one", "other"):
+            ours.report_engine_event(f"of {run_id}", job_name="any", run_id=run_id)
+        logs = Path(ours.root_directory) / "history" / "runs"
+        one, other = (
+            stored(logs / f"{run_id}.db", "SELECT sql FROM sqlite_master ORDER BY name")
+            for run_id in ("one", "other")
+        )
+        messages = [entry.message for entry in ours.all_logs("other")]
+
+    assert one == other
+    assert messages == ["of other"]
+    assert not [path for path in logs.iterdir() if path.suffix.lstrip(".").isdecimal()]
+
+
 def test_an_instance_that_dagster_made_keeps_its_runs(open_instance: OpenInstance) -> None:
     with open_instance("plain") as plain:
         run_id = backfill(plain)

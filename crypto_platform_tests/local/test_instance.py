@@ -1,9 +1,11 @@
 """The settings that every local instance has."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -98,6 +100,44 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts(tmp_path: Path) 
 
         with pytest.raises(click.ClickException, match=rf"Port {port} .* choose another .*--port"):
             run_dagster(instance_environment(tmp_path), port)
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Have the handlers of signals afterwards that there were before."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_what_ends_while_it_starts_is_told_with_the_end_of_its_log(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    signals: None,  # noqa: ARG001 - puts them back
+) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho no module named anything\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(broken))
+
+    code = run_dagster(instance_environment(tmp_path), free_port())
+
+    shown = capsys.readouterr()
+    assert code == 3
+    assert "The Dagster UI is at" not in shown.out
+    assert shown.err.splitlines() == [
+        "Dagster ended by itself, with code 3.",
+        f"The end of {tmp_path / 'dagster.log'}:",
+        "  no module named anything",
+    ]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def test_a_home_is_the_folder_that_the_shell_would_make_of_it(

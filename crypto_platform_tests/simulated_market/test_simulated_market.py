@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from crypto_platform.simulated_market import (
     FAULTS,
     Calls,
+    Change,
     Fault,
     Limits,
     Oddities,
@@ -327,6 +328,37 @@ def test_without_late_listing_every_coin_has_ten_years(start: Callable[..., Clie
     client = start(oddities=Oddities(late_listing=False))
     chart = client.range("sui", MIDNIGHT_MS - 3_650 * DAY_MS, MIDNIGHT_MS)
     assert len(chart["prices"]) == 3_651
+
+
+def test_a_delisted_coin_has_prices_until_its_end_and_is_then_as_it_was(
+    start: Callable[..., Client],
+) -> None:
+    end = datetime(2026, 11, 10, 12, tzinfo=UTC)
+    client = start(oddities=Oddities(delisted={"litecoin": end}))
+
+    chart = client.range("litecoin", MIDNIGHT_MS - 100 * DAY_MS, NOW_MS)
+    (row,) = client.get("/coins/markets", vs_currency="usd", ids="litecoin").json()
+
+    assert chart["prices"][-1][0] == datetime(2026, 11, 10, tzinfo=UTC).timestamp() * 1000
+    assert row["last_updated"] == "2026-11-10T12:00:00.000Z"
+
+
+def test_a_change_multiplies_the_prices_of_some_time_or_takes_the_points_out(
+    start: Callable[..., Client],
+) -> None:
+    client = start()
+    stretch = MIDNIGHT_MS - 100 * DAY_MS, MIDNIGHT_MS
+    right = client.range("solana", *stretch)
+    first, second = (Change(first=day, last=day) for day in (stretch[1] - DAY_MS, stretch[1]))
+    wrong = second.model_copy(update={"factor": 1.5})
+    client.market.inject(Fault(changes=(first, wrong)), coin="solana", times=1)
+
+    changed = client.range("solana", *stretch)
+
+    stamp, price = right["prices"][-1]
+    assert changed["prices"] == [*right["prices"][:-2], [stamp, price * 1.5]]
+    assert changed["market_caps"] == [*right["market_caps"][:-2], right["market_caps"][-1]]
+    assert client.range("solana", *stretch) == right
 
 
 def test_the_daily_point_is_what_history_says_of_the_day(calm: Client) -> None:
