@@ -1,6 +1,7 @@
 """Numbers as people read them: in the report, in the UI's metadata and on the command line."""
 
 import math
+from collections.abc import Sequence
 
 Value = float | int | None
 
@@ -9,7 +10,13 @@ UNKNOWN = "\N{EN DASH}"
 
 _MINUS = "\N{MINUS SIGN}"
 
+# From here on, a column is written in units.
+_IN_UNITS = 1e7
+
 _UNITS = ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " K"))
+
+FIGURE_SPACE = "\N{FIGURE SPACE}"
+"""A blank as wide as a digit, where digits are as wide as each other."""
 
 # What nobody reads as percent any more.
 _FACTOR = 1e6
@@ -84,6 +91,28 @@ def price_text(price: Value, missing: str = UNKNOWN) -> str:
     if price is None or math.isnan(price):
         return missing
     return f"{price:,.2f}" if abs(price) >= 1 else f"{price:.4g}"
+
+
+def aligned(numbers: Sequence[Value], missing: str = "", pad: str = FIGURE_SPACE) -> list[str]:
+    """A column of numbers whose points stand below each other where it is set to the right.
+
+    Large ones have units. The others have two digits after the point, and those below one as many
+    as tell them from their neighbours: what the longest has more, the others have as blanks.
+
+    Args:
+        numbers: The numbers.
+        missing: What stands for one that is not known.
+        pad: A blank as wide as a digit.
+    """
+    known = [abs(one) for one in numbers if one is not None and math.isfinite(one)]
+    if max(known, default=0) >= _IN_UNITS:
+        return [compact(one, missing=missing) for one in numbers]
+    texts = ["0.00" if one == 0 else price_text(one, missing) for one in numbers]
+    fractions = [len(text.partition(".")[2]) for text in texts]
+    return [
+        text + pad * (max(fractions) - fraction) if fraction else text
+        for text, fraction in zip(texts, fractions, strict=True)
+    ]
 
 
 def small(number: float, digits: int = 1) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crypto_platform.core.numbers import compact, count, percent, share_percent, small
+from crypto_platform.core.numbers import aligned, compact, count, percent, share_percent, small
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,21 @@ def test_only_the_whole_is_100_percent_and_only_nothing_is_none(share: float, te
 )
 def test_a_little_is_not_nothing(number: float, text: str) -> None:
     assert small(number) == text
+
+
+@pytest.mark.parametrize(
+    ("numbers", "texts"),
+    [
+        ([95_012.344, 0.2312, None], ["95,012.34__", "0.2312", ""]),
+        ([1.5, 0], ["1.50", "0.00"]),
+        ([43_561_000_000.0, 12_000_000.0], ["43.56 B", "12.00 M"]),
+        ([], []),
+    ],
+)
+def test_the_points_of_a_column_stand_below_each_other(
+    numbers: list[float | None], texts: list[str]
+) -> None:
+    assert aligned(numbers, pad="_") == texts
 
 
 def test_one_thing_has_no_plural_and_many_have_their_thousands_apart() -> None:
