@@ -5,8 +5,8 @@ import sys
 
 import click
 
-from crypto_platform.local.demo import open_demo, run_demo
-from crypto_platform.local.instance import home_folder
+from crypto_platform.local.demo import demo_home
+from crypto_platform.local.demo_runs import open_demo, run_demo
 
 
 @click.command()
@@ -14,7 +14,5 @@ from crypto_platform.local.instance import home_folder
 @click.option("--port", default=3000, show_default=True, help="Port of the UI.")
 def demo(*, ui: bool, port: int) -> None:
     """Fill a warehouse of its own from a simulated market, and show what stands in it."""
-    home = home_folder(os.environ)
-    # Beside the real prices, never among them.
-    home = home.with_name(f"{home.name}-demo")
+    home = demo_home(os.environ)
     sys.exit(open_demo(home, port) if ui else run_demo(home))

@@ -1,183 +1,75 @@
-"""The demo: both streams end to end on one machine, from a simulated market.
+"""The demo's folder and settings: what reads the demo needs, without Dagster and without a market.
 
 Everything goes to a folder of its own and every row says ``source = 'simulated'``, so that none
 of it can be taken for a real price.
 """
 
 import os
-import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
 
-import click
-import dagster as dg
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-)
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from crypto_platform.local.instance import home_folder
 
-from crypto_platform.alerts.root_causes import root_cause
-from crypto_platform.core.settings import Settings
-from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
-from crypto_platform.definitions import build_definitions
-from crypto_platform.ingestion.metered_api import usage_of_month
-from crypto_platform.local.instance import instance_environment, run_dagster
-from crypto_platform.models.assets import JOB as MODELS_JOB
-from crypto_platform.models.fear_and_greed import GROUP as SENTIMENT
-from crypto_platform.report.asset import LATEST
-from crypto_platform.runs.liveness import free_slots_of_the_dead, mark_alive
-from crypto_platform.simulated_market import SimulatedMarket
+COINS = 10
+DAYS = 90
+"""Of the daily prices, before the day on which the demo was first run in its folder."""
 
-_COINS = 10
-_DAYS = 90
-_SIX_HOURLY_WINDOWS = 4
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+# Nobody listens there: what reads the demo never asks for prices, and never asks the real API.
+_NO_MARKET = "http://127.0.0.1:9/api/v3"
+
+_FIRST_RUN = "first_run.txt"
 
 
-# What is run, in this order: the job, how many of its last partitions, and what that is in words.
-_BACKFILLS = (
-    (SENTIMENT, 0, "the Fear & Greed index"),
-    (HISTORICAL.name, _DAYS, f"{_DAYS} days of history, {_COINS} coins, one range backfill"),
-    (INTRA_DAY.name, _SIX_HOURLY_WINDOWS, f"the last {_SIX_HOURLY_WINDOWS} six-hourly windows"),
-    (MODELS_JOB, 0, "the models, and the market report"),
-)
-
-
-def run_demo(home: Path) -> int:
-    """Backfill both streams from a simulated market into ``home``, and print what stands there.
-
-    Returns:
-        The exit code: 0 where everything was loaded.
-    """
-    console = Console(soft_wrap=True)
-    with _simulated_platform(home) as (market, environment):
-        console.print(
-            f"[bold]A simulated market[/] answers at {market.base_url}: "
-            "[bold]no price below is real[/]."
-        )
-        definitions = build_definitions(Settings.from_environment(environment))
-        with dg.DagsterInstance.get() as instance:
-            for name, windows, text in _BACKFILLS:
-                job = definitions.resolve_job_def(name)
-                if reason := _run(console, instance, job, windows, text):
-                    console.print(
-                        f"[red]That failed:[/] {escape(reason)}\n"
-                        "[bold]make demo-ui[/] opens the run in the UI."
-                    )
-                    return 1
-        _print_warehouse(console, definitions, home)
-    return 0
-
-
-def open_demo(home: Path, port: int) -> int:
-    """Run the Dagster UI and daemon on the demo's data until interrupted.
+def demo_home(environment: Mapping[str, str]) -> Path:
+    """The demo's folder: beside that of the real prices, never among them.
 
     Args:
-        home: Folder of the demo, which ``run_demo`` fills.
-        port: Port of the UI.
-
-    Returns:
-        The exit code of ``dagster dev``.
+        environment: The variables, of which ``CRYPTO_HOME`` names the folder of the real prices.
     """
-    with _simulated_platform(home) as (market, environment):
-        click.echo(f"A simulated market answers at {market.base_url}: no price is real.")
-        return run_dagster(environment, port)
+    home = home_folder(environment)
+    return home.with_name(f"{home.name}-demo")
 
 
-@contextmanager
-def _simulated_platform(home: Path) -> Iterator[tuple[SimulatedMarket, Mapping[str, str]]]:
-    """A simulated market, and the environment in which the platform knows nothing else."""
-    today = datetime.now(UTC).date()
-    with SimulatedMarket() as market:
-        environment = {
-            **instance_environment(home),
-            # Neither the key of the real API nor its limits.
-            **{name: "" for name in os.environ if name.startswith("COINGECKO_")},
-            "CRYPTO_PROFILE": "local",
-            "COINGECKO_BASE_URL": market.base_url,
-            "FEAR_AND_GREED_BASE_URL": market.base_url,
-            "COINGECKO_PLAN": "pro",
-            "TRACKED_COINS": f"top:{_COINS}",
-            "VS_CURRENCY": "usd",
-            "HISTORY_START": str(today - timedelta(days=_DAYS)),
-            "INTRA_DAY_START": str(today - timedelta(days=7)),
-        }
-        os.environ.update(environment)
-        yield market, environment
+def first_run(home: Path) -> date:
+    """The day on which the demo was first run in its folder; today where it never was.
+
+    All that is planted counts from this day, so that a later run finds it where it was.
+    """
+    file = home / _FIRST_RUN
+    if file.exists():
+        return date.fromisoformat(file.read_text(encoding="utf-8").strip())
+    return datetime.now(UTC).date()
 
 
-def _run(
-    console: Console, instance: dg.DagsterInstance, job: dg.JobDefinition, windows: int, text: str
-) -> str:
-    """Run a job; says why it failed, and nothing where it did not."""
-    tags = {}
-    if job.partitions_def is not None:
-        keys = job.partitions_def.get_partition_keys()[-windows:]
-        tags = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
-    run_id = str(uuid4())
-    mark_alive(instance, run_id)
-    # Dagster would wait for a demo that was killed here.
-    for pool in instance.event_log_storage.get_concurrency_keys():
-        free_slots_of_the_dead(instance, pool)
-    spinner = Progress(
-        SpinnerColumn(finished_text="[green]✓[/]"),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=console,
-    )
-    with ThreadPoolExecutor(1) as thread, spinner as progress:
-        task = progress.add_task(text, total=1)
-        running = thread.submit(
-            job.execute_in_process,
-            run_config=_QUIET,
-            instance=instance,
-            run_id=run_id,
-            raise_on_error=False,
-            tags=tags,
-        )
-        while not running.done():
-            time.sleep(0.2)
-            started = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START)
-            step = (started[-1].step_key or "").replace("__", "/") if started else "starting"
-            progress.update(task, description=f"{text}: {step}")
-        succeeded = running.result().success
-        progress.update(task, description=text, completed=1 if succeeded else 0)
-    if succeeded:
-        return ""
-    (ended,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
-    return root_cause(ended, instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE))
+def remember_first_run(home: Path) -> date:
+    """Write down the day of the first run, unless one is; returns it."""
+    day = first_run(home)
+    home.mkdir(parents=True, exist_ok=True)
+    (home / _FIRST_RUN).write_text(f"{day}\n", encoding="utf-8")
+    return day
 
 
-def _print_warehouse(console: Console, definitions: dg.Definitions, home: Path) -> None:
-    resources = definitions.resources or {}
-    usage = usage_of_month(resources["lake"].raw, datetime.now(UTC))
-    table = Table(title="In the warehouse (simulated)", title_justify="left")
-    for name in ("table", "coins", "rows", "newest price (UTC)", "gaps"):
-        table.add_column(name, justify="left" if name == "table" else "right")
-    for stream in resources["warehouse"].summary():
-        table.add_row(
-            stream.table,
-            str(stream.coins),
-            f"{stream.rows:,}",
-            f"{stream.newest:%Y-%m-%d %H:%M}" if stream.newest else "none",
-            str(stream.gaps),
-        )
-    console.print(table)
-    report = resources["lake"].transformed.uri(LATEST)
-    console.print(f"API calls used, all simulated: {sum(used.calls for used in usage)}")
-    console.print(
-        f"\nAll of it stands in {home}: prices in crypto_db.duckdb, files in raw and transformed.\n"
-        "How to go on:\n"
-        "  [bold]make demo-ui[/]  the Dagster UI on this data, at http://127.0.0.1:3000\n"
-        "  [bold]make dev[/]      the same on the real API, in a folder of its own: without a key, "
-        "or with\n                COINGECKO_API_KEY and COINGECKO_PLAN in .env\n"
-        f"\nThe market report, for any browser: [bold]{report}[/]"
-    )
+def demo_environment(home: Path) -> dict[str, str]:
+    """The variables under which the platform knows the demo and nothing else.
+
+    A market does not run yet: ``COINGECKO_BASE_URL`` is to be set to where one answers.
+
+    Args:
+        home: Folder of the demo. It need not be there, and is not made.
+    """
+    day = first_run(home)
+    return {
+        # Neither the key of the real API nor its limits.
+        **{name: "" for name in os.environ if name.startswith("COINGECKO_")},
+        "CRYPTO_HOME": str(home.absolute()),
+        "DAGSTER_HOME": str(home.absolute() / "dagster"),
+        "CRYPTO_PROFILE": "local",
+        "COINGECKO_BASE_URL": _NO_MARKET,
+        "FEAR_AND_GREED_BASE_URL": _NO_MARKET,
+        "COINGECKO_PLAN": "pro",
+        "TRACKED_COINS": f"top:{COINS}",
+        "VS_CURRENCY": "usd",
+        "HISTORY_START": str(day - timedelta(days=DAYS)),
+        "INTRA_DAY_START": str(day - timedelta(days=7)),
+    }
