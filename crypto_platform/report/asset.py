@@ -14,12 +14,12 @@ import dagster as dg
 from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.lazy import jinja2
 from crypto_platform.core.markdown import markdown_table
+from crypto_platform.core.numbers import Value
 from crypto_platform.core.ownership import OWNERS
 from crypto_platform.core.settings import Settings
 from crypto_platform.lake.layers import Lake, Layer
 from crypto_platform.models.assets import follows_updates
 from crypto_platform.report import charts
-from crypto_platform.report.charts import Value
 from crypto_platform.report.components import Panel
 from crypto_platform.report.day_series import newest_known
 from crypto_platform.report.facts import DAYS, Facts, read_facts

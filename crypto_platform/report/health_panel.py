@@ -4,16 +4,15 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
+from crypto_platform.core.numbers import count, percent
 from crypto_platform.core.streams import STREAMS, Stream
 from crypto_platform.report import charts
-from crypto_platform.report.charts import percent
 from crypto_platform.report.components import (
     IN_THE_TABLE,
     Chart,
     Legend,
     Panel,
     Table,
-    count,
     named,
 )
 from crypto_platform.report.day_series import days_of

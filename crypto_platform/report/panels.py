@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 
+from crypto_platform.core.numbers import UNKNOWN, Value, compact, count, percent, price_text
 from crypto_platform.report import charts
-from crypto_platform.report.charts import UNKNOWN, Value, compact, percent, price_text
 from crypto_platform.report.components import (
     IN_THE_TABLE,
     Chart,
     Legend,
     Panel,
     Table,
-    count,
     name_of,
     named,
     short_day,
@@ -297,8 +296,7 @@ def _volume(facts: Facts) -> Panel:
                 {
                     "Volume": list(map(_amount, volumes)),
                     "Coins with unusually much": [
-                        charts.UNKNOWN if number is None else str(number)
-                        for number in unusually_much
+                        UNKNOWN if number is None else str(number) for number in unusually_much
                     ],
                 },
             )

@@ -1,7 +1,7 @@
 """The head of the market report: the market in a few numbers."""
 
-from crypto_platform.report.charts import compact, percent
-from crypto_platform.report.components import Tile, count, short_day
+from crypto_platform.core.numbers import compact, count, percent
+from crypto_platform.report.components import Tile, short_day
 from crypto_platform.report.day_series import newest_known
 from crypto_platform.report.facts import DAYS_OF_HEALTH, Facts
 from crypto_platform.warehouse.session import Row

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crypto_platform.core.numbers import percent
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
 from crypto_platform.definitions import build_definitions
@@ -224,8 +225,8 @@ def test_numbers_of_the_tables_are_those_of_the_models(
     row = dict(zip(table.head, table.rows[0], strict=True))
     assert row["Coin"] == "Bitcoin"
     assert row["Price, USD"] == f"{bitcoin['close']:,.2f}"
-    assert row["7 d"] == charts.percent(bitcoin["return_7d"], signed=True)
-    assert row["Drawdown"] == charts.percent(bitcoin["drawdown"])
+    assert row["7 d"] == percent(bitcoin["return_7d"], signed=True)
+    assert row["Drawdown"] == percent(bitcoin["drawdown"])
 
 
 def test_a_delisted_coin_is_stale_and_not_among_the_current_ones(
@@ -480,20 +481,6 @@ def test_a_sparkline_of_text_has_a_character_a_value_and_blanks_for_gaps(
 def test_a_pegged_price_looks_flat_and_a_moving_one_does_not() -> None:
     assert len(set(charts.sparkline_text([1.0, 1.001, 0.999]))) == 1
     assert set(charts.sparkline_text([1.0, 2.0])) == {"▁", "█"}
-
-
-@pytest.mark.parametrize(
-    ("fraction", "text"),
-    [
-        (0.05, "+5.0 %"),
-        (-0.124, "\N{MINUS SIGN}12.4 %"),
-        (0.0001, "0.0 %"),
-        (-0.0001, "0.0 %"),
-        (None, "\N{EN DASH}"),
-    ],
-)
-def test_fractions_are_written_as_percent(fraction: float | None, text: str) -> None:
-    assert charts.percent(fraction, signed=True) == text
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 91])
