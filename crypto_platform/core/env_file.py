@@ -1,4 +1,4 @@
-"""How ``.env`` is written: in one step, for nobody else to read, with all else that stands there."""
+"""How ``.env`` is written: in one step, for nobody else to read, with all else in it."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def updated(text: str, values: Mapping[str, str]) -> str:
     lines = []
     there = set()
     for binding in parse_stream(StringIO(text)):
-        if binding.key in values:
+        if binding.key and binding.key in values:
             there.add(binding.key)
             lines.append(f"{_before(binding.original.string)}{_line(binding.key, values)}\n")
         else:
