@@ -256,7 +256,7 @@ class _DuckDBSession:
             changes = self.schema_changes()
             refuse_unsafe(path, changes)
             altering = chain.from_iterable(change.statements for change in changes)
-            for sql in (*altering, *duckdb_creation()):
+            for sql in (*altering, *duckdb_creation(self._cache_folder)):
                 self._connection.execute(sql)
             self.execute(statement("create_made_by"))
             self.execute(statement("comment_made_by"))
