@@ -14,11 +14,16 @@ from crypto_platform.core.lazy import lazy_import
 from crypto_platform.core.proxies import direct_loopback
 from crypto_platform.core.variables import ENV_FILE, EnvFile, find_misnamed
 from crypto_platform.local.demo import demo_environment, demo_home
+from crypto_platform.local.instance import home_folder
 
 if TYPE_CHECKING:
     from crypto_platform.cli import expected
+    from crypto_platform.core import settings
+    from lambda_function import plans
 else:
     expected = lazy_import("crypto_platform.cli.expected")
+    plans = lazy_import("lambda_function.plans")
+    settings = lazy_import("crypto_platform.core.settings")
 
 COMMANDS = {
     "alerts": "Show where alerts go, those that were sent, and the incidents that are open.",
@@ -116,6 +121,14 @@ def main(context: click.Context, *, demo: bool) -> None:
     os.environ.update(direct_loopback(os.environ))
     if demo:
         _read_the_demo()
+    if context.invoked_subcommand in {"dev", "launch"}:
+        _refuse_unusable_settings()
+    home = home_folder(os.environ)
+    if home.exists() and not home.is_dir() and context.invoked_subcommand not in {"doctor", "init"}:
+        raise click.ClickException(
+            f"{home} is a file, where a folder is needed: name another in CRYPTO_HOME, or move it "
+            "away."
+        )
 
 
 def _read_env_file() -> list[str]:
@@ -132,6 +145,17 @@ def _read_env_file() -> list[str]:
     logging.getLogger("dotenv").setLevel(logging.ERROR)
     load_dotenv(ENV_FILE)
     return problems
+
+
+def _refuse_unusable_settings() -> None:
+    """Refuse to start what no run could use.
+
+    Raises:
+        SettingsError: A variable of the settings is malformed.
+        InvalidSettings: One of the API is, which this machine asks with the profile local.
+    """
+    if settings.Settings.from_environment(os.environ).profile == "local":
+        plans.ApiSettings.from_environment(os.environ)
 
 
 def _read_the_demo() -> None:

@@ -84,6 +84,14 @@ class CoinsOfApi:
             self._largest = [*self.largest, *small]
             return spec.model_copy(update={"named": tuple(self._find(spec.named))})
 
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Those of some ids that the API has; one call tells of all, and that it has the currency.
+
+        Raises:
+            IngestionError: The API does not answer, or does not have the currency.
+        """
+        return {coin.coin_id for coin in (self._ask(ids=ids) if ids else self.largest)}
+
     def called(self, coin_id: str) -> str:
         """An id with the name and the ticker of its coin."""
         for coin in self._largest:
