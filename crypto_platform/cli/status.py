@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -13,15 +14,19 @@ from rich.table import Table
 from crypto_platform.core.errors import NothingThereError
 from crypto_platform.core.numbers import count, share_percent
 from crypto_platform.core.settings import Settings
+from crypto_platform.core.streams import HISTORICAL
 from crypto_platform.healing.overview import Overview, StreamState, look
 from crypto_platform.local.nothing_there import with_hint_at_demo
 
-_FIRST = (
-    "Nothing was loaded yet. What to do first:\n"
-    "  crypto-platform init    writes .env: which coins, since when, with which key\n"
-    "  crypto-platform doctor  checks that all is there that it needs\n"
-    "  make dev                starts the UI, where a range of history is loaded with a click"
-)
+# A month of a few coins fits into what an address is let without a key.
+_FIRST_DAYS = timedelta(days=30)
+
+_FIRST = """Nothing was loaded yet. What to do first:
+  crypto-platform init    writes .env: which coins, since when, with which key
+  crypto-platform doctor  checks that all is there that it needs
+  crypto-platform launch --assets group:historical --partition-range {first}...{last}
+                          loads the last 30 days
+  make dev                starts the UI, where any range is loaded with a click"""
 
 
 @click.command()
@@ -79,7 +84,7 @@ def _document(found: Overview) -> dict[str, Any]:
 
 
 def _print(found: Overview) -> None:
-    # Of rich's colours for numbers and paths nothing could be read.
+    # Else each number and path has a colour, and what is red does not stand out.
     console = Console(highlight=False)
     coins = count(found.coins, "coin")
     console.print(
@@ -88,7 +93,10 @@ def _print(found: Overview) -> None:
     )
     if found.empty:
         hint = with_hint_at_demo(NothingThereError(""), os.environ)
-        console.print(f"\n{_FIRST}\n{escape(str(hint).strip())}", soft_wrap=True)
+        last = HISTORICAL.latest_due(found.now).start
+        first = last - _FIRST_DAYS + HISTORICAL.window_length
+        keys = {"first": HISTORICAL.key_at(first), "last": HISTORICAL.key_at(last)}
+        console.print(f"\n{_FIRST.format(**keys)}\n{escape(str(hint).strip())}", soft_wrap=True)
     else:
         console.print(_streams(found))
     facts = Table.grid(padding=(0, 2))
