@@ -18,12 +18,8 @@ from crypto_platform.local.instance import home_folder
 
 if TYPE_CHECKING:
     from crypto_platform.cli import expected
-    from crypto_platform.core import settings
-    from lambda_function import plans
 else:
     expected = lazy_import("crypto_platform.cli.expected")
-    plans = lazy_import("lambda_function.plans")
-    settings = lazy_import("crypto_platform.core.settings")
 
 COMMANDS = {
     "alerts": "Show where alerts go, those that were sent, and the incidents that are open.",
@@ -121,8 +117,6 @@ def main(context: click.Context, *, demo: bool) -> None:
     os.environ.update(direct_loopback(os.environ))
     if demo:
         _read_the_demo()
-    if context.invoked_subcommand in {"dev", "launch"}:
-        _refuse_unusable_settings()
     home = home_folder(os.environ)
     if home.exists() and not home.is_dir() and context.invoked_subcommand not in {"doctor", "init"}:
         raise click.ClickException(
@@ -145,17 +139,6 @@ def _read_env_file() -> list[str]:
     logging.getLogger("dotenv").setLevel(logging.ERROR)
     load_dotenv(ENV_FILE)
     return problems
-
-
-def _refuse_unusable_settings() -> None:
-    """Refuse to start what no run could use.
-
-    Raises:
-        SettingsError: A variable of the settings is malformed.
-        InvalidSettings: One of the API is, which this machine asks with the profile local.
-    """
-    if settings.Settings.from_environment(os.environ).profile == "local":
-        plans.ApiSettings.from_environment(os.environ)
 
 
 def _read_the_demo() -> None:
