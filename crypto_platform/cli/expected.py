@@ -59,7 +59,10 @@ def _refused(error: OSError) -> str | None:
     if error.errno == errno.EPIPE:
         return None
     if not error.filename:
-        return _one_line(error)
+        said = _one_line(error)
+        # As pandas has it.
+        missing = error.errno == errno.ENOENT or "non-existent directory" in said
+        return f"{said}. Make that folder first, or name another." if missing else said
     advice = {
         errno.ENOENT: "Make its folder first, or name another",
         errno.ENOTDIR: "A file stands where a folder is needed: move it away, or name another",

@@ -30,8 +30,8 @@ COMMANDS = {
     "doctor": "Check that all is there that the profile needs, and works; exit with 1 where it is "
     "not.",
     "estimate": "Say what a month of running costs, or what loading a range takes.",
-    "lake": "List the files of the lake that count, remove others, take over an older lake.",
     "init": "Ask for key, plan, coins and start, show what they cost, and write .env.",
+    "lake": "List the files of the lake that count, remove others, take over an older lake.",
     "launch": "Run assets or a job here and now, without a daemon; takes the options of dg launch.",
     "list": "List the coins with their newest price, and from when to when there are prices.",
     "prices": "Print the prices of coins, named by their ids, or write them to a file.",

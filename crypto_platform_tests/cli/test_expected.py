@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from crypto_platform.cli.expected import explained
 from crypto_platform.cli.main import COMMANDS, READERS, main
+from crypto_platform.warehouse.duckdb import DuckDBWarehouse
+from crypto_platform_tests.warehouse_rows import put_coin
 
 DAMAGED = b"{no json"
 MONTH = "month=2026-11"
@@ -195,12 +196,13 @@ def test_a_slip_in_the_env_file_is_warned_of_and_the_environment_is_left_as_it_w
         monkeypatch.delenv("VS_CURRENCY")
 
 
-def test_a_file_goes_nowhere_where_its_folder_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No such file") as caught:
-        (tmp_path / "nosuch" / "prices.csv").write_text("")
+@pytest.mark.parametrize("option", ["--csv", "--parquet"])
+def test_a_file_goes_nowhere_where_its_folder_is_missing(
+    option: str, invoke: Callable[..., Result], tmp_path: Path
+) -> None:
+    warehouse = DuckDBWarehouse(path=str(tmp_path / "home" / "crypto_db.duckdb"))
+    put_coin(warehouse, "bitcoin", symbol="btc", name="Bitcoin")
 
-    said = explained(caught.value, {})
+    shown = invoke("prices", "bitcoin", "--last", "2d", option, "nosuch/prices")
 
-    assert said is not None
-    assert "nosuch/prices.csv" in said
-    assert "Make its folder first" in said
+    assert_one_line(shown, "folder first")
