@@ -28,8 +28,7 @@ from crypto_platform.ingestion.tracked_coins import load_tracked_coins
 from crypto_platform.models.fear_and_greed import build_fear_and_greed_schedule
 from crypto_platform.profiles import PROFILES
 from crypto_platform.warehouse.completeness import Completeness, completeness_of
-from crypto_platform.warehouse.expected_windows import sync_expected_windows
-from crypto_platform.warehouse.load_record import recorded_ledger
+from crypto_platform.warehouse.expected_windows import asked_ledger
 from crypto_platform.warehouse.sql import ledger_statement
 from lambda_function.errors import InvalidSettings
 
@@ -181,12 +180,8 @@ def _look(
     builders = PROFILES[settings.profile].builders
     lake = builders["lake"](settings)
     channel: AlertChannel = builders["alerts"](settings)
-    coins = load_tracked_coins(lake.raw)
-    cache_folder = str(settings.home.absolute() / "cache" / "sql")
-    with recorded_ledger(
-        lake.transformed, builders["warehouse"](settings), STREAMS, cache_folder
-    ) as ledger:
-        sync_expected_windows(ledger, settings, STREAMS, coins)
+    warehouse = builders["warehouse"](settings)
+    with asked_ledger(lake, warehouse, settings, STREAMS, instance) as ledger:
         with ledger.session(read_only=True) as session:
             rows = session.execute(ledger_statement("newest_windows"))
         newest = {row["stream"]: row["newest"] for row in rows}
@@ -212,7 +207,7 @@ def _look(
         now=now,
         profile=settings.profile,
         home=str(settings.home.absolute()) if settings.profile == "local" else settings.stack,
-        coins=len(coins.ids),
+        coins=len(load_tracked_coins(lake.raw).ids),
         streams=streams,
         incidents=tuple(state.incidents) if state else None,
         budget=budget,
