@@ -68,16 +68,6 @@ INNER JOIN streams
     ON streams.stream = ledger.stream AND streams.vs_currency = ledger.vs_currency
 WHERE ledger.stream = ?;
 
--- name: newest_windows
--- The newest window of each stream in which any coin has a price.
-SELECT
-    stream,
-    MAX(window_start) AS newest
-FROM coin_windows
-WHERE status = 'present'
-GROUP BY stream
-ORDER BY stream;
-
 -- name: loaded_windows
 -- What the ledger has of each window, in so few values that two ledgers can be told apart by them.
 SELECT
@@ -144,3 +134,13 @@ SELECT
 FROM lacking
 GROUP BY coin_id, status, island
 ORDER BY coin_id, first_window;
+
+-- name: newest_windows
+-- The newest window of each stream in which any coin has a price.
+SELECT
+    stream,
+    MAX(window_start) AS newest
+FROM coin_windows
+WHERE status = 'present'
+GROUP BY stream
+ORDER BY stream;
