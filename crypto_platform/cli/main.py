@@ -34,7 +34,7 @@ COMMANDS = {
     "lake": "List the files of the lake that count, remove others, take over an older lake.",
     "launch": "Run assets or a job here and now, without a daemon; takes the options of dg launch.",
     "list": "List the coins with their newest price, and from when to when there are prices.",
-    "prices": "Print the prices of coins, named by their ids, or write them to a file.",
+    "prices": "Print the prices of coins, named by id, ticker or name, or write them to a file.",
     "simulate": "Serve a simulated market with the price API's shape, until interrupted.",
     "snowflake": "Set up the warehouse in Snowflake: integration, the stack on AWS, then apply.",
     "status": "Show in one screen how all of it does; exit with 1 where something needs a person.",
