@@ -31,6 +31,7 @@ COMMANDS = {
     "not.",
     "estimate": "Say what a month of running costs, or what loading a range takes.",
     "init": "Ask for key, plan, coins and start, show what they cost, and write .env.",
+    "inspect": "Answer a question about what stands in the warehouse, or list the questions.",
     "lake": "List the files of the lake that count, remove others, take over an older lake.",
     "launch": "Run assets or a job here and now, without a daemon; takes the options of dg launch.",
     "list": "List the coins with their newest price, and from when to when there are prices.",
