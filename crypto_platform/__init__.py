@@ -1,6 +1,7 @@
 """Crypto prices from CoinGecko to a warehouse, as a Dagster asset graph."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -31,9 +32,13 @@ else:
     _settings = lazy_import("crypto_platform.core.settings")
     _streams = lazy_import("crypto_platform.core.streams")
 
-__all__ = ["lake", "prices"]
+__all__ = ["CoarserPricesWarning", "lake", "prices"]
 
 Granularity = Literal["finest", "hourly", "daily"]
+
+
+class CoarserPricesWarning(UserWarning):
+    """Hourly prices were asked for, and of some coins and days there are daily ones alone."""
 
 
 def prices(
@@ -41,6 +46,8 @@ def prices(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     granularity: Granularity = "daily",
+    *,
+    fill: bool = False,
 ) -> "pd.DataFrame":
     """Prices from the warehouse that the profile names, for notebooks and tools.
 
@@ -48,17 +55,26 @@ def prices(
     line. Nothing is written.
 
     Args:
-        coins: A coin's id, as ``"bitcoin"``, or several.
+        coins: A coin's id, ticker or name, as ``"bitcoin"`` or ``"BTC"``, or several.
         start: The first moment. A day is its 00:00 UTC, a time needs a zone; text is read as
             ISO 8601. ``None`` is the oldest price.
         end: The moment before which to stop, in the same forms; ``None`` is the newest price.
-        granularity: ``finest`` has every observation, ``hourly`` and ``daily`` the first one of
-            each UTC hour or day.
+        granularity: ``finest`` has every observation, ``hourly`` and ``daily`` of each UTC hour
+            or day the one nearest to its start. An observation that is at most 2.5 minutes early
+            is of the hour or day that follows: 21:59:56 is 22:00.
+        fill: Whether an hour or day without a price has the one before it once more. Such rows
+            are marked in one more column, ``filled``; none comes before a coin's first price or
+            after its newest.
 
     Returns:
         One row a coin a ``time``, in this order. ``time`` is in UTC and starts the hour or day, or
         is the observation's moment; ``price_at`` is always that moment. Prices, caps and volumes
-        are in ``vs_currency``, exactly the API's. Where nothing was seen there is no row.
+        are in ``vs_currency``, exactly the API's. Where nothing was seen there is no row, unless
+        it is filled.
+
+    Warns:
+        CoarserPricesWarning: Hourly prices were asked for, and there are days of which only daily
+            ones are there; the column ``granularity`` tells the same row by row.
 
     Raises:
         InvalidInputError: A coin, moment, granularity or variable of the environment cannot be
@@ -72,15 +88,25 @@ def prices(
         _frames.LAST_MOMENT if end is None else _frames.moment(end, "end"),
     )
     try:
-        return _frames.price_frame(
+        frame = _frames.price_frame(
             _profiles.PROFILES[settings.profile].builders["warehouse"](settings),
             [coins] if isinstance(coins, str) else list(coins),
             between,
             granularity=granularity,
             vs_currency=settings.vs_currency,
+            fill=fill,
         )
     except _errors.NothingThereError as error:
         raise _nothing_there.with_hint_at_demo(error, os.environ) from None
+    if granularity == "hourly" and (coarser := _frames.coarser_spans(frame)):
+        spans = "; ".join(map(str, coarser))
+        warnings.warn(
+            f"There are only daily prices of {spans}. Intra-day windows of these days, once loaded,"
+            " have finer ones.",
+            CoarserPricesWarning,
+            stacklevel=2,
+        )
+    return frame
 
 
 def lake(

@@ -21,6 +21,7 @@ from crypto_platform.cli.main import main
 from crypto_platform.core.settings import Settings
 from crypto_platform.definitions import build_definitions
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
+from crypto_platform.warehouse.inspection import questions
 from crypto_platform_tests.cli.test_main import ROOT, run, variables
 from crypto_platform_tests.warehouse_rows import put_coin
 
@@ -122,8 +123,8 @@ def test_a_command_of_the_docs_runs(
     command: str, variables: dict[str, str], tmp_path: Path
 ) -> None:
     warehouse = DuckDBWarehouse(path=f"{variables['CRYPTO_HOME']}/crypto_db.duckdb")
-    for coin in ("bitcoin", "ethereum"):
-        put_coin(warehouse, coin, symbol=coin, name=coin)
+    for coin, symbol in {"bitcoin": "btc", "ethereum": "eth"}.items():
+        put_coin(warehouse, coin, symbol=symbol, name=coin.title())
 
     # What it writes is not to stand among the sources; Dagster's commands read the project there.
     cwd = tmp_path if command.startswith("crypto-platform") else ROOT
@@ -252,6 +253,10 @@ def test_the_docs_list_every_table_and_view() -> None:
 
     assert relations
     assert set(relations) <= first_cells(page("warehouse"))
+
+
+def test_the_docs_list_every_question_of_the_inspection() -> None:
+    assert set(questions()) <= first_cells(page("warehouse"))
 
 
 def test_the_docs_list_every_check_group_schedule_and_sensor() -> None:

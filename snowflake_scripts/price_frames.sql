@@ -1,5 +1,6 @@
 -- Prices for notebooks and tools, in Snowflake's SQL, each statement under the name that the code
--- calls it by. {coins} stands for as many question marks as there are coins, {table} for a stream's.
+-- calls it by. {coins} stands for as many question marks as there are coins, {unit} for an hour or a
+-- day, {placed} for the query of that name, {table} for a stream's.
 
 -- name: known_coins
 -- Also coins that were never listed, but asked for by name in a run without the list.
@@ -55,9 +56,17 @@ FROM prices
 WHERE vs_currency = ? AND price_at >= ? AND price_at < ? AND coin_id IN ({coins})
 ORDER BY time, coin_id;
 
--- name: hourly
+-- name: placed
+-- Every price under the hour or day that it is of. The API means its points for marks five minutes
+-- apart, and stamps each when it was seen: in what was recorded, up to 147 seconds before the mark. So
+-- what is at most half of five minutes early is of the hour, or day, that follows. No recorded hourly
+-- price is less than 13 minutes early, and those that are more are the only ones of their own hour. A
+-- daily price is of its own day: recorded ones of 23:29 and 23:39 stand for the day that ends, and the
+-- next day has its own.
 SELECT
-    DATE_TRUNC('hour', price_at) AS time,
+    DATE_TRUNC(
+        '{unit}', IFF(granularity = 'daily', price_at, DATEADD('second', 150, price_at))
+    ) AS time,
     coin_id,
     symbol,
     vs_currency,
@@ -68,14 +77,41 @@ SELECT
     granularity,
     source
 FROM prices
-WHERE vs_currency = ? AND price_at >= ? AND price_at < ? AND coin_id IN ({coins})
+WHERE vs_currency = ? AND coin_id IN ({coins});
+
+-- name: stepwise
+-- Of each hour or day of a coin the price that is nearest to its start.
+SELECT
+    time,
+    coin_id,
+    symbol,
+    vs_currency,
+    price,
+    market_cap,
+    total_volume,
+    price_at,
+    granularity,
+    source
+FROM (
+{placed}
+) AS placed
+WHERE
+    time >= ? AND time < ?
+    -- The same once more for the column that rows are sorted by, so that others are not read.
+    AND price_at >= DATEADD('second', -150, CAST(? AS TIMESTAMP_NTZ))
+    AND price_at < DATEADD('{unit}', 1, CAST(? AS TIMESTAMP_NTZ))
 QUALIFY
-    ROW_NUMBER() OVER (PARTITION BY coin_id, DATE_TRUNC('hour', price_at) ORDER BY price_at) = 1
+    ROW_NUMBER() OVER (
+        PARTITION BY coin_id, time
+        ORDER BY ABS(DATEDIFF('millisecond', time, price_at)), price_at
+    ) = 1
 ORDER BY time, coin_id;
 
--- name: daily
+-- name: beside
+-- What a coin has nearest to a time, before it and after: what holes at its ends are filled from, and
+-- up to where.
 SELECT
-    DATE_TRUNC('day', price_at) AS time,
+    time,
     coin_id,
     symbol,
     vs_currency,
@@ -85,8 +121,16 @@ SELECT
     price_at,
     granularity,
     source
-FROM prices
-WHERE vs_currency = ? AND price_at >= ? AND price_at < ? AND coin_id IN ({coins})
+FROM (
+{placed}
+) AS placed
+WHERE time < ? OR time >= ?
 QUALIFY
-    ROW_NUMBER() OVER (PARTITION BY coin_id, DATE_TRUNC('day', price_at) ORDER BY price_at) = 1
+    ROW_NUMBER() OVER (
+        PARTITION BY coin_id, time < ?
+        ORDER BY
+            ABS(DATEDIFF('second', CAST(? AS TIMESTAMP_NTZ), time)),
+            ABS(DATEDIFF('millisecond', time, price_at)),
+            price_at
+    ) = 1
 ORDER BY time, coin_id;

@@ -1,5 +1,9 @@
 """``crypto-platform prices``: the prices of coins, printed or in a file."""
 
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, get_args
 
@@ -7,10 +11,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from crypto_platform import Granularity
+from crypto_platform import CoarserPricesWarning, Granularity
 from crypto_platform import prices as read_prices
-from crypto_platform.core.numbers import compact
-from crypto_platform.warehouse.price_frames import length
+from crypto_platform.core.numbers import compact, count
+from crypto_platform.warehouse.price_frames import FILLED, length
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +27,10 @@ _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 # pipe, rich would cut numbers.
 _WIDTH = 1_000
 
+# What names the output of the command where a file is asked for.
+_OUTPUT = "-"
+_FILE = click.Path(dir_okay=False)
+
 
 @click.command()
 @click.argument("coins", nargs=-1, required=True, metavar="COIN...")
@@ -34,10 +42,15 @@ _WIDTH = 1_000
     type=click.Choice(get_args(Granularity)),
     default="daily",
     show_default=True,
-    help="daily or hourly: the first price of each; finest: every price.",
+    help="daily or hourly: the price nearest to the start of each; finest: every price.",
 )
-@click.option("--csv", "as_csv", type=click.Path(dir_okay=False), help="Write this CSV file.")
-@click.option("--parquet", "as_parquet", type=click.Path(dir_okay=False), help="Write this one.")
+@click.option(
+    "--fill",
+    is_flag=True,
+    help="Where an hour or day has no price, repeat the one before it, marked as filled.",
+)
+@click.option("--csv", "as_csv", type=_FILE, help="Write this CSV file; - is the output.")
+@click.option("--parquet", "as_parquet", type=_FILE, help="Write this one.")
 def prices(  # noqa: PLR0913 - one argument an option
     *,
     coins: tuple[str, ...],
@@ -45,32 +58,61 @@ def prices(  # noqa: PLR0913 - one argument an option
     start: str | None,
     end: str | None,
     granularity: Granularity,
+    fill: bool,
     as_csv: str | None,
     as_parquet: str | None,
 ) -> None:
-    """Print the prices of coins, named by their ids, or write them to a file."""
+    """Print the prices of coins, named by id, ticker or name, or write them to a file."""
     if last and (start or end):
         raise click.UsageError("--last reaches from now back: give it, or --start and --end.")
     since = datetime.now(UTC) - length(last) if last else start
-    frame = read_prices(coins, since, end, granularity)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CoarserPricesWarning)
+        frame = read_prices(coins, since, end, granularity, fill=fill)
+    for warning in caught:
+        click.echo(f"Warning: {warning.message}", err=True)
     if as_csv:
-        frame.to_csv(as_csv, index=False, date_format=_TIME_FORMAT)
+        with _writing(as_csv):
+            target = sys.stdout if as_csv == _OUTPUT else as_csv
+            frame.to_csv(target, index=False, date_format=_TIME_FORMAT)
     if as_parquet:
-        frame.to_parquet(as_parquet, index=False)
-    if as_csv or as_parquet:
-        files = " and ".join(file for file in (as_csv, as_parquet) if file)
-        click.echo(f"{len(frame):,} prices of {len(coins)} coin(s) in {files}.")
-    else:
+        with _writing(as_parquet):
+            frame.to_parquet(as_parquet, index=False)
+    files = [file for file in (as_csv, as_parquet) if file and file != _OUTPUT]
+    if files:
+        # Beside a CSV in the output this would be one line of it.
+        click.echo(
+            f"{count(len(frame), 'price')} of {count(frame['coin_id'].nunique(), 'coin')} in "
+            f"{' and '.join(files)}.",
+            err=as_csv == _OUTPUT,
+        )
+    elif not as_csv:
         _print(frame)
 
 
+@contextmanager
+def _writing(file: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise click.FileError(file, error.strerror or str(error)) from error
+
+
 def _print(frame: "pd.DataFrame") -> None:
+    if frame.empty:
+        click.echo("No price was seen in that time.")
+        return
     simulated = " (simulated)" if "simulated" in set(frame["source"]) else ""
+    currency = frame["vs_currency"].iloc[0]
     table = Table("time (UTC)", "coin", title=f"Prices{simulated}", title_justify="left")
     for name in ("price", "market cap", "volume 24 h"):
-        table.add_column(name, justify="right")
+        table.add_column(f"{name} ({currency})", justify="right")
     table.add_column("granularity")
-    for row in frame.to_dict("records"):
+    # An older price is of that time only by its mark.
+    filled = list(frame[FILLED]) if FILLED in frame else [False] * len(frame)
+    if any(filled):
+        table.add_column("filled from (UTC)")
+    for row, is_filled in zip(frame.to_dict("records"), filled, strict=True):
         table.add_row(
             f"{row['time']:%Y-%m-%d %H:%M}",
             row["coin_id"],
@@ -78,7 +120,6 @@ def _print(frame: "pd.DataFrame") -> None:
             compact(row["market_cap"]),
             compact(row["total_volume"]),
             row["granularity"],
+            *([f"{row['price_at']:%Y-%m-%d %H:%M}"] if is_filled else []),
         )
-    Console(soft_wrap=True, width=_WIDTH).print(
-        table if len(frame) else "No price was seen in that time."
-    )
+    Console(soft_wrap=True, width=_WIDTH).print(table)

@@ -1,13 +1,17 @@
 """Prices as data frames: what ``crypto_platform.prices`` and the command of that name read."""
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from difflib import get_close_matches
+from itertools import groupby
+from typing import NamedTuple
 
-from crypto_platform.core.errors import InvalidInputError, NothingThereError
+from crypto_platform.core.errors import InvalidInputError
 from crypto_platform.core.lazy import pd
-from crypto_platform.warehouse.resource import Warehouse
+from crypto_platform.ingestion.coin_search import find_coins
+from crypto_platform.warehouse.resource import Warehouse, nothing_there
 from crypto_platform.warehouse.session import Row
 from crypto_platform.warehouse.sql import statement
 
@@ -16,6 +20,9 @@ Moment = datetime | date | str
 _SQL = "price_frames.sql"
 
 GRANULARITIES = ("finest", "hourly", "daily")
+
+# Those that have a row a step, and what a step is.
+_STEPS = {"hourly": ("hour", timedelta(hours=1)), "daily": ("day", timedelta(days=1))}
 
 COLUMNS = (
     "time",
@@ -32,6 +39,9 @@ COLUMNS = (
 _TIMES = ("time", "price_at")
 _NUMBERS = ("price", "market_cap", "total_volume")
 
+FILLED = "filled"
+"""The column that a frame without holes has: whether a row is the one before it once more."""
+
 # Prices of coins begin in 2009, and no price is of the future.
 FIRST_MOMENT = datetime(2009, 1, 1, tzinfo=UTC)
 LAST_MOMENT = datetime(9999, 1, 1, tzinfo=UTC)
@@ -39,22 +49,61 @@ LAST_MOMENT = datetime(9999, 1, 1, tzinfo=UTC)
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
-def price_frame(
+class KnownCoin(NamedTuple):
+    """A coin that the warehouse knows.
+
+    Attributes:
+        coin_id: The API's id.
+        symbol: Its ticker, if the API has said it.
+        name: Its name, likewise.
+    """
+
+    coin_id: str
+    symbol: str | None
+    name: str | None
+
+
+@dataclass(frozen=True)
+class CoarserSpan:
+    """Days of which there are daily prices alone, though hourly ones were asked for.
+
+    Attributes:
+        first: The first of the days.
+        last: The last of them.
+        coins: Ids of the coins that have no finer prices there.
+    """
+
+    first: date
+    last: date
+    coins: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """The coins and the days."""
+        shown = 5
+        more = f" and {len(self.coins) - shown} more" if len(self.coins) > shown else ""
+        days = f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
+        return f"{', '.join(self.coins[:shown])}{more}: {days}"
+
+
+def price_frame(  # noqa: PLR0913 - what is asked for has as many sides
     warehouse: Warehouse,
     coins: Sequence[str],
     between: tuple[datetime, datetime],
     *,
     granularity: str,
     vs_currency: str,
+    fill: bool = False,
 ) -> "pd.DataFrame":
     """Prices of some coins in some time.
 
     Args:
         warehouse: Where they stand.
-        coins: Ids of the coins.
-        between: The first moment, and the one before which to stop.
+        coins: Ids, tickers or names of the coins.
+        between: The first moment, and the one before which to stop, of the column ``time``.
         granularity: One of ``GRANULARITIES``.
         vs_currency: The currency of the prices.
+        fill: Whether hours or days without a price have the one before it once more, marked in
+            the column ``filled``; none before a coin's first price, and none after its newest.
 
     Raises:
         InvalidInputError: There are no such coins, granularity or time.
@@ -63,14 +112,93 @@ def price_frame(
         raise InvalidInputError(
             f"{granularity!r} is no granularity; those are {', '.join(GRANULARITIES)}."
         )
+    if fill and granularity not in _STEPS:
+        raise InvalidInputError(
+            f"There are no holes to fill in {granularity}, which has every price at its own "
+            f"moment; choose {' or '.join(_STEPS)}."
+        )
     start, end = between
     if start >= end:
         raise InvalidInputError(
             f"The start {start.isoformat()} is not before the end {end.isoformat()}."
         )
-    _refuse_unknown(coins, warehouse)
-    sql = statement(granularity, file=_SQL).replace("{coins}", ", ".join("?" * len(coins)))
-    return _frame(warehouse.query(sql, [vs_currency, start, end, *coins]))
+    ids = known_ids(coins, warehouse)
+    listed = ", ".join("?" * len(ids))
+    if granularity not in _STEPS:
+        sql = statement(granularity, file=_SQL, coins=listed)
+        return _frame(warehouse.query(sql, [vs_currency, start, end, *ids]))
+    unit, step = _STEPS[granularity]
+    placed = statement("placed", file=_SQL)
+    sql = statement("stepwise", file=_SQL, placed=placed, coins=listed, unit=unit)
+    rows = warehouse.query(sql, [vs_currency, *ids, start, end, start, end])
+    if not fill:
+        return _frame(rows)
+    sql = statement("beside", file=_SQL, placed=placed, coins=listed, unit=unit)
+    rows += warehouse.query(sql, [vs_currency, *ids, start, end, start, start])
+    filled = without_holes(_frame(rows), step)
+    inside = (filled["time"] >= start) & (filled["time"] < end)
+    return filled[inside].reset_index(drop=True)
+
+
+def without_holes(frame: "pd.DataFrame", step: timedelta) -> "pd.DataFrame":
+    """A frame in which each coin has a row a step, from its first row to its last.
+
+    Args:
+        frame: Rows of ``COLUMNS``, at most one a coin a ``time``, which is a whole step.
+        step: An hour, or a day.
+
+    Returns:
+        The same rows and, marked in the column ``filled``, for each step without one the row
+        before it with that step's ``time``: all else of it is as it was, ``price_at`` included.
+    """
+    parts = []
+    for _, rows in frame.sort_values("time").groupby("coin_id"):
+        times = pd.DatetimeIndex(rows["time"])
+        steps = pd.date_range(times[0], times[-1], freq=step, unit="us")
+        before = times.searchsorted(steps, side="right") - 1
+        parts.append(rows.iloc[before].assign(time=steps, filled=steps != times[before]))
+    whole = pd.concat(parts) if parts else frame.assign(filled=pd.Series(dtype=bool))
+    return whole.sort_values(["time", "coin_id"], ignore_index=True)
+
+
+def coarser_spans(frame: "pd.DataFrame") -> list[CoarserSpan]:
+    """The days of an hourly frame that have nothing finer than daily prices.
+
+    Args:
+        frame: The rows; what is ``filled`` counts for nothing.
+
+    Returns:
+        The longest spans of such days, one for all coins that have the same.
+    """
+    rows = frame[~frame[FILLED]] if FILLED in frame else frame
+    days = rows.assign(day=rows["time"].dt.date, coarse=rows["granularity"] == "daily")
+    coins = defaultdict(list)
+    for coin_id, of_coin in days.groupby(["coin_id", "day"])["coarse"].all().groupby("coin_id"):
+        together = groupby(zip(of_coin.index.get_level_values("day"), of_coin, strict=True), _last)
+        for is_coarse, span in together:
+            if is_coarse:
+                listed = [day for day, _ in span]
+                coins[listed[0], listed[-1]].append(str(coin_id))
+    return [CoarserSpan(*span, tuple(ids)) for span, ids in sorted(coins.items())]
+
+
+def known_ids(coins: Sequence[str], warehouse: Warehouse) -> list[str]:
+    """Ids of coins that the warehouse knows.
+
+    Args:
+        coins: Ids, tickers or names.
+        warehouse: Where their prices stand.
+
+    Raises:
+        InvalidInputError: None was named, or the warehouse does not know one.
+        NothingThereError: The warehouse has none at all.
+    """
+    if not coins:
+        raise InvalidInputError("No coin was named; name one or more, such as bitcoin.")
+    known = warehouse.query(statement("known_coins", file=_SQL)) if warehouse.exists() else []
+    if not known:
+        raise nothing_there(warehouse)
+    return find_coins(coins, [KnownCoin(**coin) for coin in known])
 
 
 def moment(given: Moment, name: str) -> datetime:
@@ -119,36 +247,8 @@ def _from_text(text: str) -> datetime | date:
         return datetime.fromisoformat(text)
 
 
-def _refuse_unknown(coins: Sequence[str], warehouse: Warehouse) -> None:
-    if not coins:
-        raise InvalidInputError("No coin was named; name one or more, such as bitcoin.")
-    known = warehouse.query(statement("known_coins", file=_SQL)) if warehouse.exists() else []
-    if not known:
-        raise NothingThereError(
-            f"The warehouse {warehouse.table_uri('prices')} has no prices. Is CRYPTO_HOME, or the "
-            "working folder, another than that of the runs? If not, materialize some partitions."
-        )
-    ids = {coin["coin_id"] for coin in known}
-    unknown = [coin for coin in coins if coin not in ids]
-    if unknown:
-        described = "; ".join(f"{coin!r} {_nearest(coin, known)}" for coin in unknown)
-        raise InvalidInputError(f"The warehouse knows no such coin: {described}.")
-
-
-def _nearest(unknown: str, known: Sequence[Row]) -> str:
-    """What was meant by what is no id: a ticker, a name, or an id with a slip in it."""
-    wanted = unknown.strip().lower()
-    ids = [coin["coin_id"] for coin in known]
-    called = [
-        coin["coin_id"]
-        for coin in known
-        if wanted in {coin["coin_id"], *((coin[key] or "").lower() for key in ("symbol", "name"))}
-    ]
-    meant = called or get_close_matches(wanted, ids, n=3, cutoff=0.6)
-    if meant:
-        return f"(did you mean {' or '.join(meant)}?)"
-    some = 5
-    return f"(it has {', '.join(ids[:some])}{' …' if len(ids) > some else ''})"
+def _last(pair: tuple[date, bool]) -> bool:
+    return pair[-1]
 
 
 def _frame(rows: Sequence[Row]) -> "pd.DataFrame":

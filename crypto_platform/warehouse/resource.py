@@ -13,7 +13,7 @@ from typing import Protocol, Self
 
 import dagster as dg
 
-from crypto_platform.core.errors import PermanentFailure
+from crypto_platform.core.errors import NothingThereError, PermanentFailure
 from crypto_platform.core.streams import STREAMS, Stream, Window
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.warehouse.catalogue import tables
@@ -204,6 +204,11 @@ class Warehouse(dg.ConfigurableResource[None]):
         """The same warehouse, for who would rather come back later than wait long for it."""
         return self
 
+    @property
+    def is_snowflake(self) -> bool:
+        """Whether Snowflake answers, which has what a file has not, and costs to be woken."""
+        return False
+
     @abstractmethod
     def table_uri(self, table: str) -> str:
         """An address of a table that tells a person where it is."""
@@ -212,6 +217,15 @@ class Warehouse(dg.ConfigurableResource[None]):
         """What stands in each stream's table of prices, and what the ledger says is missing."""
         with self.session(read_only=True) as session:
             return [_summary(session, stream) for stream in STREAMS]
+
+
+def nothing_there(warehouse: Warehouse) -> NothingThereError:
+    """What to raise where a warehouse has nothing yet; says what to do."""
+    return NothingThereError(
+        f"The warehouse {warehouse.table_uri('prices')} has no prices yet. If some were loaded, "
+        "CRYPTO_HOME or the working folder is another than that of the runs. If none were, "
+        "materialize some partitions: crypto-platform dev opens the UI."
+    )
 
 
 def _summary(session: Session, stream: Stream) -> TableSummary:

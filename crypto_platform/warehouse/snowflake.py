@@ -73,6 +73,11 @@ class SnowflakeWarehouse(Warehouse):
         """Keep the run's id for the query tag."""
         self._run_id = context.run.run_id if context.run else ""
 
+    @property
+    def is_snowflake(self) -> bool:
+        """See ``Warehouse.is_snowflake``."""
+        return True
+
     def table_uri(self, table: str) -> str:
         """See ``Warehouse.table_uri``."""
         return f"snowflake://{self.account}/{self.database}/{self.schema_name}/{table}"

@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from textwrap import dedent
@@ -15,7 +14,7 @@ from sqlfluff.core import FluffConfig, Linter
 from sqlglot import exp
 
 from crypto_platform.core.settings import Settings
-from crypto_platform.core.streams import HISTORICAL, INTRA_DAY
+from crypto_platform.core.streams import HISTORICAL
 from crypto_platform.warehouse.catalogue import relations
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.snowflake_apply import ACCOUNT_SCRIPT, account_steps, steps
@@ -24,7 +23,6 @@ from crypto_platform.warehouse.sql import (
     duckdb_creation,
     duckdb_sql,
     filled,
-    only_reads,
     script_statements,
     snowflake_statement,
     statement,
@@ -32,11 +30,8 @@ from crypto_platform.warehouse.sql import (
 )
 from crypto_platform_tests.transformed_lake import (
     TransformedLake,
-    absence,
     price,
-    snapshot,
 )
-from crypto_platform_tests.warehouse_rows import put
 
 SCRIPTS = sorted(
     path.name for path in files("snowflake_scripts").iterdir() if path.name[0].isdigit()
@@ -53,10 +48,6 @@ SETTINGS = Settings.from_environment(
 PUBLIC_KEY = "-----BEGIN PUBLIC KEY-----\nMIIBIjAN\n-----END PUBLIC KEY-----"
 # Every statement that an account is brought to its state with, filled in.
 STEPS = [*account_steps(SETTINGS, credit_quota=50, public_key=PUBLIC_KEY), *steps(SETTINGS)]
-INSPECTIONS = [text for text in script_statements(INSPECTION) if not text.startswith("USE")]
-# Functions and tables that DuckDB has not.
-ONLY_SNOWFLAKE = re.compile(r"information_schema|SYSTEM\$|_landing")
-QUERIES = [text for text in INSPECTIONS if not ONLY_SNOWFLAKE.search(text)]
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +64,6 @@ def warehouse(tmp_path: Path) -> DuckDBWarehouse:
 @pytest.fixture
 def lake(tmp_path: Path) -> TransformedLake:
     return TransformedLake(str(tmp_path / "transformed"))
-
-
-def inspect(warehouse: DuckDBWarehouse, question: str) -> list[dict[str, object]]:
-    """The answer of the inspection query that follows a comment that begins with ``question``."""
-    text = files("snowflake_scripts").joinpath(INSPECTION).read_text(encoding="utf-8")
-    after = text[text.index(f"-- {question}") :]
-    return warehouse.query(next(query for query in QUERIES if query in after.split(";")[0]))
 
 
 def test_duckdb_gets_every_table_and_view(warehouse: DuckDBWarehouse) -> None:
@@ -288,120 +272,9 @@ def test_landing_has_the_columns_that_a_load_stages() -> None:
         assert columns[f"{table}_landing"] == columns[table] - {"loaded_at"} | of_files
 
 
-@pytest.mark.parametrize("query", sorted(set(INSPECTIONS) - set(QUERIES)))
-def test_an_inspection_that_only_snowflake_answers_only_reads(query: str) -> None:
-    assert only_reads(query)
-
-
 def test_what_is_not_given_to_a_script_is_an_error_and_not_sql() -> None:
     with pytest.raises(KeyError, match="transformed_bucket"):
         filled("URL = 's3://&{transformed_bucket}/'", {})
-
-
-@pytest.mark.parametrize("query", QUERIES)
-def test_an_inspection_only_reads_and_runs_on_an_empty_warehouse(
-    warehouse: DuckDBWarehouse, query: str
-) -> None:
-    assert only_reads(query)
-    assert warehouse.query(query) == []
-
-
-def test_the_inspection_shows_the_newest_price_of_each_coin(
-    warehouse: DuckDBWarehouse, lake: TransformedLake
-) -> None:
-    days = ["2026-11-21", "2026-11-22"]
-    manifests = [
-        lake.day(days[0], price("bitcoin", days[0], 1.0), price("stale", days[0], 1.0)),
-        lake.day(days[1], price("bitcoin", days[1], 2.0)),
-    ]
-    warehouse.load(HISTORICAL, manifests, lake.root)
-
-    rows = inspect(warehouse, "How fresh is each coin?")
-
-    assert [(row["coin_id"], row["price"]) for row in rows] == [("stale", 1.0), ("bitcoin", 2.0)]
-
-
-def test_the_inspection_shows_gaps_and_windows_that_were_never_loaded(
-    warehouse: DuckDBWarehouse, lake: TransformedLake
-) -> None:
-    days = ["2026-11-18", "2026-11-19", "2026-11-22"]
-    manifests = [lake.day(day, price("bitcoin", day), absent=[absence("ethereum")]) for day in days]
-    warehouse.load(HISTORICAL, manifests, lake.root)
-
-    missing = inspect(warehouse, "What is missing, and why?")
-    holes = inspect(warehouse, "Which windows were never loaded?")
-
-    assert [(row["coin_id"], row["status"]) for row in missing] == [
-        ("ethereum", "missing_at_source")
-    ] * 3
-    assert [
-        (f"{row['last_window_before']:%d}", f"{row['first_window_after']:%d}") for row in holes
-    ] == [("19", "22")]
-
-
-def test_a_hole_in_one_currency_is_not_hidden_by_another(
-    warehouse: DuckDBWarehouse, lake: TransformedLake
-) -> None:
-    currencies = {
-        "2026-11-20": ("eur", "usd"),
-        "2026-11-21": ("eur",),
-        "2026-11-22": ("eur", "usd"),
-    }
-    manifests = [
-        lake.day(day, *(price("bitcoin", day, vs_currency=one) for one in there))
-        for day, there in currencies.items()
-    ]
-    warehouse.load(HISTORICAL, manifests, lake.root)
-
-    (hole,) = inspect(warehouse, "Which windows were never loaded?")
-    days = inspect(warehouse, "How many rows has a day")
-
-    assert (hole["vs_currency"], f"{hole['last_window_before']:%d}") == ("usd", "20")
-    assert [(f"{row['day']:%d}", row["vs_currency"]) for row in days] == [
-        ("22", "eur"),
-        ("22", "usd"),
-        ("21", "eur"),
-        ("20", "eur"),
-        ("20", "usd"),
-    ]
-
-
-def test_the_last_two_weeks_are_fourteen_days_however_many_currencies_there_are(
-    warehouse: DuckDBWarehouse,
-) -> None:
-    rows = [
-        {"vs_currency": currency, "day": date(2026, 11, number), "coins": 1}
-        for number in range(1, 23)
-        for currency in ("btc", "eur", "usd")
-    ]
-    put(warehouse, "market_sentiment", rows)
-
-    days = inspect(warehouse, "How does the market feel?")
-
-    assert len(days) == 14 * 3
-    assert min(row["day"] for row in days) == date(2026, 11, 9)
-
-
-def test_the_inspection_counts_rows_a_day_and_a_load(
-    warehouse: DuckDBWarehouse, lake: TransformedLake
-) -> None:
-    warehouse.load(HISTORICAL, [lake.day("2026-11-22", price("bitcoin", "2026-11-22"))], lake.root)
-    six_hours = lake.six_hours(
-        "2026-11-22-18:00",
-        price("bitcoin", "2026-11-22T19:00"),
-        price("bitcoin", "2026-11-22T20:00"),
-        snapshots=[snapshot("bitcoin", "2026-11-23T00:10")],
-    )
-    warehouse.load(INTRA_DAY, [six_hours], lake.root)
-
-    (day,) = inspect(warehouse, "How many rows has a day")
-    loads = inspect(warehouse, "What did each load bring?")
-
-    assert (day["historical_rows"], day["intra_day_rows"], day["coins"]) == (1, 2, 1)
-    assert [(row["stream"], row["prices"]) for row in loads] == [
-        ("intra_day", 2),
-        ("historical", 1),
-    ]
 
 
 @pytest.mark.parametrize("table", ["", "coins", "historical_prices; DROP TABLE coins"])
@@ -458,19 +331,3 @@ def test_a_semicolon_in_a_comment_does_not_end_a_statement() -> None:
 
     assert "The API''s id of the coin; symbols are not unique" in table
     assert table.endswith("COMMENT = 'Daily history: one row a coin a day'")
-
-
-def test_the_inspection_shows_what_was_revised_and_what_was_known_before(
-    warehouse: DuckDBWarehouse, lake: TransformedLake
-) -> None:
-    for value in (1.0, 1.5):
-        manifest = lake.day("2026-11-22", price("bitcoin", "2026-11-22", value))
-        warehouse.load(HISTORICAL, [manifest], lake.root)
-    with warehouse.session(read_only=False) as session:
-        session.execute("UPDATE price_revisions SET known_from = DATEADD('day', -2, known_from)")
-
-    (revised,) = inspect(warehouse, "What was revised?")
-    (known,) = inspect(warehouse, "What was known a day ago?")
-
-    assert (revised["old_price"], revised["new_price"], revised["price_change"]) == (1.0, 1.5, 0.5)
-    assert known["price"] == 1.0

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta, timezone
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -71,7 +72,7 @@ def test_a_frame_has_a_row_a_coin_a_day_in_order_of_time() -> None:
 
 
 @pytest.mark.usefixtures("warehouse")
-def test_an_hour_has_its_first_price_under_its_start() -> None:
+def test_an_hour_has_the_price_nearest_to_its_start() -> None:
     frame = crypto_platform.prices("bitcoin", start=DAY + timedelta(days=2), granularity="hourly")
 
     assert list(frame["time"].dt.strftime("%H:%M")) == ["00:00", "01:00", "02:00"]
@@ -109,14 +110,12 @@ def test_a_time_in_which_nothing_was_seen_gives_an_empty_frame_of_the_same_types
     ("coin", "said"),
     [
         ("bitcon", "'bitcon' (did you mean bitcoin?)"),
-        ("BTC", "'BTC' (did you mean bitcoin?)"),
-        ("Ethereum", "'Ethereum' (did you mean ethereum?)"),
-        ("zzz", "'zzz' (it has bitcoin, ethereum)"),
-        ("x' OR 1=1 --", "(it has bitcoin, ethereum)"),
+        ("zzz", "'zzz'. Those that there are: bitcoin, ethereum."),
+        ("x' OR 1=1 --", "Those that there are: bitcoin, ethereum."),
     ],
 )
 def test_an_unknown_coin_is_refused_with_the_nearest(coin: str, said: str) -> None:
-    with pytest.raises(ValueError, match="knows no such coin") as raised:
+    with pytest.raises(ValueError, match="There is no such coin") as raised:
         crypto_platform.prices(coin)
 
     assert said in str(raised.value)
@@ -132,11 +131,36 @@ def test_an_unknown_coin_is_refused_with_the_nearest(coin: str, said: str) -> No
         ({"start": "yesterday"}, "start 'yesterday' is no time"),
         ({"start": "2026-01-02", "end": "2026-01-02"}, "is not before the end"),
         ({"granularity": "weekly"}, "'weekly' is no granularity; those are finest, hourly, daily"),
+        ({"granularity": "finest", "fill": True}, "no holes to fill in finest"),
     ],
 )
 def test_bad_input_is_refused_with_what_would_fit(arguments: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         crypto_platform.prices(**{"coins": "bitcoin", **arguments})  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("warehouse")
+@pytest.mark.parametrize("named", ["bitcoin", "BTC", "btc", "Bitcoin"])
+def test_a_coin_is_named_by_id_ticker_or_name(named: str) -> None:
+    assert set(crypto_platform.prices([named, "bitcoin"])["coin_id"]) == {"bitcoin"}
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_a_day_that_began_before_the_start_is_left_out() -> None:
+    frame = crypto_platform.prices("bitcoin", DAY + timedelta(days=1, hours=12))
+
+    assert list(frame["time"]) == [DAY + timedelta(days=2)]
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_hours_of_days_that_have_daily_prices_alone_are_warned_of() -> None:
+    with pytest.warns(crypto_platform.CoarserPricesWarning) as warned:
+        frame = crypto_platform.prices(["bitcoin", "ethereum"], granularity="hourly", fill=True)
+
+    (warning,) = warned
+    assert "ethereum: 2026-11-20; bitcoin: 2026-11-20 to 2026-11-21. " in str(warning.message)
+    assert warning.filename == __file__
+    assert len(frame) == 51 + 1
 
 
 def test_where_there_is_no_warehouse_asking_says_so_and_makes_none(
@@ -145,7 +169,7 @@ def test_where_there_is_no_warehouse_asking_says_so_and_makes_none(
     home = tmp_path / "home"
     monkeypatch.setenv("CRYPTO_HOME", str(home))
 
-    with pytest.raises(ValueError, match="Is CRYPTO_HOME"):
+    with pytest.raises(ValueError, match="has no prices yet"):
         crypto_platform.prices("bitcoin")
 
     assert not home.exists()
@@ -169,7 +193,8 @@ def test_the_command_prints_a_table() -> None:
 
     assert ran.exit_code == 0
     assert "(simulated)" in ran.output
-    assert "2026-11-21 00:00 │ bitcoin │   101 │" in ran.output
+    assert "┃ price (usd) ┃ market cap (usd) ┃" in ran.output
+    assert "2026-11-21 00:00 │ bitcoin │         101 │" in ran.output
     assert "100" not in ran.output
 
 
@@ -188,7 +213,7 @@ def test_a_number_is_never_cut_however_narrow_the_terminal(
 
     assert ran.exit_code == 0
     (row,) = [line for line in ran.output.splitlines() if small in line]
-    assert row.replace(" ", "") == f"│2026-11-2000:00│{small}│6.3101635e-06│1234T│98.77K│daily│"
+    assert row.replace(" ", "") == f"│2026-11-2000:00│{small}│6.3101635e-06│1,234.50T│98.77K│daily│"
     assert "…" not in ran.output
 
 
@@ -223,11 +248,50 @@ def test_the_command_writes_files_that_hold_the_same(tmp_path: Path) -> None:
     ran = CliRunner().invoke(main, ["prices", "bitcoin", "ethereum", *files])
 
     assert ran.exit_code == 0, ran.output
-    assert "4 prices of 2 coin(s)" in ran.output
+    assert "4 prices of 2 coins" in ran.output
     frame = crypto_platform.prices(["bitcoin", "ethereum"])
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "p.parquet"), frame)
     written = pd.read_csv(tmp_path / "p.csv", parse_dates=["time", "price_at"])
     pd.testing.assert_frame_equal(written, frame, check_dtype=False)
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_the_output_can_be_the_csv_file_and_is_nothing_else() -> None:
+    hourly = ["prices", "BTC", "--granularity", "hourly"]
+
+    ran = CliRunner().invoke(main, [*hourly, "--fill", "--csv", "-"])
+
+    assert ran.exit_code == 0, ran.output
+    written = pd.read_csv(StringIO(ran.stdout), parse_dates=["time", "price_at"])
+    assert len(written) == 51
+    assert list(written[~written["filled"]]["price"]) == [100.0, 101.0, 102.0, 102.063, 102.123]
+    assert ran.stderr.startswith("Warning: There are only daily prices of bitcoin: 2026-11-20 to")
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_what_is_filled_is_shown_with_the_moment_that_it_is_from() -> None:
+    hourly = ["--granularity", "hourly", "--start", "2026-11-21T22:00Z"]
+
+    ran = CliRunner().invoke(main, ["prices", "BTC", *hourly, "--fill"])
+
+    rows = [re.split(r" *[│┃] *", line)[1:-1] for line in ran.stdout.splitlines()]
+    filled = {row[0]: row[6] for row in rows if row and row[1:2] == ["bitcoin"]}
+    assert filled == {
+        "2026-11-21 22:00": "2026-11-21 00:00",
+        "2026-11-21 23:00": "2026-11-21 00:00",
+        "2026-11-22 00:00": "",
+        "2026-11-22 01:00": "",
+        "2026-11-22 02:00": "",
+    }
+
+
+@pytest.mark.usefixtures("warehouse")
+@pytest.mark.parametrize("option", ["--csv", "--parquet"])
+def test_a_file_that_cannot_be_written_is_named(option: str) -> None:
+    ran = CliRunner().invoke(main, ["prices", "bitcoin", option, "nowhere/p"])
+
+    assert ran.exit_code == 1
+    assert ran.stderr.startswith("Error: Could not open file 'nowhere/p': ")
 
 
 @pytest.mark.usefixtures("warehouse")

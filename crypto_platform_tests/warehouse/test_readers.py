@@ -7,6 +7,7 @@ from crypto_platform.report.panels import panels
 from crypto_platform.warehouse.price_frames import GRANULARITIES, price_frame
 from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform_tests.report.test_asset import NEWEST, facts_of, fill
+from crypto_platform_tests.warehouse_rows import put_price
 
 ALWAYS = datetime(2009, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -36,3 +37,19 @@ def test_a_frame_is_the_same_on_each_engine(warehouse: Warehouse) -> None:
         assert list(frame["time"]) == [NEWEST - timedelta(days=days) for days in (2, 1, 0)]
         assert set(frame["coin_id"]) == {"ethereum"}
         assert frame["price"].notna().all()
+
+
+def test_hours_and_what_fills_them_are_the_same_on_each_engine(warehouse: Warehouse) -> None:
+    fill(warehouse, ["ethereum"], 3)
+    late = NEWEST + timedelta(hours=21, minutes=59, seconds=56)
+    put_price(warehouse, "ethereum", late, 7.0, granularity="5-minute")
+
+    part = NEWEST - timedelta(hours=2), NEWEST + timedelta(days=2)
+    frame = price_frame(
+        warehouse, ["ETHEREUM"], part, granularity="hourly", vs_currency="usd", fill=True
+    )
+
+    assert list(frame["time"]) == [NEWEST + timedelta(hours=hours) for hours in range(-2, 23)]
+    assert list(frame["time"][~frame["filled"]]) == [NEWEST, NEWEST + timedelta(hours=22)]
+    assert frame["price"].iloc[-1] == 7.0
+    assert set(frame["price_at"][:2]) == {NEWEST - timedelta(days=1)}
