@@ -20,6 +20,7 @@ from crypto_platform.alerts.problems import Kind
 from crypto_platform.cli.main import main
 from crypto_platform.core.settings import Settings
 from crypto_platform.definitions import build_definitions
+from crypto_platform.warehouse.column_dictionary import column_dictionary
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform_tests.cli.test_main import ROOT, run, variables
 from crypto_platform_tests.warehouse_rows import put_coin
@@ -306,3 +307,8 @@ def test_the_architecture_lists_the_packages_from_the_top_down_in_their_own_word
         source = (ROOT / "crypto_platform" / package / "__init__.py").read_text()
         summary, _, _ = (ast.get_docstring(ast.parse(source)) or "").partition("\n\n")
         assert sentence == summary.replace("\n", " ").replace("``", "`")
+
+
+def test_the_page_of_columns_is_what_the_catalogue_gives() -> None:
+    # Made by: python -m crypto_platform.warehouse.column_dictionary > docs/columns.md
+    assert page("columns") == column_dictionary()
