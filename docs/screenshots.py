@@ -109,7 +109,7 @@ def run(page: Page, address: str) -> None:
     # The bars have their part of the height, of which the upper part is shown.
     page.set_viewport_size({"width": WIDTH, "height": 2 * HEIGHT})
     page.goto(f"{address}/runs/{backfill_run(address)}")
-    page.get_by_text("snowflake_prices").first.wait_for()
+    page.get_by_text("RUN_SUCCESS").first.wait_for()
 
 
 def checks(page: Page, address: str) -> None:
