@@ -8,6 +8,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 from typing import get_args
+from urllib.parse import urlsplit
 
 import click
 import pytest
@@ -20,10 +21,12 @@ from crypto_platform.alerts.problems import Kind
 from crypto_platform.cli.main import main
 from crypto_platform.core.settings import Settings
 from crypto_platform.definitions import build_definitions
+from crypto_platform.warehouse.column_dictionary import column_dictionary
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.inspection import questions
 from crypto_platform_tests.cli.test_main import ROOT, run, variables
 from crypto_platform_tests.warehouse_rows import put_coin
+from lambda_function.plans import PLANS
 
 __all__ = ["variables"]
 
@@ -311,3 +314,38 @@ def test_the_architecture_lists_the_packages_from_the_top_down_in_their_own_word
         source = (ROOT / "crypto_platform" / package / "__init__.py").read_text()
         summary, _, _ = (ast.get_docstring(ast.parse(source)) or "").partition("\n\n")
         assert sentence == summary.replace("\n", " ").replace("``", "`")
+
+
+def test_the_page_of_columns_is_what_the_catalogue_gives() -> None:
+    # Made by: python -m crypto_platform.warehouse.column_dictionary > docs/columns.md
+    assert page("columns") == column_dictionary()
+
+
+def test_the_page_of_the_source_has_the_limits_of_every_plan() -> None:
+    row = r"^\| `(\w+)` \| `(\S+)`" + 4 * r" \| ([^|]+)" + r" \|$"
+    rows = re.findall(row, page("price-source"), flags=re.MULTILINE)
+
+    assert rows == [
+        (
+            plan.name,
+            urlsplit(plan.base_url).hostname,
+            f"`{plan.key_header}`" if plan.key_header else "none",
+            f"{plan.calls_a_minute:,}",
+            f"{plan.monthly_credits:,}" if plan.monthly_credits else "no limit known",
+            f"{plan.history_days:,}" if plan.history_days else "all",
+        )
+        for plan in PLANS.values()
+    ]
+
+
+def test_the_page_of_the_source_lists_every_endpoint_error_code_and_field() -> None:
+    def source(path: str) -> str:
+        return (ROOT / path).read_text()
+
+    paths = re.findall(r'_get\(\s*f?"(/[^"]+)"', source("lambda_function/coingecko.py"))
+    codes = re.findall(r"\b100\d\d\b", source("lambda_function/error_mapping.py"))
+    fields = re.findall(r'"market\.(\w+)"', source("glue_jobs/snapshots.py"))
+
+    assert {re.sub(r"{.*}", "{id}", path) for path in paths} <= first_cells(page("price-source"))
+    assert [code for code in codes if code not in page("price-source")] == []
+    assert set(fields) <= first_cells(page("price-source"))

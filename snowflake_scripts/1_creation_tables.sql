@@ -39,8 +39,8 @@ CREATE TABLE IF NOT EXISTS transformed.historical_prices (
     price_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'UTC midnight that opens the day; where the day''s first price is more than two hours later, its own moment',
     stamped_at TIMESTAMP_NTZ(6) COMMENT 'UTC moment that the API gave the price at, to the millisecond; null where the row is older than this column',
     price DOUBLE NOT NULL COMMENT 'Price of one coin in vs_currency',
-    market_cap DOUBLE COMMENT 'Market capitalization in vs_currency; null or zero where the API says so',
-    total_volume DOUBLE COMMENT 'Volume traded in the 24 hours before, in vs_currency; null or zero where the API says so',
+    market_cap DOUBLE COMMENT 'Market capitalization in vs_currency; may be zero, as the API says; null where the API has none',
+    total_volume DOUBLE COMMENT 'Volume traded in the 24 hours before, in vs_currency; may be zero, as the API says; null where the API has none',
     granularity VARCHAR NOT NULL COMMENT 'Spacing of the points in the API''s answer: daily, hourly or 5-minute',
     fetched_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the API was asked, UTC',
     loaded_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'Since when the row stands with these values: when the load was that brought them, UTC',
@@ -54,8 +54,8 @@ CREATE TABLE IF NOT EXISTS transformed.intra_day_prices (
     price_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'UTC moment of the observation, to the millisecond',
     stamped_at TIMESTAMP_NTZ(6) COMMENT 'UTC moment that the API gave the price at, to the millisecond; null where the row is older than this column',
     price DOUBLE NOT NULL COMMENT 'Price of one coin in vs_currency',
-    market_cap DOUBLE COMMENT 'Market capitalization in vs_currency; null or zero where the API says so',
-    total_volume DOUBLE COMMENT 'Volume traded in the 24 hours before, in vs_currency; null or zero where the API says so',
+    market_cap DOUBLE COMMENT 'Market capitalization in vs_currency; may be zero, as the API says; null where the API has none',
+    total_volume DOUBLE COMMENT 'Volume traded in the 24 hours before, in vs_currency; may be zero, as the API says; null where the API has none',
     granularity VARCHAR NOT NULL COMMENT 'Spacing of the points in the API''s answer: daily, hourly or 5-minute',
     fetched_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the API was asked, UTC',
     loaded_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'Since when the row stands with these values: when the load was that brought them, UTC',
@@ -68,23 +68,23 @@ CREATE TABLE IF NOT EXISTS transformed.market_snapshots (
     vs_currency VARCHAR NOT NULL COMMENT 'Currency of all prices, caps and volumes of the row, as in usd',
     observed_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the market was looked at, UTC',
     window_start TIMESTAMP_NTZ(6) NOT NULL COMMENT 'Start of the six-hour window that the snapshot belongs to, UTC',
-    rank INTEGER COMMENT 'Place by market capitalization, 1 the largest',
-    current_price DOUBLE COMMENT 'Price of one coin in vs_currency when observed',
-    market_cap DOUBLE COMMENT 'Market capitalization in vs_currency when observed',
-    total_volume DOUBLE COMMENT 'Volume traded in the 24 hours before, in vs_currency',
-    high_24h DOUBLE COMMENT 'Highest price of the 24 hours before, in vs_currency',
-    low_24h DOUBLE COMMENT 'Lowest price of the 24 hours before, in vs_currency',
-    price_change_24h DOUBLE COMMENT 'Change of the price over the 24 hours before, in vs_currency',
-    price_change_percentage_24h DOUBLE COMMENT 'Change of the price over the 24 hours before, in percent: 1.5 is 1.5 %',
-    circulating_supply DOUBLE COMMENT 'Coins in circulation',
-    total_supply DOUBLE COMMENT 'Coins in existence',
-    max_supply DOUBLE COMMENT 'Coins there can ever be; null where there is no limit',
-    fully_diluted_valuation DOUBLE COMMENT 'Price times the most coins there can be, in vs_currency',
-    ath DOUBLE COMMENT 'All-time high of the price, in vs_currency',
-    ath_date TIMESTAMP_NTZ(6) COMMENT 'When the all-time high was, UTC',
-    atl DOUBLE COMMENT 'All-time low of the price, in vs_currency',
-    atl_date TIMESTAMP_NTZ(6) COMMENT 'When the all-time low was, UTC',
-    last_updated TIMESTAMP_NTZ(6) COMMENT 'When the API itself last updated the coin, UTC',
+    rank INTEGER COMMENT 'Place by market capitalization, 1 the largest; null where the API has none',
+    current_price DOUBLE COMMENT 'Price of one coin in vs_currency when observed; null where the API has none',
+    market_cap DOUBLE COMMENT 'Market capitalization in vs_currency when observed; null where the API has none',
+    total_volume DOUBLE COMMENT 'Volume traded in the 24 hours before, in vs_currency; null where the API has none',
+    high_24h DOUBLE COMMENT 'Highest price of the 24 hours before, in vs_currency; null where the API has none',
+    low_24h DOUBLE COMMENT 'Lowest price of the 24 hours before, in vs_currency; null where the API has none',
+    price_change_24h DOUBLE COMMENT 'Change of the price over the 24 hours before, in vs_currency; null where the API has none',
+    price_change_percentage_24h DOUBLE COMMENT 'Change of the price over the 24 hours before, in percent: 1.5 is 1.5 %; null where the API has none',
+    circulating_supply DOUBLE COMMENT 'Coins in circulation; null where the API has none',
+    total_supply DOUBLE COMMENT 'Coins in existence; null where the API has none',
+    max_supply DOUBLE COMMENT 'Coins there can ever be; null where there is no limit or the API has none',
+    fully_diluted_valuation DOUBLE COMMENT 'Price times the most coins there can be, in vs_currency; null where the API has none',
+    ath DOUBLE COMMENT 'All-time high of the price, in vs_currency; null where the API has none',
+    ath_date TIMESTAMP_NTZ(6) COMMENT 'When the all-time high was, UTC; null where the API has none',
+    atl DOUBLE COMMENT 'All-time low of the price, in vs_currency; null where the API has none',
+    atl_date TIMESTAMP_NTZ(6) COMMENT 'When the all-time low was, UTC; null where the API has none',
+    last_updated TIMESTAMP_NTZ(6) COMMENT 'When the API itself last updated the coin, UTC; null where the API has none',
     loaded_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the row was loaded, UTC; one moment a load',
     source VARCHAR NOT NULL COMMENT 'Where the snapshot is from: coingecko, or simulated',
     PRIMARY KEY (coin_id, vs_currency, observed_at)
@@ -92,9 +92,9 @@ CREATE TABLE IF NOT EXISTS transformed.market_snapshots (
 
 CREATE TABLE IF NOT EXISTS transformed.coins (
     coin_id VARCHAR NOT NULL COMMENT 'The API''s id of the coin',
-    symbol VARCHAR COMMENT 'Ticker, as in btc; not unique',
-    name VARCHAR COMMENT 'Name, as in Bitcoin',
-    image VARCHAR COMMENT 'Address of the coin''s picture',
+    symbol VARCHAR COMMENT 'Ticker, as in btc; not unique; null where the API has none',
+    name VARCHAR COMMENT 'Name, as in Bitcoin; null where the API has none',
+    image VARCHAR COMMENT 'Address of the coin''s picture; null where the API has none',
     first_tracked_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the platform began to track the coin, UTC',
     tracked BOOLEAN NOT NULL COMMENT 'Whether new windows still ask for the coin',
     PRIMARY KEY (coin_id)
@@ -106,7 +106,7 @@ CREATE TABLE IF NOT EXISTS transformed.ingestion_ledger (
     vs_currency VARCHAR NOT NULL COMMENT 'Currency that was asked for',
     window_start TIMESTAMP_NTZ(6) NOT NULL COMMENT 'Start of the window, UTC',
     status VARCHAR NOT NULL COMMENT 'present, missing_at_source, out_of_plan, quarantined or failed',
-    reason VARCHAR COMMENT 'Why there is no price, in a sentence; null where there is one',
+    reason VARCHAR COMMENT 'Why there is no price, in a sentence; null where there is a price',
     points INTEGER NOT NULL COMMENT 'Prices the coin has in the window',
     run_id VARCHAR NOT NULL COMMENT 'The run that fetched the prices, or learned why there are none',
     updated_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When that was, UTC',
@@ -122,15 +122,15 @@ CREATE TABLE IF NOT EXISTS transformed.price_revisions (
     known_from TIMESTAMP_NTZ(6) NOT NULL COMMENT 'Since when the old values stood in the table: their loaded_at, UTC',
     revised_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When a load replaced them, UTC; the loaded_at of the new values',
     old_price DOUBLE NOT NULL COMMENT 'Price that stood in the table',
-    old_market_cap DOUBLE COMMENT 'Market capitalization that stood in the table',
-    old_total_volume DOUBLE COMMENT 'Volume that stood in the table',
+    old_market_cap DOUBLE COMMENT 'Market capitalization that stood in the table; null where it was null there',
+    old_total_volume DOUBLE COMMENT 'Volume that stood in the table; null where it was null there',
     old_granularity VARCHAR NOT NULL COMMENT 'Spacing of the points that the old values came with',
     old_fetched_at TIMESTAMP_NTZ(6) NOT NULL COMMENT 'When the API was asked for the old values, UTC',
     new_price DOUBLE COMMENT 'Price since then; null where the window no longer has this moment',
-    new_market_cap DOUBLE COMMENT 'Market capitalization since then',
-    new_total_volume DOUBLE COMMENT 'Volume since then',
+    new_market_cap DOUBLE COMMENT 'Market capitalization since then; null where the API has none, or the window no longer has this moment',
+    new_total_volume DOUBLE COMMENT 'Volume since then; null where the API has none, or the window no longer has this moment',
     new_granularity VARCHAR COMMENT 'Spacing of the new points; null where the window no longer has this moment',
-    new_fetched_at TIMESTAMP_NTZ(6) COMMENT 'When the API was asked for the new values, UTC; null where there are none',
+    new_fetched_at TIMESTAMP_NTZ(6) COMMENT 'When the API was asked for the new values, UTC; null where the window no longer has this moment',
     source VARCHAR NOT NULL COMMENT 'Where the old values are from: coingecko, or simulated',
     PRIMARY KEY (stream, coin_id, vs_currency, price_at, revised_at)
 ) COMMENT = 'Values that stood in a table of prices and no longer do: one row a coin a moment a change';
@@ -143,7 +143,22 @@ CREATE TABLE IF NOT EXISTS transformed.streams (
     PRIMARY KEY (stream)
 ) COMMENT = 'Which windows a stream has, as the settings say: one row a stream';
 
-CREATE OR REPLACE VIEW transformed.prices COPY GRANTS
+CREATE OR REPLACE VIEW transformed.prices (
+    coin_id COMMENT 'The API''s id of the coin',
+    symbol COMMENT 'Ticker, as in btc; not unique; null where the API has none',
+    name COMMENT 'Name, as in Bitcoin; null where the API has none',
+    vs_currency COMMENT 'Currency of price, market_cap and total_volume, as in usd',
+    price_at COMMENT 'UTC moment of the price; of a daily price the midnight that opens the day',
+    stamped_at COMMENT 'UTC moment that the API gave the price at, to the millisecond; null where the row is older than this column',
+    price COMMENT 'Price of one coin in vs_currency',
+    market_cap COMMENT 'Market capitalization in vs_currency; may be zero, as the API says; null where the API has none',
+    total_volume COMMENT 'Volume traded in the 24 hours before, in vs_currency; may be zero, as the API says; null where the API has none',
+    granularity COMMENT 'Spacing of the points in the API''s answer: daily, hourly or 5-minute',
+    stream COMMENT 'historical or intra_day: in whose table of prices the row stands',
+    fetched_at COMMENT 'When the API was asked, UTC',
+    loaded_at COMMENT 'Since when the row stands with these values, UTC',
+    source COMMENT 'Where the price is from: coingecko, or simulated'
+) COPY GRANTS
     COMMENT = 'Both streams as one series: one row a coin a moment, of the finest granularity there is'
 AS
 WITH observations AS (
@@ -184,7 +199,18 @@ LEFT JOIN transformed.coins ON coins.coin_id = finest.coin_id;
 
 -- GENERATOR takes a constant. Two digits to the base of 65,536 number the windows of any stream: of one
 -- minute they last for 8,000 years.
-CREATE OR REPLACE VIEW transformed.coin_windows COPY GRANTS
+CREATE OR REPLACE VIEW transformed.coin_windows (
+    stream COMMENT 'historical or intra_day',
+    coin_id COMMENT 'The API''s id of the coin',
+    vs_currency COMMENT 'Currency that the stream asks for',
+    window_number COMMENT 'Number of the window, 0 the stream''s first',
+    window_start COMMENT 'Start of the window, UTC',
+    status COMMENT 'As in ingestion_ledger; pending where the window has closed and no load has reported on it',
+    reason COMMENT 'Why there is no price, in a sentence; null where there is a price, or the status is pending',
+    points COMMENT 'Prices the coin has in the window',
+    run_id COMMENT 'The run that fetched the prices, or learned why there are none; null where the status is pending',
+    updated_at COMMENT 'When that was, UTC; null where the status is pending'
+) COPY GRANTS
     COMMENT = 'Every tracked coin in every closed window since the first that was asked for: pending where no load was about it'
 AS
 WITH digits AS (
@@ -249,7 +275,20 @@ LEFT JOIN transformed.ingestion_ledger AS ledger
         AND ledger.window_start = windows.window_start
 WHERE coins.tracked AND windows.window_start >= windows.since;
 
-CREATE OR REPLACE VIEW transformed.completeness COPY GRANTS
+CREATE OR REPLACE VIEW transformed.completeness (
+    stream COMMENT 'historical or intra_day',
+    coin_id COMMENT 'The API''s id of the coin',
+    vs_currency COMMENT 'Currency that the stream asks for',
+    month COMMENT 'First moment of the month, UTC',
+    expected COMMENT 'Windows of the month that have closed',
+    present COMMENT 'Windows with at least one price',
+    missing_at_source COMMENT 'Windows that the source has nothing for',
+    out_of_plan COMMENT 'Windows that are older than the plan''s history',
+    quarantined COMMENT 'Windows of which the API gave nothing that can be a price',
+    failed COMMENT 'Windows that could not be asked for',
+    pending COMMENT 'Windows that no load has reported on',
+    ratio COMMENT 'present over expected: 0.5 is 50 %'
+) COPY GRANTS
     COMMENT = 'How complete each tracked coin is since the first window asked for: one row a stream a coin a month'
 AS
 SELECT

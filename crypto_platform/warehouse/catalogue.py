@@ -23,9 +23,15 @@ LANDING_SCRIPTS = ("2_creating_pipe_for_historical.sql", "3_creating_pipe_for_in
 """What creates the tables that Snowflake's pipes land files in."""
 
 _TABLE = re.compile(
-    r"^CREATE TABLE IF NOT EXISTS transformed\.(\w+) \(\n(.*?)\n\) COMMENT = ",
+    r"^CREATE TABLE IF NOT EXISTS transformed\.(\w+) \(\n(.*?)\n\) COMMENT = '((?:[^']|'')*)'",
     re.DOTALL | re.MULTILINE,
 )
+_VIEW = re.compile(
+    r"^CREATE OR REPLACE VIEW transformed\.(\w+) \(\n(.*?)\n\) COPY GRANTS\n"
+    r"    COMMENT = '((?:[^']|'')*)'",
+    re.DOTALL | re.MULTILINE,
+)
+_VIEW_COLUMN = re.compile(r" {4}(\w+) COMMENT '((?:[^']|'')*)',?")
 _COLUMN = re.compile(r" {4}(\w+) ([A-Z_]+(?:\(\d+\))?)( NOT NULL)? COMMENT '((?:[^']|'')*)',?")
 _KEY = re.compile(r" {4}PRIMARY KEY \((.*)\)")
 _PLACEHOLDER = re.compile(r"\{(columns|file_columns|file_values|landing_columns):(\w+)\}")
@@ -33,7 +39,12 @@ _PLACEHOLDER = re.compile(r"\{(columns|file_columns|file_values|landing_columns)
 # The load says when it was; its files do not.
 _MADE_BY_LOAD = "loaded_at"
 # How Dagster's UI, and what checks Parquet, call these types.
-_SHOWN_AS = {"VARCHAR": "string", "TIMESTAMP_NTZ": "timestamp", "INTEGER": "bigint"}
+_SHOWN_AS = {
+    "VARCHAR": "string",
+    "TIMESTAMP_NTZ": "timestamp",
+    "TIMESTAMP_LTZ": "timestamp",
+    "INTEGER": "bigint",
+}
 
 
 class Column(NamedTuple):
@@ -57,11 +68,28 @@ class Column(NamedTuple):
         return self.sql_type.partition("(")[0]
 
     @property
+    def shown_type(self) -> str:
+        """Its type as people read it, as ``timestamp``."""
+        return _SHOWN_AS.get(self.base_type, self.base_type.lower())
+
+    @property
     def definition(self) -> str:
         """How SQL defines it."""
         text = self.description.replace("'", "''")
         null = "" if self.nullable else " NOT NULL"
         return f"{self.name} {self.sql_type}{null} COMMENT '{text}'"
+
+
+class Described(NamedTuple):
+    """A table or a view, in the words of its script.
+
+    Attributes:
+        description: What it holds, and what one row is.
+        columns: What each of its columns holds, by the column's name.
+    """
+
+    description: str
+    columns: Mapping[str, str]
 
 
 # What files say beside the columns of prices: of which window and by which run they are.
@@ -72,6 +100,24 @@ _WINDOW_START = Column(
     description="Start of the window that the price belongs to",
 )
 _RUN_ID = Column("run_id", "VARCHAR", nullable=True, description="The run that wrote the file")
+
+ONLY_IN_FILES = (
+    _WINDOW_START,
+    _RUN_ID,
+    Column(
+        "stamp",
+        "DOUBLE",
+        nullable=True,
+        description="The API's timestamp, in milliseconds since 1970; null where there is none",
+    ),
+    Column(
+        "reason",
+        "VARCHAR",
+        nullable=True,
+        description="Why the point is no price, in a sentence; null in files of prices",
+    ),
+)
+"""What files of prices have beside the columns of their table, but for when they were loaded."""
 
 
 def script_text(script: str) -> str:
@@ -100,6 +146,23 @@ def tables() -> Mapping[str, tuple[Column, ...]]:
 
 
 @cache
+def described() -> Mapping[str, Described]:
+    """What every table and view of both engines holds, by its name, in the order of the scripts.
+
+    Raises:
+        ValueError: A line of a definition is neither a column nor the key.
+    """
+    texts = list(map(script_text, TABLE_SCRIPTS))
+    found = {}
+    for name, _, comment in chain.from_iterable(map(_TABLE.findall, texts)):
+        columns = {column.name: column.description for column in _own_tables()[name]}
+        found[name] = Described(_unquoted(comment), columns)
+    for name, body, comment in chain.from_iterable(map(_VIEW.findall, texts)):
+        found[name] = Described(_unquoted(comment), dict(map(_view_column, body.splitlines())))
+    return found
+
+
+@cache
 def relations() -> frozenset[str]:
     """The names of the tables and views that both engines have."""
     head = r"^CREATE (?:OR REPLACE )?(?:TABLE|VIEW) (?:IF NOT EXISTS )?transformed\.(\w+)"
@@ -118,7 +181,7 @@ def column_schema(table: str, *, without: AbstractSet[str] = frozenset()) -> dg.
         columns=[
             dg.TableColumn(
                 column.name,
-                _SHOWN_AS.get(column.base_type, column.base_type.lower()),
+                column.shown_type,
                 column.description,
             )
             for column in tables()[table]
@@ -140,15 +203,25 @@ def _own_tables() -> Mapping[str, tuple[Column, ...]]:
 
 
 def _defined(script: str) -> Iterator[tuple[str, tuple[Column, ...]]]:
-    for name, body in _TABLE.findall(script_text(script)):
+    for name, body, _ in _TABLE.findall(script_text(script)):
         columns = []
         for line in body.splitlines():
             if column := _COLUMN.fullmatch(line):
-                text = column[4].replace("''", "'")
-                columns.append(Column(column[1], column[2], not column[3], text))
+                columns.append(Column(column[1], column[2], not column[3], _unquoted(column[4])))
             elif not _KEY.fullmatch(line):
                 raise ValueError(f"{script}, table {name}: no column is defined by {line!r}.")
         yield name, tuple(columns)
+
+
+def _view_column(line: str) -> tuple[str, str]:
+    column = _VIEW_COLUMN.fullmatch(line)
+    if column is None:
+        raise ValueError(f"No column of a view is described by {line!r}.")
+    return column[1], _unquoted(column[2])
+
+
+def _unquoted(text: str) -> str:
+    return text.replace("''", "'")
 
 
 def _file_columns(table: str) -> list[Column]:

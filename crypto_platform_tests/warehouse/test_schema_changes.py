@@ -83,7 +83,8 @@ def change_script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Change]:
 
 def add_to_snapshots(change_script: Change, definition: str) -> None:
     """A line in the middle of the table, where no ALTER puts it."""
-    before = "    high_24h DOUBLE COMMENT 'Highest price of the 24 hours before, in vs_currency',\n"
+    before = "    high_24h DOUBLE COMMENT 'Highest price of the 24 hours before, in vs_currency; "
+    before += "null where the API has none',\n"
     change_script("1_creation_tables.sql", before, f"    {definition},\n{before}")
 
 
@@ -194,7 +195,7 @@ def test_a_column_of_a_model_is_one_line_of_its_script_and_its_expression(
     manifests = [lake.day(day, price("bitcoin", day, 2.0)) for day in days]
     duckdb_warehouse.load(HISTORICAL, manifests, lake.root)
     make_models(duckdb_warehouse)
-    before = "    volume DOUBLE COMMENT 'As in daily_prices',\n"
+    before = "    volume DOUBLE COMMENT 'As in daily_prices; null where it is null there',\n"
     line = "    is_traded BOOLEAN COMMENT 'Whether there was any volume',\n"
     change_script("5_creation_models.sql", before, line + before)
     change_script(
@@ -244,7 +245,8 @@ def test_what_may_change_rows_is_refused_with_what_to_run(
     load_snapshots(duckdb_warehouse, lake)
     if definition.startswith("last_updated"):
         old = (
-            "last_updated TIMESTAMP_NTZ(6) COMMENT 'When the API itself last updated the coin, UTC'"
+            "last_updated TIMESTAMP_NTZ(6) "
+            "COMMENT 'When the API itself last updated the coin, UTC; null where the API has none'"
         )
         change_script("1_creation_tables.sql", old, definition)
     else:
