@@ -96,6 +96,23 @@ class Platform:
         return self.warehouse.query(sql)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_read_once() -> Iterator[None]:
+    """Dagster reads all of its migrations for each instance, of which it wants to know the last."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - as late as Dagster does
+
+    directories: dict[str | None, ScriptDirectory] = {}
+
+    def read_once(config: Any) -> ScriptDirectory:
+        location = config.get_alembic_option("script_location")
+        return directories.setdefault(location, read(config))
+
+    read = ScriptDirectory.from_config
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", read_once)
+        yield
+
+
 @pytest.fixture
 def market() -> Iterator[SimulatedMarket]:
     with SimulatedMarket() as simulated:
