@@ -142,6 +142,24 @@ def build_platform(
     return build
 
 
+TESTS = Path(__file__).parent
+
+SPREAD = ("test_faults.py", "test_end_to_end.py")
+"""Long files whose tests share no more than a market: they fill the end of each worker's time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests a worker gets together, of those that ``--dist loadgroup`` shares out.
+
+    What a file's tests share is set up once, and Apache Spark is started by one worker.
+    """
+    for item in items:
+        path = item.path.relative_to(TESTS)
+        if path.name not in SPREAD:
+            group = "spark" if path.parts[0] == "glue_jobs" else path.as_posix()
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture
 def laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     """Dagster as on a laptop, which takes events in batches: for runs of many partitions.
