@@ -96,6 +96,23 @@ class Platform:
         return self.warehouse.query(sql)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_read_once() -> Iterator[None]:
+    """Dagster reads all of its migrations for each instance, of which it wants to know the last."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - as late as Dagster does
+
+    directories: dict[str | None, ScriptDirectory] = {}
+
+    def read_once(config: Any) -> ScriptDirectory:
+        location = config.get_alembic_option("script_location")
+        return directories.setdefault(location, read(config))
+
+    read = ScriptDirectory.from_config
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", read_once)
+        yield
+
+
 @pytest.fixture
 def market() -> Iterator[SimulatedMarket]:
     with SimulatedMarket() as simulated:
@@ -123,6 +140,24 @@ def build_platform(
         return Platform(definitions=build_definitions(settings), home=settings.home)
 
     return build
+
+
+TESTS = Path(__file__).parent
+
+SPREAD = ("test_faults.py", "test_end_to_end.py")
+"""Long files whose tests share no more than a market: they fill the end of each worker's time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests a worker gets together, of those that ``--dist loadgroup`` shares out.
+
+    What a file's tests share is set up once, and Apache Spark is started by one worker.
+    """
+    for item in items:
+        path = item.path.relative_to(TESTS)
+        if path.name not in SPREAD:
+            group = "spark" if path.parts[0] == "glue_jobs" else path.as_posix()
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """README and pages keep their word: commands run, links lead somewhere, lists are complete."""
 
 import ast
+import logging
+import os
 import re
 import shlex
 import shutil
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit
 import click
 import pytest
 import yaml
+from click.testing import CliRunner
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
@@ -61,6 +64,9 @@ BEHIND = {
     "make bench": "python -m benchmarks",
     "make simulate": "crypto-platform simulate",
 }
+
+TAKE_THE_PROCESS = ("demo", "launch")
+"""Commands that start processes, or become another program: the others run in this one."""
 
 
 def page(name: str) -> str:
@@ -123,17 +129,29 @@ def test_a_make_command_of_the_docs_does_what_it_says(command: str) -> None:
     "command", [command for command in COMMANDS if command not in MAKE_COMMANDS]
 )
 def test_a_command_of_the_docs_runs(
-    command: str, variables: dict[str, str], tmp_path: Path
+    command: str, variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse = DuckDBWarehouse(path=f"{variables['CRYPTO_HOME']}/crypto_db.duckdb")
     for coin, symbol in {"bitcoin": "btc", "ethereum": "eth"}.items():
         put_coin(warehouse, coin, symbol=symbol, name=coin.title())
 
-    # What it writes is not to stand among the sources; Dagster's commands read the project there.
-    cwd = tmp_path if command.startswith("crypto-platform") else ROOT
-    finished = run(shlex.split(command), variables, cwd=cwd)
-
-    assert finished.returncode == 0, finished.stderr
+    program, *words = shlex.split(command)
+    # Dagster's commands read the project where they run.
+    if program != "crypto-platform":
+        finished = run([program, *words], variables)
+        assert finished.returncode == 0, finished.stderr
+    # What it writes is not to stand among the sources.
+    elif words[0] in TAKE_THE_PROCESS:
+        finished = run([program, *words], variables, cwd=tmp_path)
+        assert finished.returncode == 0, finished.stderr
+    else:
+        monkeypatch.chdir(tmp_path)
+        for name in [name for name in os.environ if name.startswith("COINGECKO_")]:
+            monkeypatch.delenv(name)
+        for name, text in variables.items():
+            monkeypatch.setenv(name, text)
+        shown = CliRunner().invoke(main, words)
+        assert shown.exit_code == 0, (shown.output, shown.exception)
 
 
 def test_every_command_that_the_docs_mention_is_there() -> None:
@@ -169,31 +187,32 @@ def test_every_page_is_in_the_menu_and_linked_from_the_readme_and_the_first_page
     assert set(links(page("index"))) >= pages - {"index.md"}
 
 
-@pytest.mark.parametrize(
-    ("broken", "named"),
-    [
-        ("[a page](nowhere.md)", "nowhere.md"),
-        ("[an anchor](alerts.md#nowhere)", "#nowhere"),
-        ("![a picture](nowhere.svg)", "nowhere.svg"),
-        ("[a page of the site](/checks.html)", "/checks.html"),
-        (None, "orphan.md"),
-    ],
-)
+BROKEN = {
+    "nowhere.md": "[a page](nowhere.md)",
+    "#nowhere": "[an anchor](alerts.md#nowhere)",
+    "nowhere.svg": "![a picture](nowhere.svg)",
+    "/checks.html": "[a page of the site](/checks.html)",
+}
+"""Links that lead nowhere, by what is said of them."""
+
+
 def test_the_pages_are_not_built_where_one_is_broken(
-    broken: str | None, named: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.copytree(DOCS, tmp_path / "docs")
     shutil.copy(ROOT / "mkdocs.yml", tmp_path)
-    if broken:
-        with (tmp_path / "docs" / "checks.md").open("a") as checks:
-            checks.write(f"\n{broken}\n")
-    else:
-        (tmp_path / "docs" / named).write_text("# An orphan\n")
+    with (tmp_path / "docs" / "checks.md").open("a") as checks:
+        checks.write("\n".join(["", *BROKEN.values(), ""]))
+    (tmp_path / "docs" / "orphan.md").write_text("# An orphan\n")
 
-    with pytest.raises(Abort):
+    # Each of them counts.
+    with pytest.raises(Abort, match=f"{len(BROKEN) + 1} warnings"):
         build(load_config(str(tmp_path / "mkdocs.yml")))
 
-    assert named in caplog.text
+    said = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+    assert len(said) == len(BROKEN) + 1
+    for named in (*BROKEN, "orphan.md"):
+        assert [message for message in said if named in message], named
 
 
 def test_the_docs_list_every_setting() -> None:

@@ -32,7 +32,7 @@ class LocalTransform(Transform):
         argv = [text for name, value in arguments.items() for text in (f"--{name}", value)]
         try:
             with explaining_disk("A file of the transformed lake", SparkProcessError):
-                engine = process(self.engine, self.cache_folder).run(job, argv)
+                engine = process(self.engine, self.cache_folder).run(f"glue_jobs.{job}", argv)
         except SparkProcessError as error:
             log = dg.MetadataValue.md(f"```\n{error.log}\n```")
             raise TransformError(str(error), {"log_tail": log}) from error

@@ -110,7 +110,7 @@ class SparkProcess:
         """Run a job to its end.
 
         Args:
-            job: Name of the module in ``glue_jobs``.
+            job: Its module, which has a ``main`` that takes arguments and a session.
             argv: The job's arguments.
 
         Returns:
@@ -286,7 +286,7 @@ class _Requests:
 
 def _run(session: EngineSession, job: str, argv: Sequence[str]) -> str:
     try:
-        module = importlib.import_module(f"glue_jobs.{job}")
+        module = importlib.import_module(job)
         module.main([*argv, "--path_syntax", session.path_syntax], session.spark)
     except Exception as error:
         raise RuntimeError(f"On {session.engine}: {error}") from error

@@ -156,6 +156,8 @@ def _parser_version() -> str:
     return version("sqlglot")
 
 
+# Whatever the folder is: a process may have several warehouses.
+@lru_cache(maxsize=256)
 def _made_duckdbs(sql: str) -> str:
     try:
         expression = mended(sqlglot.parse_one(sql, read="snowflake"))

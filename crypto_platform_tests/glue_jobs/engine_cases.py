@@ -1,12 +1,12 @@
 """Small questions to a Spark engine, whose answers show where engines agree and where they part.
 
-Run as a script it asks one engine all of them, and prints the answers as JSON: an engine is one a
-process.
+A process that runs jobs asks its engine all of them as a job. Run as a script it does so on an
+engine of its own, and prints the answers.
 """
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from crypto_platform.transformation.spark_engines import start
 Case = Callable[[SparkSession, Path], Any]
 
 CASES: dict[str, Case] = {}
+
+ANSWERS = "answers.json"
 
 NUMBERS = "VALUES (1, 1.5D), (2, double('NaN')), (3, 2.5D), (4, -0.0D), (5, NULL) AS t(k, v)"
 
@@ -219,7 +221,6 @@ def _(spark: SparkSession, folder: Path) -> Any:
     target = folder / "overwritten"
     rows = spark.sql("SELECT * FROM VALUES (1, 'a'), (2, 'b') AS t(v, p)")
     rows.write.partitionBy("p").parquet(str(target))
-    spark.conf.set("spark.sql.sources.partitionOverwriteMode", "dynamic")
     rows.where("p = 'a'").write.mode("overwrite").partitionBy("p").parquet(str(target))
     return sorted(path.name for path in target.iterdir() if path.is_dir())
 
@@ -239,12 +240,19 @@ def _(spark: SparkSession, folder: Path) -> Any:
     return named.collect()[0]["name"].endswith("named.parquet")
 
 
-def ask_all(engine: str, folder: Path) -> dict[str, str]:
-    """The answer of an engine to every case, as text: values, or ``error``."""
-    spark = start(engine, folder / "cache").spark  # type: ignore[arg-type]
-    spark.conf.set("spark.sql.session.timeZone", "UTC")
+SETTINGS = {
+    "spark.sql.session.timeZone": "UTC",
     # As on Glue 5.1; Spark 4 has another default.
-    spark.conf.set("spark.sql.ansi.enabled", "false")
+    "spark.sql.ansi.enabled": "false",
+    "spark.sql.sources.partitionOverwriteMode": "dynamic",
+}
+
+
+def main(argv: Sequence[str], spark: SparkSession) -> None:
+    """Write the engine's answer to every case into a file of the folder, as text or ``error``."""
+    folder = Path(argv[0])
+    for setting, value in SETTINGS.items():
+        spark.conf.set(setting, value)
     answers = {}
     for place, (name, ask) in enumerate(CASES.items()):
         own = folder / str(place)
@@ -254,8 +262,12 @@ def ask_all(engine: str, folder: Path) -> dict[str, str]:
         except Exception as error:  # noqa: BLE001 - that it is refused is an answer
             answers[name] = "error"
             sys.stderr.write(f"{name}: {str(error).splitlines()[0][:200]}\n")
-    return answers
+    for setting in SETTINGS:
+        spark.conf.unset(setting)
+    (folder / ANSWERS).write_text(json.dumps(answers))
 
 
 if __name__ == "__main__":
-    print(json.dumps(ask_all(sys.argv[1], Path(sys.argv[2]))))  # noqa: T201 - the answer
+    _folder = Path(sys.argv[2])
+    main([str(_folder)], start(sys.argv[1], _folder / "cache").spark)  # type: ignore[arg-type]
+    print((_folder / ANSWERS).read_text())  # noqa: T201 - the answer

@@ -4,12 +4,12 @@ import gzip
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
@@ -86,6 +86,18 @@ def write_lines(path: Path, records: Sequence[Record]) -> str:
     return str(path)
 
 
+Source = Literal["prices", "snapshots"]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a job made of an example: the rows of each dataset, in the order of coin and time."""
+
+    prices: list[Row] = field(default_factory=list)
+    rejected: list[Row] = field(default_factory=list)
+    snapshots: list[Row] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class JobRunner:
     """The jobs over a lake of one test.
@@ -136,6 +148,35 @@ class JobRunner:
         """The prices that a stream's job makes of records."""
         self.run(self.write_raw(records, stream), stream)
         return self.rows("prices")
+
+    def run_apart(
+        self,
+        examples: Sequence[Sequence[Record]],
+        stream: Stream = HISTORICAL,
+        source: Source = "prices",
+    ) -> list[Made]:
+        """What one job makes of several examples, as it would of each alone.
+
+        A currency is part of the key of all that it writes, and each example has one of its own.
+        """
+        made = {f"currency-{number}": Made() for number in range(len(examples))}
+        records = [
+            {**one, "vs_currency": currency}
+            for currency, example in zip(made, examples, strict=True)
+            for one in example
+        ]
+        write = self.write_raw if source == "prices" else self.write_snapshots
+        self.run(write(records, stream), stream)
+        for dataset in ("prices", "rejected", "snapshots"):
+            for row in self.rows(dataset):
+                rows: list[Row] = getattr(made[row["vs_currency"]], dataset)
+                rows.append({**row, "vs_currency": "usd"})
+        return [*made.values()]
+
+    def write_snapshots(self, records: Sequence[Record], stream: Stream = INTRA_DAY) -> list[Row]:
+        """Write market snapshots into one raw file; the job spec that names it."""
+        file = write_lines(self.home / "raw" / "snapshots-00000.json.gz", records)
+        return [spec_line(0, windows_of(records, stream), [], [file])]
 
     def files(self, dataset: str, output: str = "output") -> list[Path]:
         return sorted((self.home / output / f"dataset={dataset}").rglob("*.parquet"))

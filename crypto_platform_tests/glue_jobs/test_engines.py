@@ -1,5 +1,6 @@
 """Sail and Apache Spark against each other."""
 
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from struct import unpack
@@ -18,7 +19,6 @@ from crypto_platform_tests.glue_jobs.jobs import (
     bits,
     milliseconds,
     record,
-    recorded_records,
 )
 
 pytestmark = [pytest.mark.integration, pytest.mark.spark]
@@ -56,22 +56,22 @@ def generated_records(stream: Stream) -> list[Record]:
 @pytest.mark.skipif(not RECORDED.is_dir(), reason=f"There are no recorded responses in {RECORDED}.")
 @pytest.mark.parametrize("stream", [HISTORICAL, INTRA_DAY], ids=lambda stream: stream.name)
 def test_both_engines_write_the_same_values_of_recorded_data(
-    stream: Stream, tmp_path: Path, cache_folder: str
+    stream: Stream, recorded_jobs: Callable[[Engine, Stream], JobRunner]
 ) -> None:
-    compare(recorded_records(RECORDED, stream), stream, tmp_path, cache_folder)
+    compare(*(recorded_jobs(engine, stream) for engine in ENGINES))
 
 
 @pytest.mark.parametrize("stream", [HISTORICAL, INTRA_DAY], ids=lambda stream: stream.name)
 def test_both_engines_write_the_same_values_of_generated_data(
     stream: Stream, tmp_path: Path, cache_folder: str
 ) -> None:
-    compare(generated_records(stream), stream, tmp_path, cache_folder)
-
-
-def compare(records: list[Record], stream: Stream, folder: Path, cache_folder: str) -> None:
-    sail, spark = (JobRunner(engine, cache_folder, folder / engine) for engine in ENGINES)
+    sail, spark = (JobRunner(engine, cache_folder, tmp_path / engine) for engine in ENGINES)
     for runner in (sail, spark):
-        runner.run(runner.write_raw(records, stream), stream)
+        runner.run(runner.write_raw(generated_records(stream), stream), stream)
+    compare(sail, spark)
+
+
+def compare(sail: JobRunner, spark: JobRunner) -> None:
     assert sail.rows("prices")
     for dataset in ("prices", "rejected"):
         assert to_the_bit(sail.rows(dataset)) == to_the_bit(spark.rows(dataset))

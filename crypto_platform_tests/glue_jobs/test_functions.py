@@ -3,8 +3,6 @@
 import ast
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
@@ -14,7 +12,9 @@ from typing import NamedTuple
 import pytest
 from pyspark.sql import Column, functions
 
+from crypto_platform.transformation.local import process
 from crypto_platform.transformation.spark_engines import Engine
+from crypto_platform_tests.glue_jobs import engine_cases
 from crypto_platform_tests.glue_jobs.engine_cases import CASES
 from glue_jobs.job import PRICES, SNAPSHOTS
 
@@ -61,18 +61,13 @@ ALLOWED = {name for row in AGREED.values() for name in re.findall(r"`(\w+)`", ro
 
 
 @pytest.fixture(scope="module")
-def answers(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+def answers(
+    engine: Engine, cache_folder: str, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, str]:
     """What an engine says now."""
     folder = tmp_path_factory.mktemp("cases")
-    script = "crypto_platform_tests.glue_jobs.engine_cases"
-    asked = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", script, engine, str(folder)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    said: dict[str, str] = json.loads(asked.stdout.splitlines()[-1])
+    process(engine, cache_folder).run(engine_cases.__name__, [str(folder)])
+    said: dict[str, str] = json.loads((folder / engine_cases.ANSWERS).read_text())
     return said
 
 

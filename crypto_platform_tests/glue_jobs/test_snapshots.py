@@ -2,23 +2,23 @@
 
 import gzip
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
 
 from crypto_platform.core.streams import INTRA_DAY
+from crypto_platform_tests.glue_jobs.examples import example
 from crypto_platform_tests.glue_jobs.jobs import (
     RECORDED,
     START,
     JobRunner,
-    Row,
+    Made,
     bits,
     iso,
     milliseconds,
     record,
-    spec_line,
     write_lines,
 )
 
@@ -63,14 +63,12 @@ def snapshot(
     }
 
 
-def transform(jobs: JobRunner, raw: Sequence[dict[str, Any]]) -> list[Row]:
-    file = write_lines(jobs.home / "raw" / "snapshots-00000.json.gz", raw)
-    jobs.run([spec_line(0, [iso(START)], [], [file])], INTRA_DAY)
-    return jobs.rows("snapshots")
+of_snapshots = partial(example, stream=INTRA_DAY, source="snapshots")
 
 
-def test_a_snapshot_is_the_market_as_the_api_gave_it(jobs: JobRunner) -> None:
-    [row] = transform(jobs, [snapshot(MARKET)])
+@of_snapshots([snapshot(MARKET)])
+def test_a_snapshot_is_the_market_as_the_api_gave_it(made: Made) -> None:
+    [row] = made.snapshots
     assert row == {
         "coin_id": "bitcoin",
         "vs_currency": "usd",
@@ -98,34 +96,43 @@ def test_a_snapshot_is_the_market_as_the_api_gave_it(jobs: JobRunner) -> None:
     }
 
 
-def test_a_snapshot_is_one_file_of_its_month(jobs: JobRunner) -> None:
-    transform(jobs, [snapshot(MARKET, coin) for coin in ("bitcoin", "ethereum")])
+NO_RECORDS = ["no json", '{"coin_id": "cut', "5", "{}"]
+
+
+def test_a_snapshot_is_one_file_of_its_month_without_what_is_no_record(jobs: JobRunner) -> None:
+    [line] = jobs.write_snapshots([snapshot(MARKET, coin) for coin in ("bitcoin", "ethereum")])
+    with gzip.open(line["snapshots"][0], "at") as lines:
+        lines.writelines(f"{no_record}\n" for no_record in NO_RECORDS)
+    jobs.run([line], INTRA_DAY)
+    assert [row["coin_id"] for row in jobs.rows("snapshots")] == ["bitcoin", "ethereum"]
     [file] = jobs.files("snapshots")
     assert file.parent == jobs.home / "output" / "dataset=snapshots" / "number=0"
 
 
-def test_of_several_snapshots_of_a_window_the_first_counts_coin_by_coin(jobs: JobRunner) -> None:
-    later, first = "2026-01-01T06:10:00.457Z", "2026-01-01T06:10:00.456Z"
-    older = {**MARKET, "market_cap_rank": 2, "last_updated": "2026-01-01T05:58:00.000Z"}
-    rows = transform(
-        jobs,
-        [
-            snapshot(MARKET, at=later),
-            snapshot(older, at=first),
-            snapshot(MARKET, "ethereum", at=later),
-        ],
-    )
-    assert [(row["coin_id"], row["rank"]) for row in rows] == [("bitcoin", 2), ("ethereum", 1)]
+OLDER = {**MARKET, "market_cap_rank": 250, "last_updated": "2026-01-01T05:58:00.000Z"}
+FIRST, LATER = "2026-01-01T06:10:00.456Z", "2026-01-01T06:10:00.457Z"
 
 
-def test_a_coin_on_two_pages_is_one_row_of_the_fresher(jobs: JobRunner) -> None:
-    older = {**MARKET, "market_cap_rank": 250, "last_updated": "2026-01-01T05:58:00.000Z"}
-    rows = transform(jobs, [snapshot(older), snapshot(MARKET), snapshot(older)])
-    assert [row["rank"] for row in rows] == [1]
+@of_snapshots(
+    [
+        snapshot(MARKET, at=LATER),
+        snapshot(OLDER, at=FIRST),
+        snapshot(MARKET, "ethereum", at=LATER),
+    ]
+)
+def test_of_several_snapshots_of_a_window_the_first_counts_coin_by_coin(made: Made) -> None:
+    ranks = [(row["coin_id"], row["rank"]) for row in made.snapshots]
+    assert ranks == [("bitcoin", 250), ("ethereum", 1)]
 
 
-def test_an_entry_without_anything_is_nulls(jobs: JobRunner) -> None:
-    [row] = transform(jobs, [snapshot({"id": "dead-coin", "market_cap_rank": None}, "dead-coin")])
+@of_snapshots([snapshot(OLDER), snapshot(MARKET), snapshot(OLDER)])
+def test_a_coin_on_two_pages_is_one_row_of_the_fresher(made: Made) -> None:
+    assert [row["rank"] for row in made.snapshots] == [1]
+
+
+@of_snapshots([snapshot({"id": "dead-coin", "market_cap_rank": None}, "dead-coin")])
+def test_an_entry_without_anything_is_nulls(made: Made) -> None:
+    [row] = made.snapshots
     assert (row["coin_id"], row["rank"], row["current_price"]) == ("dead-coin", None, None)
 
 
@@ -145,59 +152,57 @@ ODD_NUMBERS: dict[str, tuple[Any, float | None]] = {
 }
 
 
-def test_a_value_that_is_no_number_is_null_and_costs_no_other(jobs: JobRunner) -> None:
-    made = [
-        snapshot({**MARKET, "max_supply": value}, name) for name, (value, _) in ODD_NUMBERS.items()
-    ]
-    rows = transform(jobs, made)
-    assert {row["coin_id"]: bits(row["max_supply"]) for row in rows} == {
+@of_snapshots(
+    [snapshot({**MARKET, "max_supply": value}, name) for name, (value, _) in ODD_NUMBERS.items()]
+)
+def test_a_value_that_is_no_number_is_null_and_costs_no_other(made: Made) -> None:
+    assert {row["coin_id"]: bits(row["max_supply"]) for row in made.snapshots} == {
         name: bits(number) for name, (_, number) in ODD_NUMBERS.items()
     }
-    assert {row["current_price"] for row in rows} == {MARKET["current_price"]}
+    assert {row["current_price"] for row in made.snapshots} == {MARKET["current_price"]}
 
 
-def test_a_rank_is_a_whole_number_or_null(jobs: JobRunner) -> None:
-    ranks: dict[Any, int | None] = {
-        "7": 7,
-        8.0: 8,
-        2.5: None,
-        "none": None,
-        2**31: None,
-        True: None,
+RANKS: dict[Any, int | None] = {
+    "7": 7,
+    8.0: 8,
+    2.5: None,
+    "none": None,
+    2**31: None,
+    True: None,
+}
+
+
+@of_snapshots([snapshot({**MARKET, "market_cap_rank": rank}, f"coin of {rank}") for rank in RANKS])
+def test_a_rank_is_a_whole_number_or_null(made: Made) -> None:
+    assert {row["coin_id"]: row["rank"] for row in made.snapshots} == {
+        f"coin of {rank}": number for rank, number in RANKS.items()
     }
-    made = [snapshot({**MARKET, "market_cap_rank": rank}, f"coin of {rank}") for rank in ranks]
-    rows = transform(jobs, made)
-    assert {row["coin_id"]: row["rank"] for row in rows} == {
-        f"coin of {rank}": number for rank, number in ranks.items()
-    }
 
 
-def test_a_date_that_is_none_is_null(jobs: JobRunner) -> None:
-    dates = ["", "never", "2025-02-31T00:00:00.000Z", "2025-13-01T00:00:00Z", "T12:00", 1.7e12]
-    made = [snapshot({**MARKET, "ath_date": date}, str(date)) for date in dates]
-    rows = transform(jobs, made)
-    assert [row["ath_date"] for row in rows] == [None] * len(dates)
+NO_DATES = ["", "never", "2025-02-31T00:00:00.000Z", "2025-13-01T00:00:00Z", "T12:00", 1.7e12]
 
 
+@of_snapshots([snapshot({**MARKET, "ath_date": date}, str(date)) for date in NO_DATES])
+def test_a_date_that_is_none_is_null(made: Made) -> None:
+    assert [row["ath_date"] for row in made.snapshots] == [None] * len(NO_DATES)
+
+
+@of_snapshots(lambda market: [snapshot(market, "a"), snapshot(MARKET, "b")])
 @pytest.mark.parametrize("market", [None, [], "bitcoin", 5])
-def test_an_entry_that_is_no_object_is_nulls(jobs: JobRunner, market: Any) -> None:
-    rows = transform(jobs, [snapshot(market, "a"), snapshot(MARKET, "b")])
-    assert [(row["coin_id"], row["rank"]) for row in rows] == [("a", None), ("b", 1)]
+def test_an_entry_that_is_no_object_is_nulls(made: Made) -> None:
+    ranks = [(row["coin_id"], row["rank"]) for row in made.snapshots]
+    assert ranks == [("a", None), ("b", 1)]
 
 
-def test_a_later_snapshot_mends_a_value_that_was_none(jobs: JobRunner) -> None:
-    later = snapshot({**MARKET, "market_cap_rank": 2}, at="2026-01-01T06:20:00.000Z")
-    [row] = transform(jobs, [snapshot({**MARKET, "max_supply": ""}), later])
+@of_snapshots(
+    [
+        snapshot({**MARKET, "max_supply": ""}),
+        snapshot({**MARKET, "market_cap_rank": 2}, at="2026-01-01T06:20:00.000Z"),
+    ]
+)
+def test_a_later_snapshot_mends_a_value_that_was_none(made: Made) -> None:
+    [row] = made.snapshots
     assert (row["rank"], row["max_supply"]) == (2, MARKET["max_supply"])
-
-
-@pytest.mark.parametrize("line", ["no json", '{"coin_id": "cut', "5", "{}"])
-def test_a_line_that_is_no_record_is_left_out(jobs: JobRunner, line: str) -> None:
-    file = write_lines(jobs.home / "raw" / "snapshots-00000.json.gz", [snapshot(MARKET)])
-    with gzip.open(file, "at") as lines:
-        lines.write(line + "\n")
-    jobs.run([spec_line(0, [iso(START)], [], [file])], INTRA_DAY)
-    assert [row["coin_id"] for row in jobs.rows("snapshots")] == ["bitcoin"]
 
 
 def test_snapshots_that_cannot_be_read_cost_no_price(jobs: JobRunner) -> None:
@@ -213,8 +218,10 @@ def test_snapshots_that_cannot_be_read_cost_no_price(jobs: JobRunner) -> None:
 @pytest.mark.skipif(not RECORDED.is_dir(), reason=f"There are no recorded responses in {RECORDED}.")
 def test_recorded_markets_arrive_to_the_bit(jobs: JobRunner) -> None:
     markets = json.loads((RECORDED / "markets" / "markets_250_usd_2026-07-07.json").read_text())
-    rows = transform(jobs, [snapshot(market, market["id"]) for market in markets])
     given = {market["id"]: market for market in markets}
+    spec = jobs.write_snapshots([snapshot(market, coin) for coin, market in given.items()])
+    jobs.run(spec, INTRA_DAY)
+    rows = jobs.rows("snapshots")
     assert {row["coin_id"] for row in rows} == set(given)
     numbers = [name for name in rows[0] if isinstance(rows[0][name], float)]
     assert len(numbers) > 10

@@ -87,12 +87,12 @@ def test_what_a_job_says_is_said_here_and_not_taken_for_an_answer(
     process: SparkProcess, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(2):
-        assert process.run("says_something", []) == process.engine()
+        assert process.run("glue_jobs.says_something", []) == process.engine()
         assert capfd.readouterr() == ("", "{}\n")
 
 
 def test_a_job_may_say_much(process: SparkProcess, capfd: pytest.CaptureFixture[str]) -> None:
-    process.run("says_much", [])
+    process.run("glue_jobs.says_much", [])
     assert capfd.readouterr().err.splitlines()[-1] == "Line 19999 of very many."
 
 
@@ -103,12 +103,12 @@ def test_a_job_may_say_something_to_a_run_without_a_stream(
     closed = (tmp_path / "closed").open("w")
     closed.close()
     monkeypatch.setattr(sys, "stderr", stream and closed)
-    assert process.run("says_much", []) == process.engine()
+    assert process.run("glue_jobs.says_much", []) == process.engine()
 
 
 def test_the_log_of_a_failure_has_what_was_said_before_it(process: SparkProcess) -> None:
     with pytest.raises(SparkProcessError, match=r"On Sail .*: There is no more") as failure:
-        process.run("says_and_fails", [])
+        process.run("glue_jobs.says_and_fails", [])
     said, *_, last = failure.value.log.splitlines()
     assert (said, last) == ("So far, so good.", f"RuntimeError: {failure.value}")
 
@@ -134,7 +134,7 @@ def test_it_finds_the_packages_of_the_folder_that_a_shell_runs_in(
 ) -> None:
     code = """
         from crypto_platform.transformation.spark_process import SparkProcess
-        print(SparkProcess("sail", ".").run("does_nothing", []))
+        print(SparkProcess("sail", ".").run("glue_jobs.does_nothing", []))
     """
     found = subprocess.check_output([sys.executable, "-c", dedent(code)], cwd=tmp_path, text=True)
     assert found.strip() == process.engine()
@@ -142,7 +142,7 @@ def test_it_finds_the_packages_of_the_folder_that_a_shell_runs_in(
 
 def test_an_engine_that_breaks_is_told_with_its_last_words(process: SparkProcess) -> None:
     with pytest.raises(SparkProcessError, match=r"ended .* by signal SIGABRT: .*broke\."):
-        process.run("crashes", [])
+        process.run("glue_jobs.crashes", [])
     assert not process.runs
 
 
@@ -155,7 +155,7 @@ def test_an_interrupted_wait_ends_the_job(process: SparkProcess, tmp_path: Path)
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
-        process.run("takes_long", [str(file)])
+        process.run("glue_jobs.takes_long", [str(file)])
     wait_until_gone(int(file.read_text()))
     assert not process.runs
 
@@ -166,7 +166,7 @@ def test_a_job_ends_with_the_run_that_was_killed(tmp_path: Path) -> None:
     code = """
         import sys
         from crypto_platform.transformation.spark_process import SparkProcess
-        SparkProcess("sail", sys.argv[1]).run("takes_long", [sys.argv[1]])
+        SparkProcess("sail", sys.argv[1]).run("glue_jobs.takes_long", [sys.argv[1]])
     """
     with subprocess.Popen([sys.executable, "-c", dedent(code), str(file)], cwd=tmp_path) as run:
         pid = job_process(file, run)
@@ -205,7 +205,7 @@ def test_a_fork_of_the_process_can_end_and_leaves_the_engine(process: SparkProce
         process.close()
         os._exit(0)
     assert os.waitpid(fork, 0)[1] == 0
-    assert process.run("does_nothing", []) == process.engine()
+    assert process.run("glue_jobs.does_nothing", []) == process.engine()
 
 
 def test_a_job_that_never_ends_is_ended_and_says_so(
@@ -215,7 +215,7 @@ def test_a_job_that_never_ends_is_ended_and_says_so(
     monkeypatch.setattr("crypto_platform.transformation.spark_process._ENDS_WITHIN", 2.0)
 
     with pytest.raises(SparkProcessError, match="gave no response within 2 s, and was ended"):
-        process.run("takes_long", [str(tmp_path / "pid")])
+        process.run("glue_jobs.takes_long", [str(tmp_path / "pid")])
 
     assert not process.runs
 
