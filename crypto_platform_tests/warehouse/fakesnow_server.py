@@ -26,6 +26,7 @@ from crypto_platform.core.settings import Settings
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.warehouse.snowflake import SnowflakeWarehouse
 from crypto_platform.warehouse.snowflake_apply import steps
+from crypto_platform_tests.warehouse.fakesnow_translations import kept_translations
 
 # A storage integration is none of its either, and so a stage on it; the stage is made below.
 _NOT_IN_FAKESNOW = [
@@ -184,6 +185,7 @@ def fakesnow_server() -> Iterator[tuple[dict[str, Any], Wire]]:
     with (
         mock.patch.object(fakesnow.arrow, "timestamp_to_sf_struct", with_nulls),
         mock.patch.object(fakesnow.transforms, "semi_structured_types", with_structured_arrays),
+        kept_translations(),
     ):
         yield {"host": "127.0.0.1", "port": port, "protocol": "http"}, wire
     server.should_exit = True
@@ -240,13 +242,17 @@ def fakesnow_warehouse(
         },
         **options,
     )
-    with warehouse.session(read_only=False) as session:
+    # Not over the connector, which would do it again for each test; what applies the scripts is
+    # tested over it.
+    connection = fakesnow.server.shared_fs.connect(warehouse.database, warehouse.schema_name)
+    root = lake_root if mirror else f"file://{lake_root}"
+    stages = {"transformed_lake": root, "mirror": f"file://{mirror}"}
+    with connection, connection.cursor() as cursor:
         for step in steps(_SETTINGS):
-            session.execute(step.sql)
-        root = lake_root if mirror else f"file://{lake_root}"
-        for stage, url in {"transformed_lake": root, "mirror": f"file://{mirror}"}.items():
+            cursor.execute(step.sql)
+        for stage, url in stages.items():
             quoted = url.replace("'", "''")
-            session.execute(f"CREATE STAGE transformed.{stage} URL = '{quoted}/'")
+            cursor.execute(f"CREATE STAGE transformed.{stage} URL = '{quoted}/'")
     return warehouse
 
 
