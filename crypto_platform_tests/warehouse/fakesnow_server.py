@@ -8,7 +8,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
@@ -36,6 +38,8 @@ _NOT_IN_FAKESNOW = [
     "^GRANT",
     "^COMMENT ON COLUMN",
 ]
+_DATABASE = "CRYPTO_DB"
+_SCHEMA = "TRANSFORMED"
 _SETTINGS = Settings.from_environment({"SNOWFLAKE_LOAD_MODE": "snowpipe"})
 
 _Message = MutableMapping[str, Any]
@@ -205,6 +209,55 @@ def write_private_key(path: Path, passphrase: bytes | None = None) -> None:
     )
 
 
+@dataclass(frozen=True)
+class _Template:
+    """An account as the scripts make it, to copy: running them takes six times as long.
+
+    Not over the connector; what applies the scripts is tested over it.
+
+    Attributes:
+        folder: Where its database is a file.
+        noted: What fakesnow notes beside a database, as file formats, by its table.
+    """
+
+    folder: TemporaryDirectory[str]
+    noted: dict[str, pa.Table]
+
+    @classmethod
+    @cache
+    def made(cls) -> "_Template":
+        """The one of this process."""
+        folder = TemporaryDirectory(prefix="fakesnow_template_")
+        account = FakeSnow(nop_regexes=_NOT_IN_FAKESNOW, db_path=folder.name)
+        with account.connect(_DATABASE, _SCHEMA) as connection, connection.cursor() as cursor:
+            for step in steps(_SETTINGS):
+                cursor.execute(step.sql)
+        noted = {
+            table: account.duck_conn.table(table).to_arrow_table()
+            for (table,) in account.duck_conn.execute(
+                "SELECT '_fs_global._fs_information_schema.' || table_name FROM duckdb_tables() "
+                "WHERE database_name = '_fs_global'"
+            ).fetchall()
+        }
+        account.duck_conn.close()
+        return cls(folder, noted)
+
+    def copied(self) -> FakeSnow:
+        """An account of its own, in memory."""
+        account = FakeSnow(nop_regexes=_NOT_IN_FAKESNOW)
+        for sql in (
+            f"ATTACH '{self.folder.name}/{_DATABASE}.db' AS template (READ_ONLY)",
+            f"ATTACH ':memory:' AS {_DATABASE}",
+            f"COPY FROM DATABASE template TO {_DATABASE}",
+            "DETACH template",
+        ):
+            account.duck_conn.execute(sql)
+        for table, rows in self.noted.items():
+            if rows:
+                account.duck_conn.from_arrow(rows).insert_into(table)
+        return account
+
+
 def fakesnow_warehouse(
     connection_options: dict[str, Any],
     private_key: Path,
@@ -225,15 +278,15 @@ def fakesnow_warehouse(
         options: Further attributes of the warehouse.
     """
     fakesnow.server.sessions.clear()
-    fakesnow.server.shared_fs = FakeSnow(nop_regexes=_NOT_IN_FAKESNOW)
+    fakesnow.server.shared_fs = account = _Template.made().copied()
     warehouse = SnowflakeWarehouse(
         account="example",
         user="loader",
         private_key_path=str(private_key),
         role="CRYPTO_LOADER",
         warehouse="CRYPTO_WH",
-        database="CRYPTO_DB",
-        schema_name="TRANSFORMED",
+        database=_DATABASE,
+        schema_name=_SCHEMA,
         stage_root=lake_root,
         connection_options={
             **connection_options,
@@ -242,14 +295,9 @@ def fakesnow_warehouse(
         },
         **options,
     )
-    # Not over the connector, which would do it again for each test; what applies the scripts is
-    # tested over it.
-    connection = fakesnow.server.shared_fs.connect(warehouse.database, warehouse.schema_name)
     root = lake_root if mirror else f"file://{lake_root}"
     stages = {"transformed_lake": root, "mirror": f"file://{mirror}"}
-    with connection, connection.cursor() as cursor:
-        for step in steps(_SETTINGS):
-            cursor.execute(step.sql)
+    with account.connect(_DATABASE, _SCHEMA) as connection, connection.cursor() as cursor:
         for stage, url in stages.items():
             quoted = url.replace("'", "''")
             cursor.execute(f"CREATE STAGE transformed.{stage} URL = '{quoted}/'")
