@@ -1,3 +1,5 @@
+import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +34,21 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("unhurried")
 
+# Memory enough for all that the tests write, as Linux has it where it is not a small container.
+_MEMORY_DISK = Path("/dev/shm")  # noqa: S108 - pytest makes a folder there that is the user's own
+_ROOM_IN_MEMORY = 4 * 2**30
+
 STAGES = ("raw_prices", "transformed_prices", "snowflake_prices")
+
+
+def pytest_configure() -> None:
+    """Keep the tests' folders in memory: each event of a run in SQLite waits for a disk.
+
+    A test is about what is written, and about who is killed while writing; never about a machine
+    that loses its power.
+    """
+    if _MEMORY_DISK.is_dir() and shutil.disk_usage(_MEMORY_DISK).free >= _ROOM_IN_MEMORY:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY_DISK))
 
 
 @dataclass(frozen=True)
