@@ -1,5 +1,6 @@
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,10 @@ from crypto_platform_tests.transformed_lake import TransformedLake
 
 if TYPE_CHECKING:
     from crypto_platform_tests.warehouse.fakesnow_server import Wire
+
+# moto's CloudFormation takes jsonschema with it, and that a check of IRIs, which nobody asks here:
+# 38 grammars are compiled when it is imported, which takes longer than moto.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 # How long an example takes says something of the machine, and nothing of the law.
 hypothesis.settings.register_profile(
