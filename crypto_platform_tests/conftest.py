@@ -1,3 +1,6 @@
+import os
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +26,10 @@ from crypto_platform_tests.transformed_lake import TransformedLake
 if TYPE_CHECKING:
     from crypto_platform_tests.warehouse.fakesnow_server import Wire
 
+# moto's CloudFormation takes jsonschema with it, and that a check of IRIs, which nobody asks here:
+# 38 grammars are compiled when it is imported, which takes longer than moto.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
 # How long an example takes says something of the machine, and nothing of the law.
 hypothesis.settings.register_profile(
     "unhurried",
@@ -32,7 +39,21 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("unhurried")
 
+# Memory enough for all that the tests write, as Linux has it where it is not a small container.
+_MEMORY_DISK = Path("/dev/shm")  # noqa: S108 - pytest makes a folder there that is the user's own
+_ROOM_IN_MEMORY = 4 * 2**30
+
 STAGES = ("raw_prices", "transformed_prices", "snowflake_prices")
+
+
+def pytest_configure() -> None:
+    """Keep the tests' folders in memory: each event of a run in SQLite waits for a disk.
+
+    A test is about what is written, and about who is killed while writing; never about a machine
+    that loses its power.
+    """
+    if _MEMORY_DISK.is_dir() and shutil.disk_usage(_MEMORY_DISK).free >= _ROOM_IN_MEMORY:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY_DISK))
 
 
 @dataclass(frozen=True)

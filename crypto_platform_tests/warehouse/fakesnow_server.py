@@ -8,7 +8,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
@@ -26,6 +28,7 @@ from crypto_platform.core.settings import Settings
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.warehouse.snowflake import SnowflakeWarehouse
 from crypto_platform.warehouse.snowflake_apply import steps
+from crypto_platform_tests.warehouse.fakesnow_translations import kept_translations
 
 # A storage integration is none of its either, and so a stage on it; the stage is made below.
 _NOT_IN_FAKESNOW = [
@@ -35,6 +38,8 @@ _NOT_IN_FAKESNOW = [
     "^GRANT",
     "^COMMENT ON COLUMN",
 ]
+_DATABASE = "CRYPTO_DB"
+_SCHEMA = "TRANSFORMED"
 _SETTINGS = Settings.from_environment({"SNOWFLAKE_LOAD_MODE": "snowpipe"})
 
 _Message = MutableMapping[str, Any]
@@ -184,6 +189,7 @@ def fakesnow_server() -> Iterator[tuple[dict[str, Any], Wire]]:
     with (
         mock.patch.object(fakesnow.arrow, "timestamp_to_sf_struct", with_nulls),
         mock.patch.object(fakesnow.transforms, "semi_structured_types", with_structured_arrays),
+        kept_translations(),
     ):
         yield {"host": "127.0.0.1", "port": port, "protocol": "http"}, wire
     server.should_exit = True
@@ -201,6 +207,55 @@ def write_private_key(path: Path, passphrase: bytes | None = None) -> None:
             encryption or serialization.NoEncryption(),
         )
     )
+
+
+@dataclass(frozen=True)
+class _Template:
+    """An account as the scripts make it, to copy: running them takes six times as long.
+
+    Not over the connector; what applies the scripts is tested over it.
+
+    Attributes:
+        folder: Where its database is a file.
+        noted: What fakesnow notes beside a database, as file formats, by its table.
+    """
+
+    folder: TemporaryDirectory[str]
+    noted: dict[str, pa.Table]
+
+    @classmethod
+    @cache
+    def made(cls) -> "_Template":
+        """The one of this process."""
+        folder = TemporaryDirectory(prefix="fakesnow_template_")
+        account = FakeSnow(nop_regexes=_NOT_IN_FAKESNOW, db_path=folder.name)
+        with account.connect(_DATABASE, _SCHEMA) as connection, connection.cursor() as cursor:
+            for step in steps(_SETTINGS):
+                cursor.execute(step.sql)
+        noted = {
+            table: account.duck_conn.table(table).to_arrow_table()
+            for (table,) in account.duck_conn.execute(
+                "SELECT '_fs_global._fs_information_schema.' || table_name FROM duckdb_tables() "
+                "WHERE database_name = '_fs_global'"
+            ).fetchall()
+        }
+        account.duck_conn.close()
+        return cls(folder, noted)
+
+    def copied(self) -> FakeSnow:
+        """An account of its own, in memory."""
+        account = FakeSnow(nop_regexes=_NOT_IN_FAKESNOW)
+        for sql in (
+            f"ATTACH '{self.folder.name}/{_DATABASE}.db' AS template (READ_ONLY)",
+            f"ATTACH ':memory:' AS {_DATABASE}",
+            f"COPY FROM DATABASE template TO {_DATABASE}",
+            "DETACH template",
+        ):
+            account.duck_conn.execute(sql)
+        for table, rows in self.noted.items():
+            if rows:
+                account.duck_conn.from_arrow(rows).insert_into(table)
+        return account
 
 
 def fakesnow_warehouse(
@@ -223,15 +278,15 @@ def fakesnow_warehouse(
         options: Further attributes of the warehouse.
     """
     fakesnow.server.sessions.clear()
-    fakesnow.server.shared_fs = FakeSnow(nop_regexes=_NOT_IN_FAKESNOW)
+    fakesnow.server.shared_fs = account = _Template.made().copied()
     warehouse = SnowflakeWarehouse(
         account="example",
         user="loader",
         private_key_path=str(private_key),
         role="CRYPTO_LOADER",
         warehouse="CRYPTO_WH",
-        database="CRYPTO_DB",
-        schema_name="TRANSFORMED",
+        database=_DATABASE,
+        schema_name=_SCHEMA,
         stage_root=lake_root,
         connection_options={
             **connection_options,
@@ -240,13 +295,12 @@ def fakesnow_warehouse(
         },
         **options,
     )
-    with warehouse.session(read_only=False) as session:
-        for step in steps(_SETTINGS):
-            session.execute(step.sql)
-        root = lake_root if mirror else f"file://{lake_root}"
-        for stage, url in {"transformed_lake": root, "mirror": f"file://{mirror}"}.items():
+    root = lake_root if mirror else f"file://{lake_root}"
+    stages = {"transformed_lake": root, "mirror": f"file://{mirror}"}
+    with account.connect(_DATABASE, _SCHEMA) as connection, connection.cursor() as cursor:
+        for stage, url in stages.items():
             quoted = url.replace("'", "''")
-            session.execute(f"CREATE STAGE transformed.{stage} URL = '{quoted}/'")
+            cursor.execute(f"CREATE STAGE transformed.{stage} URL = '{quoted}/'")
     return warehouse
 
 

@@ -27,6 +27,7 @@ from crypto_platform.warehouse.load import LoadMismatchError
 from crypto_platform.warehouse.resource import Warehouse, WarehouseBusyError
 from crypto_platform.warehouse.session import Session
 from crypto_platform.warehouse.snowflake import SnowflakeWarehouse, snowflake_warehouse
+from crypto_platform.warehouse.snowflake_apply import steps
 from crypto_platform.warehouse.snowflake_errors import (
     SnowflakeRefusedError,
     SnowflakeUnavailableError,
@@ -222,10 +223,23 @@ def test_the_statements_of_a_load_are_tagged_with_its_run_and_partitions(
     }
 
 
+def test_the_creation_scripts_run_over_the_connector_and_make_what_is_not_there(
+    build_snowflake: Build, lake: TransformedLake
+) -> None:
+    warehouse = build_snowflake(lake.root)
+
+    with warehouse.session(read_only=False) as session:
+        session.execute("DROP TABLE transformed.coins")
+        for step in steps(Settings.from_environment({"SNOWFLAKE_LOAD_MODE": "snowpipe"})):
+            session.execute(step.sql)
+
+    assert warehouse.query("SELECT * FROM coins") == []
+
+
 def test_the_login_is_by_key_pair_and_times_are_utc(
     build_snowflake: Build, lake: TransformedLake, wire: Wire
 ) -> None:
-    build_snowflake(lake.root)
+    build_snowflake(lake.root).summary()
 
     login = wire.logins[-1]
     assert login["AUTHENTICATOR"] == "SNOWFLAKE_JWT"
