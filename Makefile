@@ -19,7 +19,7 @@ install = $(BIN)/uv pip install --quiet --python $(BIN)/python $(BUILD) $(1) \
 	|| $(BIN)/python -m pip install --quiet --disable-pip-version-check $(BUILD) $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui dev simulate doctor test test-fast test-dagster soak lint docs format types bench lock clean
+.PHONY: help demo demo-ui dev simulate doctor test test-fast test-dagster soak lint docs screenshots format types bench lock clean
 
 help: ## Show these commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -40,15 +40,16 @@ simulate: $(VENV)/.installed ## Serve the simulated market until interrupted.
 doctor: $(VENV)/.installed ## Check that all is there that the platform needs, and works.
 	@$(BIN)/crypto-platform doctor
 
-test: $(VENV)/.tests-installed lint types ## Check style and types, and run all tests.
-	$(BIN)/pytest -n auto --dist loadfile
+test: $(VENV)/.tests-installed ## Check style and types, and run all tests.
+	@$(MAKE) --no-print-directory -j2 lint types
+	$(BIN)/pytest -n auto --dist loadgroup
 
 test-fast: $(VENV)/.tests-installed ## Run the tests that start no JVM.
-	$(BIN)/pytest -n auto --dist loadfile -m "not spark and not soak"
+	$(BIN)/pytest -n auto --dist loadgroup -m "not spark and not soak"
 
 test-dagster: $(VENV)/.tests-installed ## Test what uses Dagster's private code on its oldest and newest version.
-	$(BIN)/python -m crypto_platform_tests.dagster_range oldest -n auto --dist loadfile
-	$(BIN)/python -m crypto_platform_tests.dagster_range newest -n auto --dist loadfile
+	$(BIN)/python -m crypto_platform_tests.dagster_range oldest -n auto --dist loadgroup
+	$(BIN)/python -m crypto_platform_tests.dagster_range newest -n auto --dist loadgroup
 
 soak: $(VENV)/.tests-installed ## Run 200 windows through the daemon, and 200 random schedules of faults.
 	$(BIN)/pytest -m soak -s crypto_platform_tests/test_soak.py crypto_platform_tests/test_schedules.py
@@ -61,6 +62,11 @@ lint: $(VENV)/.tests-installed docs ## Check style, the direction of imports, an
 docs: $(VENV)/.tests-installed ## Build the pages under docs/ into site/; a dead link fails.
 	@# Not --quiet: it silences --strict as well. The notice is about a successor of mkdocs.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+screenshots: demo ## Take the pictures of docs/first-hour.md anew (CHROMIUM names a browser).
+	@test -x .screenshots/bin/python || { $(BIN)/python -m venv .screenshots \
+		&& .screenshots/bin/pip install --quiet playwright pillow; }
+	.screenshots/bin/python docs/screenshots.py
 
 format: $(VENV)/.tests-installed ## Correct style.
 	$(BIN)/ruff check --fix .
@@ -88,7 +94,7 @@ lock: $(VENV)/.installers ## Resolve the pinned, hashed requirements again.
 		--generate-hashes --no-header --no-annotate --upgrade -q -o requirements-audit.lock
 
 clean: ## Remove the virtual environment and the caches; data stays.
-	rm -rf $(VENV) .wheels .iam-simulator .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .wheels .iam-simulator .screenshots .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.installers: requirements-installer.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; set PYTHON=/path/to/it." >&2; exit 1; }
