@@ -546,10 +546,13 @@ def test_every_partition_of_a_range_carries_its_own_numbers(simulated: Platform)
         events = result.asset_materializations_for_node(f"historical__{stage}")
         assert [event.partition for event in events] == keys
         for event in events:
-            assert {"coins", "points", "dagster/uri", "dagster/row_count", "preview"} <= (
-                event.metadata.keys()
-            )
+            assert {"coins", "points", "dagster/uri", "preview"} <= event.metadata.keys()
             assert event.metadata["coins"] == dg.IntMetadataValue(3)
+            assert event.metadata["dagster/partition_row_count"] == dg.IntMetadataValue(3)
+    # Of the table, and not of the partition alone.
+    assert event.metadata["dagster/row_count"] == dg.IntMetadataValue(9)
+    preview = event.metadata["preview"].value
+    assert "| price (USD) | market cap (USD) | volume 24 h (USD) |" in str(preview)
 
 
 def run_killed_at(moment: str, occurrence: int, stream: Stream, keys: list[str]) -> None:

@@ -53,3 +53,18 @@ def put_price(
     row = price_row(coin_id, at, price, **columns)
     table = "historical_prices" if row["granularity"] == "daily" else "intra_day_prices"
     put(warehouse, table, [row])
+
+
+def ledger_row(coin_id: str, start: datetime, status: str, **columns: object) -> dict[str, Any]:
+    return {
+        "stream": "historical",
+        "coin_id": coin_id,
+        "vs_currency": "usd",
+        "window_start": start,
+        "status": status,
+        "reason": None if status == "present" else f"it is {status}",
+        "points": 1 if status == "present" else 0,
+        "run_id": "run",
+        "updated_at": SEEN,
+        **columns,
+    }

@@ -185,24 +185,38 @@ LEFT JOIN transformed.coins ON coins.coin_id = finest.coin_id;
 -- GENERATOR takes a constant. Two digits to the base of 65,536 number the windows of any stream: of one
 -- minute they last for 8,000 years.
 CREATE OR REPLACE VIEW transformed.coin_windows COPY GRANTS
-    COMMENT = 'Every tracked coin in every closed window: one row a coin a window, pending where the ledger has none'
+    COMMENT = 'Every tracked coin in every closed window since the first that was asked for: pending where no load was about it'
 AS
 WITH digits AS (
     SELECT ROW_NUMBER() OVER (ORDER BY SEQ4()) - 1 AS digit
     FROM TABLE(GENERATOR(ROWCOUNT => 65536))
 ),
 
+-- A history that nobody has asked for is not missing; whatever lies between two windows asked for is.
+asked AS (
+    SELECT
+        stream,
+        vs_currency,
+        MIN(window_start) AS since
+    FROM transformed.ingestion_ledger
+    GROUP BY stream, vs_currency
+),
+
 closed AS (
     SELECT
         streams.*,
-        DATEDIFF('minute', first_window, SYSDATE()) AS minutes
+        asked.since,
+        DATEDIFF('minute', streams.first_window, SYSDATE()) AS minutes
     FROM transformed.streams
+    INNER JOIN asked
+        ON asked.stream = streams.stream AND asked.vs_currency = streams.vs_currency
 ),
 
 windows AS (
     SELECT
         closed.stream,
         closed.vs_currency,
+        closed.since,
         high.digit * 65536 + low.digit AS window_number,
         DATEADD(
             'minute', (high.digit * 65536 + low.digit) * closed.window_minutes, closed.first_window
@@ -233,10 +247,10 @@ LEFT JOIN transformed.ingestion_ledger AS ledger
         AND ledger.coin_id = coins.coin_id
         AND ledger.vs_currency = windows.vs_currency
         AND ledger.window_start = windows.window_start
-WHERE coins.tracked;
+WHERE coins.tracked AND windows.window_start >= windows.since;
 
 CREATE OR REPLACE VIEW transformed.completeness COPY GRANTS
-    COMMENT = 'How complete each tracked coin is: one row a stream a coin a month, counted in windows'
+    COMMENT = 'How complete each tracked coin is since the first window asked for: one row a stream a coin a month'
 AS
 SELECT
     stream,

@@ -215,6 +215,37 @@ WHERE ABS(intra_day_price - daily_price) > CAST(? AS DOUBLE) * daily_price
 ORDER BY ABS(intra_day_price - daily_price) / NULLIF(daily_price, 0) DESC, midnight, coin_id
 LIMIT 1000;
 
+-- name: judged_in_load
+-- How much those checks have to look at that compare prices with others: coins with enough returns, prices at
+-- midnight that both streams have, and coins that the ledger promises prices of.
+SELECT
+    (
+        SELECT COUNT(*)
+        FROM (
+            SELECT coin_id
+            FROM {table}
+            WHERE price_at >= ? AND price_at < ?
+            GROUP BY coin_id, vs_currency, granularity
+            HAVING COUNT(*) > CAST(? AS INTEGER)
+        ) AS with_returns
+    ) AS coins_with_returns,
+    (
+        SELECT COUNT(*)
+        FROM historical_prices AS opens
+        INNER JOIN intra_day_prices AS intra_day
+            ON
+                intra_day.coin_id = opens.coin_id
+                AND intra_day.vs_currency = opens.vs_currency
+                AND intra_day.price_at >= DATEADD('minute', -10, COALESCE(opens.stamped_at, opens.price_at))
+                AND intra_day.price_at <= DATEADD('minute', 10, COALESCE(opens.stamped_at, opens.price_at))
+        WHERE opens.price_at >= ? AND opens.price_at <= ?
+    ) AS midnights,
+    (
+        SELECT COUNT(DISTINCT coin_id)
+        FROM ingestion_ledger
+        WHERE stream = ? AND vs_currency = ? AND status = 'present'
+    ) AS promised_coins;
+
 -- name: prices_behind_ledger
 -- Coins whose newest price is older than the newest window in which the ledger has them: somebody took
 -- prices out, or restored the table and not the ledger.

@@ -29,13 +29,15 @@ WHEN NOT MATCHED THEN INSERT (stream, vs_currency, first_window, window_minutes)
 VALUES (seen.stream, seen.vs_currency, seen.first_window, seen.window_minutes);
 
 -- name: statuses
+-- The coin-windows of a stream up to a window, by their status, and since when.
 SELECT
-    stream,
     status,
-    COUNT(*) AS coin_windows
+    COUNT(*) AS coin_windows,
+    MIN(window_start) AS since
 FROM coin_windows
-GROUP BY stream, status
-ORDER BY stream, status;
+WHERE stream = ? AND window_start <= ?
+GROUP BY status
+ORDER BY status;
 
 -- name: cells_by_month
 -- How many windows of a coin have each status, a month.
@@ -45,7 +47,7 @@ SELECT
     status,
     COUNT(*) AS windows
 FROM coin_windows
-WHERE stream = ? AND window_start >= ?
+WHERE stream = ? AND window_start >= ? AND window_start <= ?
 GROUP BY coin_id, DATE_TRUNC('month', window_start), status
 ORDER BY coin_id, cell, status;
 
@@ -57,16 +59,28 @@ SELECT
     status,
     COUNT(*) AS windows
 FROM coin_windows
-WHERE stream = ? AND window_start >= ?
+WHERE stream = ? AND window_start >= ? AND window_start <= ?
 GROUP BY coin_id, DATE_TRUNC('day', window_start), status
 ORDER BY coin_id, cell, status;
 
--- name: oldest_window
-SELECT MIN(ledger.window_start) AS oldest
+-- name: asked_windows
+-- The first and the newest window of a stream that the ledger knows of.
+SELECT
+    MIN(ledger.window_start) AS oldest,
+    MAX(ledger.window_start) AS newest
 FROM ingestion_ledger AS ledger
 INNER JOIN streams
     ON streams.stream = ledger.stream AND streams.vs_currency = ledger.vs_currency
 WHERE ledger.stream = ?;
+
+-- name: insert_pending
+-- A window that was asked for, and that no load has reported on.
+INSERT INTO ingestion_ledger
+    (stream, coin_id, vs_currency, window_start, status, points, run_id, updated_at)
+SELECT streams.stream, coins.coin_id, streams.vs_currency, ?, 'pending', 0, '', ?
+FROM streams
+CROSS JOIN coins
+WHERE streams.stream = ? AND coins.tracked;
 
 -- name: loaded_windows
 -- What the ledger has of each window, in so few values that two ledgers can be told apart by them.
@@ -106,7 +120,7 @@ WITH windows AS (
             PARTITION BY coin_id
         ) AS newest_present
     FROM coin_windows
-    WHERE stream = ? AND window_start >= ?
+    WHERE stream = ?
 ),
 
 lacking AS (

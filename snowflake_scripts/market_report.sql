@@ -87,24 +87,17 @@ FROM market_sentiment
 WHERE vs_currency = ? AND day >= ?
 ORDER BY day;
 
--- name: completeness
--- What the ledger has, and windows up to the newest one that no load was about yet.
+-- name: days_of_completeness
+-- The coin-windows of a stream in a stretch of time, by day and status.
 SELECT
-    windows.stream,
-    windows.window_start::DATE AS day,
-    windows.status,
+    stream,
+    window_start::DATE AS day,
+    status,
     COUNT(*) AS coin_windows
-FROM (
-    SELECT stream, window_start, status
-    FROM ingestion_ledger
-    WHERE vs_currency = ? AND window_start >= ?
-    UNION ALL
-    SELECT stream, window_start, status
-    FROM coin_windows
-    WHERE vs_currency = ? AND window_start >= ? AND window_start < ? AND status = 'pending'
-) AS windows
-GROUP BY windows.stream, windows.window_start::DATE, windows.status
-ORDER BY windows.stream, day, windows.status;
+FROM coin_windows
+WHERE stream = ? AND window_start >= ? AND window_start <= ?
+GROUP BY stream, window_start::DATE, status
+ORDER BY day, status;
 
 -- name: reasons_of_gaps
 SELECT
@@ -115,10 +108,10 @@ SELECT
     COUNT(DISTINCT coin_id) AS coins,
     MIN(coin_id) AS a_coin,
     MAX(window_start) AS newest
-FROM ingestion_ledger
-WHERE vs_currency = ? AND window_start >= ? AND status NOT IN ('present', 'pending')
+FROM coin_windows
+WHERE stream = ? AND window_start >= ? AND window_start <= ? AND status <> 'present'
 GROUP BY stream, status, reason
-ORDER BY coin_windows DESC, stream, status, reason
+ORDER BY coin_windows DESC, status, reason
 LIMIT 10;
 
 -- name: newest_price_of_each_coin

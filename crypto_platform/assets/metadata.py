@@ -71,7 +71,7 @@ def raw_metadata(
         metadata = {
             **_window_metadata(layer, manifest, preview),
             "answers": len(files),
-            "dagster/row_count": manifest.coins,
+            "dagster/partition_row_count": manifest.coins,
         }
         yield stream.partition_key(manifest.window), metadata
 
@@ -84,7 +84,7 @@ def _raw_row(record: Mapping[str, Any], window: Window) -> dict[str, Any]:
         "coin": record["coin_id"],
         "granularity": record["granularity"],
         "points": len(prices),
-        "first price": prices[0][1] if prices else None,
+        f"first price ({record['vs_currency'].upper()})": prices[0][1] if prices else None,
     }
 
 
@@ -97,7 +97,7 @@ def transformed_metadata(layer: Layer, window: TransformedWindow) -> dict[str, A
     """
     return {
         **_window_metadata(layer, window.manifest, _price_rows(window.preview)),
-        "dagster/row_count": window.manifest.points,
+        "dagster/partition_row_count": window.manifest.points,
         "rejected": window.manifest.rejected,
     }
 
@@ -129,7 +129,9 @@ def loaded_metadata(manifest: Manifest, result: LoadResult, uri: str) -> dict[st
         "absent": len(manifest.absent),
         **_complete(manifest),
         "revised": result.revisions.by_window.get(start, 0),
-        "dagster/row_count": manifest.points,
+        # Of the whole table, and of the partition alone.
+        "dagster/row_count": result.table_rows,
+        "dagster/partition_row_count": manifest.points,
         "dagster/uri": uri,
         "preview": markdown_table(_price_rows(result.previews.get(start, ()))),
     }
@@ -139,6 +141,7 @@ def run_loaded_metadata(result: LoadResult) -> dict[str, Any]:
     """A run of ``snowflake_prices`` as a whole."""
     return {
         "run_rows": result.prices,
+        "table_rows": result.table_rows,
         "run_market_snapshots": result.snapshots,
         "run_ledger": dict(result.ledger),
         "run_revised": result.revisions.total,
@@ -176,5 +179,14 @@ def _absences(absent: Sequence[Absence]) -> dict[str, Any]:
 
 
 def _price_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    shown = ("coin_id", "price_at", "price", "market_cap", "total_volume", "granularity")
-    return [{name: row[name] for name in shown} for row in rows]
+    currencies = {row["vs_currency"].upper() for row in rows}
+    unit = f" ({', '.join(sorted(currencies))})"
+    heads = {
+        "coin_id": "coin",
+        "price_at": "time (UTC)",
+        "price": f"price{unit}",
+        "market_cap": f"market cap{unit}",
+        "total_volume": f"volume 24 h{unit}",
+        "granularity": "granularity",
+    }
+    return [{head: row[name] for name, head in heads.items()} for row in rows]

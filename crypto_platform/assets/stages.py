@@ -27,10 +27,10 @@ from crypto_platform.assets.metadata import (
 from crypto_platform.checks.definitions import (
     RAW_CHECKS,
     ROW_COUNTS,
-    TRANSFORMED_CHECKS,
     WAREHOUSE_CHECKS,
     Check,
     Finding,
+    transformed_checks,
 )
 from crypto_platform.checks.freshness import freshness_policy
 from crypto_platform.checks.results import (
@@ -98,6 +98,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         return decorator
 
     partitions = stream.partitions(settings.first_window(stream))
+    checks_of_files = transformed_checks(stream)
 
     @stage(
         "raw_prices",
@@ -131,12 +132,14 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         add_partition_metadata(context, raw_metadata(lake.raw, stream, ingested.manifests))
         yield dg.MaterializeResult(
             metadata=ingested_metadata(ingested),
-            check_results=check_results(RAW_CHECKS, ingested.findings, ingested.evaluated),
+            check_results=check_results(
+                RAW_CHECKS, ingested.findings, ingested.evaluated, ingested.unjudged
+            ),
         )
 
     @stage(
         "transformed_prices",
-        TRANSFORMED_CHECKS,
+        checks_of_files,
         deps=[raw_prices],
         description=(
             f"The raw responses as Parquet, {stream.grain}: arrays joined by their timestamps, "
@@ -156,7 +159,7 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
         batch = _batch_of(stream, context)
         done = transform_windows(batch, lake, transform, run_attempt(context))
         _tell_repaired(context, done.repaired)
-        results = check_results(TRANSFORMED_CHECKS, done.findings, done.evaluated)
+        results = check_results(checks_of_files, done.findings, done.evaluated, done.unjudged)
         if done.blocked:
             yield from results
         raise_on_blocking(
@@ -205,7 +208,9 @@ def build_stream_assets(stream: Stream, settings: Settings) -> list[dg.AssetsDef
             refusal = Finding(ROW_COUNTS, batch.partition_range, None, str(refused))
             yield check_result(ROW_COUNTS, [refusal], "what was to be loaded")
             raise
-        results = check_results(WAREHOUSE_CHECKS, loaded.findings, loaded.evaluated)
+        results = check_results(
+            WAREHOUSE_CHECKS, loaded.findings, loaded.evaluated, loaded.unjudged
+        )
         if loaded.result is None:
             yield from results
             raise_on_blocking(

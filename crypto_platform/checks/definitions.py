@@ -13,6 +13,7 @@ from datetime import datetime
 
 import dagster as dg
 
+from crypto_platform.core.streams import Stream
 from crypto_platform.warehouse.catalogue import price_columns
 
 ERROR = dg.AssetCheckSeverity.ERROR
@@ -44,6 +45,9 @@ MIN_RETURNS = 20
 
 LOOK_BACK_IN_WINDOWS = 30
 """How many windows before those of the load say what is usual for a coin: as ``volatility_30d``."""
+
+LOOK_BACK_AT_MIDNIGHTS = 7
+"""How many days before a load are compared too: most six-hourly windows have no midnight."""
 
 STREAMS_TOLERANCE = 0.05
 """The streams may differ by this share: up to ten minutes lie between the two moments.
@@ -191,7 +195,8 @@ STREAMS_AGREE = Check(
     "streams_agree",
     "The daily price and the intra-day one nearest to 00:00 UTC, at most ten minutes from it, "
     f"differ by no more than {STREAMS_TOLERANCE:.0%}. A warning, as the market moves meanwhile; an "
-    f"error beyond {STREAMS_CONTRADICTION:.0%}, as one of the streams must be wrong.",
+    f"error beyond {STREAMS_CONTRADICTION:.0%}, as one of the streams must be wrong. What it finds "
+    f"in the {LOOK_BACK_AT_MIDNIGHTS} days before the load is a warning.",
     "Materialize the day in historical and the window in intra_day again, from raw_prices on.",
     severity=WARN,
 )
@@ -224,16 +229,22 @@ TRACKED_LIST = Check(
 
 RAW_CHECKS = (COINS,)
 
-TRANSFORMED_CHECKS = (
-    SCHEMA,
-    KEYS,
-    STAMPS,
-    POSITIVE_PRICES,
-    CAPS_AND_VOLUMES,
-    POINTS,
-    ROW_COUNTS,
-    SNAPSHOTS,
-)
+PRICE_FILE_CHECKS = (SCHEMA, KEYS, STAMPS, POSITIVE_PRICES, CAPS_AND_VOLUMES, POINTS)
+"""What is evaluated of each file of prices, and of nothing where there is none."""
+
+
+def transformed_checks(stream: Stream) -> tuple[Check, ...]:
+    """What is evaluated of the transformed windows of a stream.
+
+    Args:
+        stream: The stream; one that takes no market snapshot is not asked about them.
+    """
+    snapshots = () if stream.snapshot_within is None else (SNAPSHOTS,)
+    return (*PRICE_FILE_CHECKS, ROW_COUNTS, *snapshots)
+
+
+PRICE_TABLE_CHECKS = (KEYS, POSITIVE_PRICES, CAPS_AND_VOLUMES)
+"""What is evaluated of each row of a load, and of nothing where it has none."""
 
 WAREHOUSE_CHECKS = (
     SCHEMA,

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from crypto_platform.checks.definitions import ERROR, WARN, Check, Finding
-from crypto_platform.checks.results import check_result
+from crypto_platform.checks.results import check_result, unjudged_result
 from crypto_platform.core.errors import RETRIES
+from crypto_platform.core.numbers import count
 from crypto_platform.core.schedules import is_scheduled
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream, Window
@@ -46,7 +47,7 @@ def freshness_rule(stream: Stream) -> Check:
     evaluated = (
         ""
         if stream.scheduled_by_default
-        else f" Judged while {stream.schedule_name} runs: without it nobody promised new prices."
+        else f" While {stream.schedule_name} is off it judges nothing: nobody promised new prices."
     )
     return Check(
         "fresh",
@@ -54,7 +55,7 @@ def freshness_rule(stream: Stream) -> Check:
         "what loads have committed and not by when something ran. An error where no coin has one "
         "(the stream is stale), or one coin lacks it and asking again may bring it. A warning for "
         "a delisted coin, of which the ledger says that the source has nothing: take it out of "
-        f"TRACKED_COINS.{evaluated}",
+        f"TRACKED_COINS. A warning too while there is nothing to judge.{evaluated}",
         f"Look under Runs and Automation why {stream.name} does not keep up, then materialize the "
         "partition named; take a delisted coin out of TRACKED_COINS.",
         time_based=True,
@@ -77,21 +78,37 @@ def build_freshness_check(stream: Stream, settings: Settings) -> dg.AssetChecksD
     ) -> dg.AssetCheckResult:
         # What runs by default has promised prices, even where somebody switched it off.
         if not (stream.scheduled_by_default or is_scheduled(stream, context.instance)):
-            return check_result(rule, [], f"nothing: {stream.schedule_name} is off")
+            return _unjudged(
+                rule,
+                f"{stream.schedule_name} is off, and nobody promised new prices. Switch it on "
+                "under Automation to have them fetched and judged",
+            )
         due = due_window(stream, settings.first_window(stream), datetime.now(UTC))
         if due is None:
-            return check_result(rule, [], "nothing: no window is due yet")
-        coins = expected_coins(load_tracked_coins(lake.raw), due)
+            return _unjudged(rule, "no window is due yet")
         record = LoadRecord(lake.transformed, stream)
         record.ensure(warehouse)
+        newest = record.newest_windows(settings.vs_currency)
+        if not newest:
+            return _unjudged(
+                rule,
+                "the table has no price yet. Materialize a partition, or wait for the schedule",
+            )
+        coins = expected_coins(load_tracked_coins(lake.raw), due, newest)
+        if not coins:
+            return _unjudged(
+                rule,
+                f"no coin was tracked yet when the window {stream.partition_key(due)} closed. "
+                "Materialize it, or wait for the schedule",
+            )
         findings = evaluate_freshness(
             stream,
             due,
             coins,
-            record.newest_windows(settings.vs_currency),
+            newest,
             record.of_window(due, settings.vs_currency),
         )
-        evaluated = f"the window {stream.partition_key(due)} of {len(coins)} coin(s)"
+        evaluated = f"the window {stream.partition_key(due)} of {count(len(coins), 'coin')}"
         return check_result(rule, findings, evaluated)
 
     return fresh
@@ -110,15 +127,22 @@ def due_window(stream: Stream, first_window: datetime, now: datetime) -> Window 
     return None if key is None else stream.window(key)
 
 
-def expected_coins(coins: TrackedCoins, due: Window) -> list[str]:
-    """The coins that were tracked already when a window closed, and still are.
+def expected_coins(coins: TrackedCoins, due: Window, newest: Mapping[str, datetime]) -> list[str]:
+    """The tracked coins that were so when a window closed already, or have a price of it since.
 
     Args:
         coins: The list, with since when each coin has been tracked.
         due: The window.
+        newest: Start of the newest window in which each coin has a price, for those that have any.
     """
     return [
-        coin.coin_id for coin in coins.coins if coin.tracked and coin.first_tracked_at < due.end
+        coin.coin_id
+        for coin in coins.coins
+        if coin.tracked
+        and (
+            coin.first_tracked_at < due.end
+            or (coin.coin_id in newest and newest[coin.coin_id] >= due.start)
+        )
     ]
 
 
@@ -139,9 +163,6 @@ def evaluate_freshness(
         ledger: ``status`` and ``reason`` of each coin that the ledger has in the window.
     """
     rule, partition = freshness_rule(stream), stream.partition_key(due)
-    if not newest:
-        fault = "the table has no price yet: materialize a partition, or wait for the schedule"
-        return [Finding(rule, partition, None, fault, WARN)]
     stale = [coin for coin in coins if coin not in newest or newest[coin] < due.start]
     findings = [
         Finding(
@@ -158,6 +179,10 @@ def evaluate_freshness(
         fault = f"the stream is stale: no coin has a price of this window, {last}"
         findings.insert(0, Finding(rule, partition, None, fault, ERROR))
     return findings
+
+
+def _unjudged(rule: Check, reason: str) -> dg.AssetCheckResult:
+    return unjudged_result(rule.name, reason, time_based=rule.time_based)
 
 
 def _newest(stream: Stream, start: datetime | None) -> str:

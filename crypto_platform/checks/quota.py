@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
 
+from crypto_platform.checks.results import unjudged_result
 from crypto_platform.core.markdown import markdown_table
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import STREAMS, Stream
@@ -16,6 +18,8 @@ from crypto_platform.ingestion.quota import (
     present_budget,
 )
 from crypto_platform.lake.layers import Lake
+
+_NAME = "month_budget"
 
 
 def build_month_budget_check(
@@ -29,12 +33,13 @@ def build_month_budget_check(
     """
 
     @dg.asset_check(
-        name="month_budget",
+        name=_NAME,
         asset=TRACKED_COINS,
         description=(
             "The plan's monthly credits: fails where the forecast exceeds them or "
             f"{USED_UP_FROM:.0%} are used, warns from a forecast of {WARN_FROM:.0%}. The forecast "
-            "is what was used, and what the running schedules need until the month ends."
+            "is what was used, and what the running schedules need until the month ends. A plan "
+            "without a monthly budget gives it nothing to judge, which is a warning too."
         ),
     )
     def check(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
@@ -51,15 +56,21 @@ def budget_result(budget: MonthBudget) -> dg.AssetCheckResult:
         "warning": dg.AssetCheckSeverity.WARN,
         "error": dg.AssetCheckSeverity.ERROR,
     }
-    known = {} if budget.monthly_credits is None else {"budget": budget.monthly_credits}
+    shown: dict[str, Any] = {
+        "used": budget.used,
+        "forecast": budget.forecast,
+        "by_stream": markdown_table(budget.rows()),
+    }
+    if budget.monthly_credits is None:
+        reason = (
+            "the plan has no monthly budget that is known. Set COINGECKO_PLAN to one that has, and "
+            "its key. " + budget.described.rstrip(".")
+        )
+        return unjudged_result(_NAME, reason, **shown)
     return dg.AssetCheckResult(
+        check_name=_NAME,
         passed=budget.level == "passed",
         severity=severities[budget.level],
         description=budget.described,
-        metadata={
-            "used": budget.used,
-            "forecast": budget.forecast,
-            **known,
-            "by_stream": markdown_table(budget.rows()),
-        },
+        metadata={**shown, "budget": budget.monthly_credits},
     )

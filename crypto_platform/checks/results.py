@@ -3,7 +3,7 @@
 The metadata of a result is what alerts are made from, so its names stand here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -53,7 +53,10 @@ def check_specs(checks: Iterable[Check], asset: dg.AssetKey) -> list[dg.AssetChe
 
 
 def check_results(
-    checks: Iterable[Check], findings: Sequence[Finding], evaluated: str
+    checks: Iterable[Check],
+    findings: Sequence[Finding],
+    evaluated: str,
+    unjudged: Mapping[Check, str] | None = None,
 ) -> list[dg.AssetCheckResult]:
     """A result a check.
 
@@ -61,11 +64,47 @@ def check_results(
         checks: What was evaluated.
         findings: What was found, of any check.
         evaluated: What was looked at, such as ``365 windows, 9,125 prices``.
+        unjudged: Why a check had nothing to look at, for each that had not.
     """
-    return [
-        check_result(check, [one for one in findings if one.check is check], evaluated)
-        for check in checks
-    ]
+    reasons = unjudged or {}
+    results = []
+    for check in checks:
+        found = [one for one in findings if one.check is check]
+        if check in reasons and not found:
+            results.append(unjudged_result(check.name, reasons[check], time_based=check.time_based))
+        else:
+            results.append(check_result(check, found, evaluated))
+    return results
+
+
+def unjudged_result(
+    check_name: str,
+    reason: str,
+    *,
+    asset: str | None = None,
+    time_based: bool = False,
+    **metadata: Any,
+) -> dg.AssetCheckResult:
+    """The result of a check that had nothing to look at: a warning, which says why.
+
+    It is not green, since nobody knows whether the rule holds, and it alerts nobody and stops
+    nothing, since nothing is known to be broken.
+
+    Args:
+        check_name: The check's name.
+        reason: Why there was nothing, and what would bring something, without a full stop.
+        asset: The asset; ``None`` where a step makes only one.
+        time_based: Whether the check is about the present.
+        metadata: What else it shows.
+    """
+    return dg.AssetCheckResult(
+        check_name=check_name,
+        asset_key=asset,
+        passed=False,
+        severity=WARN,
+        description=f"Judged nothing: {reason}.",
+        metadata={"evaluated": "nothing", **({TIME_BASED: True} if time_based else {}), **metadata},
+    )
 
 
 def check_result(check: Check, findings: Sequence[Finding], evaluated: str) -> dg.AssetCheckResult:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from crypto_platform.checks.definitions import (
     COINS,
     ERROR,
     JUMP_IN_DEVIATIONS,
     JUMPS_NAMED,
+    LOOK_BACK_AT_MIDNIGHTS,
     LOOK_BACK_IN_WINDOWS,
     MIN_JUMP,
     MIN_RETURNS,
@@ -21,6 +22,7 @@ from crypto_platform.checks.definitions import (
     STREAMS_TOLERANCE,
     WAREHOUSE_CHECKS,
     WARN,
+    Check,
     Finding,
     at_moment,
     schema_faults,
@@ -67,6 +69,42 @@ def evaluate_load(
         *_jumps(batch.stream, found["price_jumps"]),
         *_disagreements(batch, found["disagreements_at_midnight"]),
     ]
+
+
+def unjudged_in_load(session: Session, batch: WindowBatch, vs_currency: str) -> dict[Check, str]:
+    """Why checks that compare prices with others have nothing to compare, where they have not.
+
+    Args:
+        session: A session that sees the load.
+        batch: The windows that were loaded.
+        vs_currency: The currency of the prices.
+    """
+    stream, span = batch.stream, batch.span
+    ((judged,),) = _ask(
+        session,
+        stream.table,
+        {
+            "judged_in_load": (
+                *(_looked_back(batch), span.end, MIN_RETURNS),
+                *(_first_midnight(batch), span.end),
+                *(stream.name, vs_currency),
+            )
+        },
+    ).values()
+    reasons = {}
+    if not judged["coins_with_returns"]:
+        reasons[PRICE_JUMPS] = (
+            f"no coin has the {MIN_RETURNS} returns yet that tell what is usual for it. Load the "
+            "windows before these too"
+        )
+    if not judged["midnights"]:
+        reasons[STREAMS_AGREE] = (
+            "no coin has a price at 00:00 UTC in both streams, in these windows and the "
+            f"{LOOK_BACK_AT_MIDNIGHTS} days before. Load both streams for the same days"
+        )
+    if not judged["promised_coins"]:
+        reasons[NOTHING_LOST] = "the ledger has no price yet. Load windows that have one"
+    return reasons
 
 
 def evaluate_revisions(stream: Stream, revisions: Revisions) -> list[Finding]:
@@ -130,17 +168,27 @@ def _queries(batch: WindowBatch, vs_currency: str) -> Mapping[str, Sequence[obje
     """The statements that find what may be wrong, with the values that each is given."""
     stream, span = batch.stream, batch.span
     ledger = (stream.name, vs_currency, span.start, span.end)
-    looked_back = span.start - LOOK_BACK_IN_WINDOWS * stream.window_length
     return {
         "faulty_rows": (span.start, span.end) * 3,
         "ledger_by_coin": ledger,
         "ledger_to_explain": (*ledger, _windows_in_span(batch)),
         "price_jumps": (
-            *(looked_back, span.end, span.start),
+            *(_looked_back(batch), span.end, span.start),
             *(MIN_RETURNS, MIN_JUMP, JUMP_IN_DEVIATIONS, JUMPS_NAMED),
         ),
-        "disagreements_at_midnight": (*(span.start, span.end) * 2, STREAMS_TOLERANCE),
+        "disagreements_at_midnight": (
+            *(_first_midnight(batch), span.end) * 2,
+            STREAMS_TOLERANCE,
+        ),
     }
+
+
+def _looked_back(batch: WindowBatch) -> datetime:
+    return batch.span.start - LOOK_BACK_IN_WINDOWS * batch.stream.window_length
+
+
+def _first_midnight(batch: WindowBatch) -> datetime:
+    return batch.span.start - timedelta(days=LOOK_BACK_AT_MIDNIGHTS)
 
 
 def _ask(
@@ -230,19 +278,25 @@ def _of_more(row: Row) -> str:
 
 def _disagreements(batch: WindowBatch, rows: Sequence[Row]) -> list[Finding]:
     start, end = batch.span.start, batch.span.end
-    return [
-        Finding(
-            STREAMS_AGREE,
-            # Of the two moments, the one that this load is of.
-            batch.stream.key_at(next(m for m in _moments(row) if start <= m < end)),
-            row["coin_id"],
-            f"{row['daily_price']!r} in historical_prices at {at_moment(row['midnight'])}, "
-            f"{row['intra_day_price']!r} in intra_day_prices at {at_moment(row['seen_at'])}",
-            ERROR if _difference(row) > STREAMS_CONTRADICTION else WARN,
+    findings = []
+    for row in rows:
+        # Of the two moments, the one that this load is of.
+        own = [moment for moment in _moments(row) if start <= moment < end]
+        if not own and min(_moments(row)) >= end:
+            continue
+        wrong = bool(own) and _difference(row) > STREAMS_CONTRADICTION
+        findings.append(
+            Finding(
+                STREAMS_AGREE,
+                batch.stream.key_at(next(iter(own), row["seen_at"])),
+                row["coin_id"],
+                f"{row['daily_price']!r} in historical_prices at {at_moment(row['midnight'])}, "
+                f"{row['intra_day_price']!r} in intra_day_prices at {at_moment(row['seen_at'])}"
+                + ("" if own else ", loaded earlier"),
+                ERROR if wrong else WARN,
+            )
         )
-        for row in rows
-        if any(start <= moment < end for moment in _moments(row))
-    ]
+    return findings
 
 
 def _moments(row: Row) -> tuple[datetime, datetime]:

@@ -10,6 +10,7 @@ import dagster as dg
 from rich.console import Console
 from rich.table import Table
 
+from crypto_platform.core.numbers import count, small
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import STREAMS, Stream
 from crypto_platform.definitions import build_definitions
@@ -82,7 +83,7 @@ def estimate(  # noqa: PLR0913 - one a parameter of the command
     if as_json:
         click.echo(json.dumps(estimated.as_json(), indent=2))
     else:
-        _print(estimated)
+        _print(estimated, cloud=settings.profile == "aws")
 
 
 def runs_a_month(settings: Settings, streams: Sequence[Stream] = STREAMS) -> dict[str, float]:
@@ -117,16 +118,16 @@ def _times_a_month(cron: str) -> float:
 def _print_bill(bill: MonthlyBill, coins: int) -> None:
     table = Table(
         "",
-        title=f"A month of running on AWS, {coins:,} coins, all schedules on",
+        title=f"A month of running on AWS, {count(coins, 'coin')}, all schedules on",
         title_justify="left",
     )
     table.add_column("USD", justify="right")
     table.add_column("used")
     table.add_column("assumed")
     for line in bill.lines:
-        table.add_row(line.service, f"{line.usd:,.2f}", line.used, line.assumed)
+        table.add_row(line.service, small(line.usd, digits=2), line.used, line.assumed)
     table.add_section()
-    table.add_row("together", f"{bill.usd:,.2f}", "", "")
+    table.add_row("together", small(bill.usd, digits=2), "", "")
     console = Console(soft_wrap=True)
     console.print(table)
     console.print(
@@ -136,23 +137,25 @@ def _print_bill(bill: MonthlyBill, coins: int) -> None:
     )
 
 
-def _print(estimated: Estimate) -> None:
+def _print(estimated: Estimate, *, cloud: bool) -> None:
     console = Console(soft_wrap=True)
     table = Table(
         "",
-        title=f"{estimated.windows:,} {estimated.stream} partitions, "
-        f"{estimated.coins:,} coins, plan {estimated.plan}",
+        title=f"{count(estimated.windows, f'{estimated.stream} partition')}, "
+        f"{count(estimated.coins, 'coin')}, plan {estimated.plan}",
         title_justify="left",
     )
     table.add_column("as one run", justify="right")
     table.add_column("one run a partition", justify="right")
-    for row in estimated.as_rows():
+    for row in estimated.as_rows(cloud=cloud):
         table.add_row(*row)
     console.print(table)
+    rough = "bytes, Glue and Snowflake" if cloud else "bytes"
     console.print(
-        f"{estimated.points:,} prices at most; about {estimated.raw_bytes / 1e6:,.1f} MB of raw "
-        f"JSON and {estimated.parquet_bytes / 1e6:,.1f} MB of Parquet.\n"
-        "Calls and minutes are exact; bytes, Glue and Snowflake are rough, see "
+        f"{count(estimated.points, 'price')} at most; raw JSON of "
+        f"{small(estimated.raw_bytes / 1e6)} MB and Parquet of "
+        f"{small(estimated.parquet_bytes / 1e6)} MB, about.\n"
+        f"Calls and minutes are exact; {rough} are rough, see "
         "crypto_platform/ingestion/estimate.py."
     )
     for remark in estimated.remarks():

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from crypto_platform import Granularity
 from crypto_platform import prices as read_prices
-from crypto_platform.report.charts import compact
+from crypto_platform.core.numbers import compact
 from crypto_platform.warehouse.price_frames import length
 
 if TYPE_CHECKING:

@@ -1,6 +1,13 @@
-"""Whether a stream's schedule runs, as the Dagster instance knows it."""
+"""Whether a stream's schedule runs, and since when, as the Dagster instance knows it."""
+
+from datetime import datetime
 
 import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+    SCHEDULE_NAME_TAG,
+)
 
 from crypto_platform.core.streams import Stream
 
@@ -18,6 +25,23 @@ def is_scheduled(stream: Stream, instance: dg.DagsterInstance | None) -> bool:
         if state.instigator_name == stream.schedule_name and state.status.name in _SWITCHED:
             return _SWITCHED[state.status.name]
     return stream.scheduled_by_default
+
+
+def first_scheduled(stream: Stream, instance: dg.DagsterInstance) -> datetime | None:
+    """Start of the first window that the schedule launched a run for, whatever became of it.
+
+    Args:
+        stream: The stream.
+        instance: Dagster's instance.
+    """
+    runs = instance.get_run_records(
+        dg.RunsFilter(job_name=stream.name, tags={SCHEDULE_NAME_TAG: stream.schedule_name}),
+        limit=1,
+        ascending=True,
+    )
+    tags = runs[0].dagster_run.tags if runs else {}
+    key = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags.get(PARTITION_NAME_TAG)
+    return stream.window(key).start if key else None
 
 
 # Any other status, such as DECLARED_IN_CODE, leaves the decision to the code.

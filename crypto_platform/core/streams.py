@@ -159,6 +159,14 @@ class Stream:
             for index in range(self.index_at(first), self.index_at(last) + 1)
         ]
 
+    def latest_due(self, now: datetime) -> Window:
+        """The newest window that the API has, and that the schedule has had its turn at.
+
+        Args:
+            now: The time.
+        """
+        return self.window_at(now - self.overdue_after - self.window_length)
+
     def takes_snapshot(self, newest: Window, now: datetime) -> bool:
         """Whether a run takes a snapshot of the market for its newest window.
 

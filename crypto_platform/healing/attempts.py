@@ -10,7 +10,6 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
     PARTITION_NAME_TAG,
-    SCHEDULE_NAME_TAG,
 )
 
 from crypto_platform.core.run_tags import HEAL_TAG
@@ -107,19 +106,3 @@ def past_attempts(stream: Stream, instance: dg.DagsterInstance) -> list[Attempt]
                 )
             )
     return attempts
-
-
-def first_scheduled(stream: Stream, instance: dg.DagsterInstance) -> datetime | None:
-    """Start of the first window that the schedule launched a run for, whatever became of it.
-
-    Args:
-        stream: The stream.
-        instance: Dagster's instance.
-    """
-    runs = instance.get_run_records(
-        dg.RunsFilter(job_name=stream.name, tags={SCHEDULE_NAME_TAG: stream.schedule_name}),
-        limit=1,
-        ascending=True,
-    )
-    about = range_of_run(stream, runs[0].dagster_run.tags) if runs else None
-    return about.start if about else None

@@ -11,19 +11,24 @@ from typing import Any
 
 import dagster as dg
 
-from crypto_platform.checks.results import COINS_AT_FAULT, FAULTS, fault_names
+from crypto_platform.checks.results import COINS_AT_FAULT, FAULTS, fault_names, unjudged_result
 from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.markdown import markdown_table
+from crypto_platform.core.numbers import share_percent
 from crypto_platform.core.ownership import OWNERS
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream
 from crypto_platform.healing.attempts import MAX_ATTEMPTS
 from crypto_platform.healing.planner import Gap, find_gaps
-from crypto_platform.ingestion.tracked_coins import load_tracked_coins
 from crypto_platform.lake.layers import Lake
 from crypto_platform.report.ledger_heatmap import heat_map
-from crypto_platform.warehouse.expected_windows import sync_expected_windows
-from crypto_platform.warehouse.load_record import recorded_ledger
+from crypto_platform.warehouse.completeness import (
+    STATUSES,
+    Completeness,
+    completeness_of,
+    together,
+)
+from crypto_platform.warehouse.expected_windows import asked_ledger
 from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform.warehouse.session import Row
 from crypto_platform.warehouse.sql import ledger_statement
@@ -31,62 +36,87 @@ from crypto_platform.warehouse.sql import ledger_statement
 # What fits into a message, and what into a table in the UI.
 _SHOWN, _SHOWN_COINS = 3, 50
 
-STATUSES = ("present", "missing_at_source", "out_of_plan", "quarantined", "failed", "pending")
 
-
-def status_counts(warehouse: Warehouse) -> Mapping[str, Mapping[str, int]]:
-    """How many coin-windows of each stream have each status; every status is there."""
-    counts: dict[str, dict[str, int]] = {}
-    for row in warehouse.query(ledger_statement("statuses")):
-        of_stream = counts.setdefault(row["stream"], dict.fromkeys(STATUSES, 0))
-        of_stream[row["status"]] = row["coin_windows"]
-    return counts
-
-
-def cells(warehouse: Warehouse, stream: Stream, now: datetime) -> list[Row]:
+def cells(warehouse: Warehouse, stream: Stream, until: datetime, now: datetime) -> list[Row]:
     """How many windows of each coin have each status, in each cell of the stream's heat map.
 
     Args:
         warehouse: The warehouse.
         stream: The stream.
+        until: Start of the last window that counts.
         now: The time, up to which the map reaches.
     """
     cell = stream.ledger_cell
     return warehouse.query(
-        ledger_statement(f"cells_by_{cell.unit}"), [stream.name, cell.first(now)]
+        ledger_statement(f"cells_by_{cell.unit}"), [stream.name, cell.first(now), until]
     )
 
 
 def ledger_metadata(
-    warehouse: Warehouse, streams: Sequence[Stream], now: datetime
+    warehouse: Warehouse,
+    streams: Sequence[Stream],
+    complete: Sequence[Completeness],
+    now: datetime,
 ) -> dict[str, Any]:
     """The ledger in numbers, and a heat map of each stream.
 
     Args:
         warehouse: The warehouse.
         streams: The streams.
+        complete: How complete each is.
         now: The time, up to which the maps reach.
     """
-    counts = status_counts(warehouse)
+    counted = {one.stream: one for one in complete}
     heat_maps = {
-        f"{stream.name}_heat_map": heat_map(stream, cells(warehouse, stream, now), now)
+        f"{stream.name}_heat_map": heat_map(
+            stream,
+            cells(warehouse, stream, until, now) if (until := counted[stream.name].until) else (),
+            now,
+        )
         for stream in streams
     }
-    rows = [
-        {
-            "windows": status,
-            **{stream.name: counts.get(stream.name, {}).get(status, 0) for stream in streams},
-        }
-        for status in STATUSES
-    ]
     totals = {
-        f"{stream.name}_{row['windows']}": row[stream.name] for stream in streams for row in rows
+        f"{name}_{status}": one.statuses[status]
+        for name, one in counted.items()
+        for status in STATUSES
     }
-    return {**heat_maps, "windows": markdown_table(rows), **totals}
+    shares = {
+        f"{name}_complete_percent": 100 * one.share
+        for name, one in counted.items()
+        if one.share is not None
+    }
+    shown = [status for status in STATUSES if any(one.statuses[status] for one in complete)]
+    return {
+        "completeness": markdown_table([_row(one, shown) for one in complete]),
+        **heat_maps,
+        **shares,
+        **totals,
+    }
 
 
-def healing_check(gaps: Mapping[Stream, Sequence[Gap]]) -> dg.AssetCheckResult:
-    """Whether healing has given up any gap: which coins, which partitions, and the last reason."""
+def _row(one: Completeness, shown: Sequence[str]) -> dict[str, object]:
+    return {
+        "stream": one.stream,
+        "since (UTC)": f"{one.since:%Y-%m-%d %H:%M}" if one.since else "nothing was asked for yet",
+        "complete": share_percent(one.share),
+        "coin-windows": one.expected,
+        **{status: one.statuses[status] for status in shown},
+    }
+
+
+def healing_check(
+    gaps: Mapping[Stream, Sequence[Gap]], complete: Completeness
+) -> dg.AssetCheckResult:
+    """Whether healing has given up any gap: which coins, which partitions, and the last reason.
+
+    Args:
+        gaps: The gaps of each stream.
+        complete: How complete the streams are together.
+    """
+    if not complete.expected:
+        return unjudged_result(
+            "healing", "nothing was asked for yet. Materialize a partition, or wait for a schedule"
+        )
     given_up = [(stream, gap) for stream, found in gaps.items() for gap in found if gap.given_up]
     rows = [
         {
@@ -112,7 +142,7 @@ def healing_check(gaps: Mapping[Stream, Sequence[Gap]]) -> dg.AssetCheckResult:
             f"Healing gave up on {count} windows of {len(coins)} coins after {MAX_ATTEMPTS} "
             f"attempts. {described}. Fix the cause, then materialize these partitions."
             if given_up
-            else "Healing has given nothing up."
+            else f"Healing has given nothing up. {complete.sentence} are in the warehouse."
         ),
         metadata={
             "given_up_windows": count,
@@ -151,7 +181,6 @@ def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefi
         settings: Where the streams begin, and their currency.
         streams: The streams.
     """
-    cache_folder = str(settings.home.absolute() / "cache" / "sql")
 
     @dg.asset(
         deps=[dg.AssetKey([stream.name, "snowflake_prices"]) for stream in streams],
@@ -179,13 +208,13 @@ def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefi
         context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
     ) -> dg.MaterializeResult:  # type: ignore[type-arg] # Dagster takes no parameter beside checks
         now = datetime.now(UTC)
-        with recorded_ledger(lake.transformed, warehouse, streams, cache_folder) as ledger:
-            sync_expected_windows(ledger, settings, streams, load_tracked_coins(lake.raw))
-            metadata = ledger_metadata(ledger, streams, now)
+        with asked_ledger(lake, warehouse, settings, streams, context.instance) as ledger:
+            complete = completeness_of(ledger, streams, now)
+            metadata = ledger_metadata(ledger, streams, complete, now)
             gaps = {stream: find_gaps(ledger, stream, context.instance, now) for stream in streams}
         return dg.MaterializeResult(
             metadata={**metadata, "dagster/uri": warehouse.table_uri("ingestion_ledger")},
-            check_results=[healing_check(gaps)],
+            check_results=[healing_check(gaps, together(complete))],
         )
 
     return ingestion_ledger

@@ -13,7 +13,7 @@ from itertools import pairwise
 import dagster as dg
 
 from crypto_platform.core.streams import Stream, Window
-from crypto_platform.healing.attempts import MAX_ATTEMPTS, Attempt, first_scheduled, past_attempts
+from crypto_platform.healing.attempts import MAX_ATTEMPTS, Attempt, past_attempts
 from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform.warehouse.sql import ledger_statement
 from lambda_function.request_planner import windows_a_call
@@ -103,24 +103,13 @@ class HealRequest:
         return self.first.start < other.end and other.start < self.last.end
 
 
-def latest_due(stream: Stream, now: datetime) -> Window:
-    """The newest window that the API has, and that the schedule has had its turn at.
-
-    Args:
-        stream: The stream, which says how long after its close a window is due.
-        now: The time.
-    """
-    return stream.window_at(now - stream.overdue_after - stream.window_length)
-
-
 def find_gaps(
     warehouse: Warehouse, stream: Stream, instance: dg.DagsterInstance, now: datetime
 ) -> list[Gap]:
     """The gaps of a stream that can yet be filled, with their attempts.
 
-    They begin at the oldest window that a load or the schedule was ever about: a history that
-    nobody has asked for is no gap. Nor is what is certain to stay absent: out of plan, quarantined,
-    long missing at the source.
+    They are among what ``completeness`` expects: a history that nobody has asked for is no gap. Nor
+    is what is certain to stay absent: out of plan, quarantined, long missing at the source.
 
     Args:
         warehouse: What has the ledger: the warehouse, or the record of it.
@@ -131,14 +120,10 @@ def find_gaps(
     Raises:
         WarehouseBusyError: Another process holds the warehouse.
     """
-    (found,) = warehouse.query(ledger_statement("oldest_window"), [stream.name])
-    oldest = found["oldest"] or first_scheduled(stream, instance)
-    if oldest is None:
-        return []
     young = now - stream.may_come_within - stream.window_length
     rows = warehouse.query(
         ledger_statement("gaps"),
-        [stream.name, oldest, latest_due(stream, now).start, young, young],
+        [stream.name, stream.latest_due(now).start, young, young],
     )
     gaps = [
         Gap(

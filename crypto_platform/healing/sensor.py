@@ -26,15 +26,13 @@ from crypto_platform.healing.attempts import coins_of_run, range_of_run, raw_pri
 from crypto_platform.healing.planner import (
     HealRequest,
     find_gaps,
-    latest_due,
     plan_requests,
     select_requests,
 )
 from crypto_platform.ingestion.quota import MonthBudget, present_budget
-from crypto_platform.ingestion.tracked_coins import TrackedCoins, load_tracked_coins
+from crypto_platform.ingestion.tracked_coins import load_tracked_coins
 from crypto_platform.lake.layers import Lake
-from crypto_platform.warehouse.expected_windows import sync_expected_windows
-from crypto_platform.warehouse.load_record import recorded_ledger
+from crypto_platform.warehouse.expected_windows import asked_ledger
 from crypto_platform.warehouse.resource import Warehouse, WarehouseBusyError
 from lambda_function.plans import Plan, configured_plan
 
@@ -72,7 +70,6 @@ def build_healing_sensor(
         streams: The streams to heal.
         jobs: The streams' jobs, by their names.
     """
-    cache_folder = str(settings.home.absolute() / "cache" / "sql")
 
     @dg.sensor(
         name="healing",
@@ -88,20 +85,19 @@ def build_healing_sensor(
         context: dg.SensorEvaluationContext, lake: Lake, warehouse: Warehouse
     ) -> dg.SensorResult | dg.SkipReason:
         now = datetime.now(UTC)
-        newest = {stream.name: stream.partition_key(latest_due(stream, now)) for stream in streams}
+        newest = {stream.name: stream.partition_key(stream.latest_due(now)) for stream in streams}
         last = SensorCursor.model_validate_json(context.cursor) if context.cursor else None
         if last and not _has_news(context.instance, streams, last, newest, now):
             return dg.SkipReason(
                 f"Nothing that could have changed the ledger happened since {last.at:%F %H:%M} UTC."
             )
-        coins = load_tracked_coins(lake.raw)
-        if not coins.ids:
+        if not load_tracked_coins(lake.raw).ids:
             return dg.SkipReason("No coin is tracked yet: nothing was ever loaded.")
         prompt = warehouse.with_timeout()
         try:
-            with recorded_ledger(lake.transformed, prompt, streams, cache_folder) as ledger:
+            with asked_ledger(lake, prompt, settings, streams, context.instance) as ledger:
                 requests, reasons, again_at = _plan(
-                    context.instance, settings, streams, lake, ledger, coins, now
+                    context.instance, settings, streams, lake, ledger, now
                 )
         except WarehouseBusyError as error:
             return dg.SkipReason(f"Will look again in a minute. {error}")
@@ -137,7 +133,6 @@ def _plan(  # noqa: PLR0913, PLR0917 - each is a source of its own, and one call
     streams: Sequence[Stream],
     lake: Lake,
     ledger: Warehouse,
-    coins: TrackedCoins,
     now: datetime,
 ) -> tuple[list[HealRequest], list[str], datetime | None]:
     """What to launch, why the rest has to wait, and until when."""
@@ -157,7 +152,6 @@ def _plan(  # noqa: PLR0913, PLR0917 - each is a source of its own, and one call
     )
     if calls <= 0:
         return [], ["The budget leaves healing no call now."], now + _RECHECK_AFTER
-    sync_expected_windows(ledger, settings, streams, coins)
     backfilled = _backfilled(instance, streams)
     launched: list[HealRequest] = []
     reasons: list[str] = []

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crypto_platform.core.errors import InvalidInputError
+from crypto_platform.core.numbers import small
 from crypto_platform.core.streams import Stream, Window
 from lambda_function.plans import Plan, id_pages, markets_pages
 from lambda_function.rate_limiter import RateLimiter
@@ -48,7 +49,6 @@ SNOWFLAKE_BASE_SECONDS = 10
 
 _SNOWFLAKE_WINDOWS_A_SECOND = 50
 
-_ROUNDED_ABOVE = 10
 _POINTS_AN_HOUR = {"daily": 1 / 24, "hourly": 1, "5-minute": 12}
 
 
@@ -107,16 +107,26 @@ class Estimate:
         """All of it as JSON has it."""
         return asdict(self)
 
-    def as_rows(self) -> list[tuple[str, str, str]]:
-        """What people want to know, then the figure for one run and for one run a window."""
+    def as_rows(self, *, cloud: bool) -> list[tuple[str, str, str]]:
+        """What people want to know, then the figure for one run and for one run a window.
+
+        Args:
+            cloud: Whether it runs in the cloud, where Glue and Snowflake take their part.
+        """
         texts: dict[str, Callable[[Cost], str]] = {
             "runs": lambda cost: f"{cost.runs:,}",
             "API calls": lambda cost: f"{cost.api_calls:,}",
             "API credits": lambda cost: f"{cost.api_credits:,}",
-            "minutes at the plan's rate": lambda cost: f"{cost.api_minutes:,.1f}",
-            "Glue DPU-hours": lambda cost: _about(cost.glue_dpu_hours),
-            "Snowflake credits": lambda cost: _about(cost.snowflake_credits),
+            # A call takes a moment, though it waits for no minute to pass.
+            "minutes at the plan's rate": lambda cost: small(
+                cost.api_minutes or (0.01 if cost.api_calls else 0)
+            ),
         }
+        if cloud:
+            texts |= {
+                "Glue DPU-hours, about": lambda cost: small(cost.glue_dpu_hours, digits=2),
+                "Snowflake credits, about": lambda cost: small(cost.snowflake_credits, digits=2),
+            }
         return [(name, text(self.one_run), text(self.run_a_window)) for name, text in texts.items()]
 
     def remarks(self) -> list[str]:
@@ -269,7 +279,3 @@ def _glue_dpu_hours(points: float, windows: int) -> float:
 def _snowflake_credits(windows: int) -> float:
     loading = SNOWFLAKE_BASE_SECONDS + windows / _SNOWFLAKE_WINDOWS_A_SECOND
     return max(SNOWFLAKE_MIN_SECONDS, loading + SNOWFLAKE_IDLE_SECONDS) / 3600
-
-
-def _about(amount: float) -> str:
-    return f"about {amount:,.0f}" if amount > _ROUNDED_ABOVE else f"about {amount:,.2f}"

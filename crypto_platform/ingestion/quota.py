@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import dagster as dg
 
+from crypto_platform.core.numbers import percent
 from crypto_platform.core.schedules import is_scheduled
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import STREAMS, Stream
@@ -111,13 +112,13 @@ class MonthBudget:
         month = f"{self.now:%B %Y}"
         if self.monthly_credits is None:
             return (
-                f"{self.used:,} credits are used in {month}, {self.forecast:,} by its end. The "
+                f"{self.used:,} credits are used in {month}, and {self.forecast:,} by its end; the "
                 "plan has no known budget."
             )
         said = (
             f"{self.used:,} of {self.monthly_credits:,} credits are used in {month}. With what the "
             f"schedules need it is {self.forecast:,} by its end "
-            f"({self.forecast / self.monthly_credits:.0%})."
+            f"({percent(self.forecast / self.monthly_credits, digits=0)})."
         )
         if self.runs_out_at:
             said += f" They run out on {self.runs_out_at:%Y-%m-%d at %H:%M} UTC."

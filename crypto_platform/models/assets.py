@@ -5,8 +5,10 @@ from typing import Any
 
 import dagster as dg
 
+from crypto_platform.checks.results import unjudged_result
 from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.markdown import markdown_table
+from crypto_platform.core.numbers import count
 from crypto_platform.core.ownership import OWNERS
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import INTRA_DAY, STREAMS
@@ -77,7 +79,10 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
                     "dagster/uri": warehouse.table_uri(model.name),
                 },
                 check_results=check_results(
-                    model.checks, made.models[model.name].faults, asset=model.name
+                    model.checks,
+                    made.models[model.name].faults,
+                    made.models[model.name].rows,
+                    asset=model.name,
                 ),
             )
 
@@ -114,13 +119,17 @@ def build_models_sensor() -> dg.AutomationConditionSensorDefinition:
 
 
 def check_results(
-    checks: Sequence[ModelCheck], faults: Mapping[str, Sequence[Row]], asset: str | None = None
+    checks: Sequence[ModelCheck],
+    faults: Mapping[str, Sequence[Row]],
+    rows: int,
+    asset: str | None = None,
 ) -> list[dg.AssetCheckResult]:
     """The results of a table's checks.
 
     Args:
         checks: The checks.
         faults: The rows that ``rows_at_fault`` found.
+        rows: How many rows the table has.
         asset: The asset; ``None`` where a step makes only one.
     """
     return [
@@ -129,9 +138,11 @@ def check_results(
             asset_key=asset,
             passed=not faults[check.name],
             severity=dg.AssetCheckSeverity.ERROR,
-            description=_description(faults[check.name]),
+            description=_description(faults[check.name]) or f"Holds for {count(rows, 'row')}.",
             metadata={"faults": markdown_table(faults[check.name])},
         )
+        if rows or faults[check.name]
+        else unjudged_result(check.name, f"{asset} has no row yet. Load prices first", asset=asset)
         for check in checks
     ]
 

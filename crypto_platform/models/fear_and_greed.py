@@ -17,6 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from crypto_platform.core.errors import RETRIES, PermanentFailure
 from crypto_platform.core.markdown import markdown_table
+from crypto_platform.core.numbers import count
 from crypto_platform.core.ownership import OWNERS
 from crypto_platform.core.run_tags import SCHEDULE_TAG
 from crypto_platform.core.settings import Settings
@@ -196,7 +197,10 @@ def build_fear_and_greed(settings: Settings) -> dg.AssetsDefinition:
                     [asdict(day) for day in reversed(index.days[-_SHOWN:])],
                 ),
             },
-            check_results=[*check_results(_CHECKS, faults), _entries_check(index)],
+            check_results=[
+                *check_results(_CHECKS, faults, summary["row_count"]),
+                _entries_check(index),
+            ],
         )
 
     return fear_and_greed
@@ -284,6 +288,8 @@ def _entries_check(index: FearAndGreed) -> dg.AssetCheckResult:
         check_name=_VALID,
         passed=not index.invalid,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{len(index.invalid)} entries were left out." if index.invalid else None,
+        description=f"{len(index.invalid)} entries were left out."
+        if index.invalid
+        else f"Holds for {count(len(index.days), 'day')}.",
         metadata={"left_out": [str(entry) for entry in index.invalid[:_SHOWN]]},
     )

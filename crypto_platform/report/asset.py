@@ -6,6 +6,7 @@ nothing of the one after it.
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
@@ -14,12 +15,12 @@ import dagster as dg
 from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.lazy import jinja2
 from crypto_platform.core.markdown import markdown_table
+from crypto_platform.core.numbers import Value
 from crypto_platform.core.ownership import OWNERS
 from crypto_platform.core.settings import Settings
 from crypto_platform.lake.layers import Lake, Layer
 from crypto_platform.models.assets import follows_updates
 from crypto_platform.report import charts
-from crypto_platform.report.charts import Value
 from crypto_platform.report.components import Panel
 from crypto_platform.report.day_series import newest_known
 from crypto_platform.report.facts import DAYS, Facts, read_facts
@@ -89,7 +90,7 @@ def build_market_report(settings: Settings) -> dg.AssetsDefinition:
     def market_report(
         context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
     ) -> dg.MaterializeResult[None]:
-        facts = read_facts(warehouse, settings.vs_currency)
+        facts = read_facts(warehouse, settings.vs_currency, datetime.now(UTC))
         drawn = panels(facts)
         path = write_report(lake, facts, drawn)
         context.log.info("The report is at %s.", lake.transformed.uri(path))
@@ -109,11 +110,11 @@ def report_metadata(
         layer: Where it was written.
         path: Its path there.
     """
-    complete = facts.completeness_share
+    complete = facts.complete
     numbers: dict[str, Value] = {
         "coins": len(facts.current),
         "stale_coins": len(facts.stale),
-        "complete_percent": None if complete is None else 100 * complete,
+        "complete_percent": None if complete.share is None else 100 * complete.share,
     }
     for column in ("fear_and_greed", "breadth_1d", "bitcoin_dominance", "total_market_cap"):
         newest = newest_known(facts.days_of_sentiment, column)
@@ -125,6 +126,7 @@ def report_metadata(
         if facts.stream and facts.window
         else "nothing is loaded yet",
         "simulated": facts.simulated,
+        "completeness": complete.sentence,
         **{name: number for name, number in numbers.items() if number is not None},
         "preview": dg.MetadataValue.md(_preview(facts, drawn)),
     }

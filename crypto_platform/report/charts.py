@@ -1,4 +1,4 @@
-"""Numbers and charts for people: in the market report, in the UI and on the command line.
+"""Charts for people: in the market report and in the UI.
 
 A chart is an inline SVG without ids, fonts or addresses of its own. Its ink is the colour of the
 text around it and its series have the colours of the page (``var(--series-1, …)``), so that one
@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 from crypto_platform.core.lazy import mpl, mpl_figure
 from crypto_platform.core.lazy import mpl_patches as patches
 from crypto_platform.core.lazy import mpl_ticker as ticker
+from crypto_platform.core.numbers import UNKNOWN, Value, compact, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-Value = float | int | None
 
 # Okabe and Ito's colours, which people tell apart whichever way they see colours: blue, orange,
 # green, vermilion. Lines differ by their dashes too.
@@ -47,64 +46,7 @@ _UPRIGHT_LABELS = 6
 # A sparkline spans at least this share of its price, so that a pegged one looks flat.
 _MIN_SPAN = 0.06
 
-_FACTOR = 1e6
-
-UNKNOWN = "\N{EN DASH}"
-"""Stands for a number that is not known."""
-
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_UNITS = ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " K"))
-
-
-def compact(number: Value, missing: str = "") -> str:
-    """A number of any size in at most four digits, as 1.12 T.
-
-    Args:
-        number: The number.
-        missing: What stands for one that is not known.
-    """
-    if number is None or math.isnan(number):
-        return missing
-    size = abs(number)
-    for unit, letter in _UNITS:
-        # What rounds up to the next thousand belongs to the next unit.
-        if size >= unit * 0.9995:
-            return f"{number / unit:.4g}{letter}"
-    return f"{number:.4g}"
-
-
-def percent(
-    fraction: Value, *, signed: bool = False, digits: int = 1, missing: str = UNKNOWN
-) -> str:
-    """A fraction as percent: 0.05 is 5.0 %.
-
-    Args:
-        fraction: The fraction.
-        signed: Whether a plus stands before what is above zero.
-        digits: Digits after the point.
-        missing: What stands for one that is not known.
-    """
-    if fraction is None or math.isnan(fraction):
-        return missing
-    if abs(fraction) >= _FACTOR:
-        # What nobody reads as percent any more would be as long as its number has digits.
-        return f"{fraction * 100:{'+' if signed else ''}.3g} %".replace("-", "\N{MINUS SIGN}")
-    text = f"{fraction * 100:{'+' if signed else ''},.{digits}f} %"
-    # What rounds to nothing has no direction; a minus is as wide as a plus.
-    nothing = f"{0:.{digits}f} %"
-    return nothing if text.lstrip("+-") == nothing else text.replace("-", "\N{MINUS SIGN}")
-
-
-def price_text(price: Value, missing: str = UNKNOWN) -> str:
-    """A price as people write it: cents above one, four digits below.
-
-    Args:
-        price: The price.
-        missing: What stands for one that is not known.
-    """
-    if price is None or math.isnan(price):
-        return missing
-    return f"{price:,.2f}" if abs(price) >= 1 else f"{price:.4g}"
 
 
 def sparkline_text(values: Sequence[Value]) -> str:
@@ -180,7 +122,7 @@ def bars(days: Sequence[date], values: Sequence[Value]) -> str:
     colours = [SERIES_COLOURS[0]] * (len(numbers) - 1) + [SERIES_COLOURS[1]]
     axes.bar(range(len(numbers)), numbers, width=0.75, color=colours)
     _days_below(axes, days)
-    _scale(axes, compact)
+    _scale(axes, lambda value: compact(value, digits=None))
     axes.set_ylim(bottom=0)
     return _svg(figure)
 

@@ -118,16 +118,6 @@ def symbol_of(coin: Row) -> str:
     return str(coin["symbol"] or coin["coin_id"]).upper()[:6]
 
 
-def count(number: int, noun: str) -> str:
-    """A number of things, as ``1 coin`` and ``2 coins``.
-
-    Args:
-        number: How many there are.
-        noun: The singular.
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def short_day(day: date) -> str:
     """A day as a sentence says it."""
     return f"{day:%-d %b}"

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from statistics import StatisticsError, median
 from statistics import correlation as pearson
 
-from crypto_platform.report.charts import Value
+from crypto_platform.core.numbers import Value
 from crypto_platform.warehouse.session import Row
 
 MIN_DAYS_IN_COMMON = 20

@@ -1,11 +1,11 @@
 """The facts of the market report: the market and the data's own health, read from the warehouse."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from crypto_platform.core.streams import SIMULATED, STREAMS, Stream, Window
+from crypto_platform.warehouse.completeness import Completeness, completeness_of, together
 from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform.warehouse.session import Row
 from crypto_platform.warehouse.sql import statement
@@ -44,8 +44,9 @@ class Facts:
         days_of_coins: Days of the largest coins.
         days_of_the_market: All coins together, by day.
         days_of_sentiment: The market's sentiment, by day.
-        completeness: Coin-windows by stream, day and status.
-        reasons: Why prices are missing, the most frequent first.
+        completeness: How complete each stream is that was asked for.
+        days_of_completeness: Coin-windows by stream, day and status, of the last days.
+        reasons: Why prices of these days are missing, the most frequent first.
         newest_prices: When each tracked coin was last seen, those longest ago first.
     """
 
@@ -57,7 +58,8 @@ class Facts:
     days_of_coins: Sequence[Row] = ()
     days_of_the_market: Sequence[Row] = ()
     days_of_sentiment: Sequence[Row] = ()
-    completeness: Sequence[Row] = ()
+    completeness: Sequence[Completeness] = ()
+    days_of_completeness: Sequence[Row] = ()
     reasons: Sequence[Row] = ()
     newest_prices: Sequence[Row] = ()
 
@@ -93,34 +95,27 @@ class Facts:
         ]
 
     @property
-    def status_groups(self) -> Counter[str]:
-        """Coin-windows of the last ``DAYS_OF_HEALTH`` days by their group."""
-        counted: Counter[str] = Counter()
-        for row in self.completeness:
-            counted[group_of(row["status"])] += row["coin_windows"]
-        return counted
-
-    @property
-    def completeness_share(self) -> float | None:
-        """The share of them that is in the warehouse; ``None`` where nothing was asked for."""
-        groups = self.status_groups
-        return groups[IN_THE_WAREHOUSE] / groups.total() if groups else None
+    def complete(self) -> Completeness:
+        """How complete all streams are together."""
+        return together(self.completeness)
 
     def days_of_coin(self, coin: Row) -> list[Row]:
         """The days of one of the largest coins."""
         return [row for row in self.days_of_coins if row["coin_id"] == coin["coin_id"]]
 
 
-def read_facts(warehouse: Warehouse, vs_currency: str) -> Facts:
+def read_facts(warehouse: Warehouse, vs_currency: str, now: datetime) -> Facts:
     """Read what the report shows.
 
     Args:
         warehouse: Where prices and models stand.
         vs_currency: The currency to report in.
+        now: The time, which decides what is due.
 
     Raises:
         WarehouseBusyError: Another process holds the warehouse.
     """
+    completeness = completeness_of(warehouse, STREAMS, now)
     with warehouse.session(read_only=True) as session:
 
         def ask(name: str, *params: object, coins: int = 0) -> list[Row]:
@@ -138,6 +133,7 @@ def read_facts(warehouse: Warehouse, vs_currency: str) -> Facts:
         stream, window = max(windows, key=lambda entry: entry[1].end)
         first_day = (window.end - timedelta(days=DAYS)).date()
         health = window.end - timedelta(days=DAYS_OF_HEALTH)
+        spans = [(one.stream, health, one.until) for one in completeness if one.until]
         facts = Facts(
             vs_currency,
             sources=[row["source"] for row in session.execute(statement("standing_sources"))],
@@ -146,8 +142,14 @@ def read_facts(warehouse: Warehouse, vs_currency: str) -> Facts:
             coins=ask("newest_of_each_coin", vs_currency, first_day),
             days_of_the_market=ask("days_of_the_market", vs_currency, first_day),
             days_of_sentiment=ask("days_of_sentiment", vs_currency, first_day),
-            completeness=ask("completeness", *(vs_currency, health) * 2, window.end),
-            reasons=ask("reasons_of_gaps", vs_currency, health),
+            completeness=completeness,
+            days_of_completeness=[
+                row for span in spans for row in ask("days_of_completeness", *span)
+            ],
+            reasons=sorted(
+                (row for span in spans for row in ask("reasons_of_gaps", *span)),
+                key=lambda row: -row["coin_windows"],
+            ),
             newest_prices=ask("newest_price_of_each_coin", vs_currency, vs_currency),
         )
         drawn = [coin["coin_id"] for coin in facts.current[:COINS_DRAWN]]

@@ -4,41 +4,37 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
-from crypto_platform.core.streams import STREAMS, Stream
+from crypto_platform.core.numbers import count, share_percent
 from crypto_platform.report import charts
-from crypto_platform.report.charts import percent
 from crypto_platform.report.components import (
     IN_THE_TABLE,
     Chart,
     Legend,
     Panel,
     Table,
-    count,
     named,
 )
 from crypto_platform.report.day_series import days_of
 from crypto_platform.report.facts import (
     DAYS_OF_HEALTH,
-    IN_THE_WAREHOUSE,
     STALE_AFTER,
     STATUS_GROUPS,
     Facts,
     group_of,
 )
+from crypto_platform.warehouse.completeness import Completeness
 from crypto_platform.warehouse.session import Row
 
 
 def health_panel(facts: Facts) -> Panel:
     """The panel of the data's own health."""
-    groups = facts.status_groups
-    stale = facts.stale
-    said = "Nothing was asked for in these days."
-    if groups:
-        said = (
-            f"{percent(facts.completeness_share, digits=2)} of {groups.total():,} coin-windows of "
-            f"the last {DAYS_OF_HEALTH} days are in the warehouse."
-        )
-        if broken := groups["failed or quarantined"]:
+    complete, stale = facts.complete, facts.stale
+    said = f"{complete.sentence}."
+    if complete.expected:
+        said = f"{complete.sentence} are in the warehouse."
+        if pending := complete.statuses["pending"]:
+            said += f" {pending:,} were not loaded yet: healing asks for them."
+        if broken := complete.statuses["failed"] + complete.statuses["quarantined"]:
             said += f" {broken:,} failed or were quarantined: run these windows again."
     hours = f"{STALE_AFTER.total_seconds() / 3600:.0f} hours"
     said += (
@@ -46,17 +42,17 @@ def health_panel(facts: Facts) -> Panel:
         if stale
         else f" Every tracked coin has a price of the last {hours}."
     )
-    days = days_of(facts.completeness)
+    days = days_of(facts.days_of_completeness)
     drawn = [
-        _of_stream(stream, rows, days)
-        for stream in STREAMS
-        if (rows := [row for row in facts.completeness if row["stream"] == stream.name])
+        _of_stream(one, rows, days)
+        for one in facts.completeness
+        if (rows := [row for row in facts.days_of_completeness if row["stream"] == one.stream])
     ]
     reasons = [
         (
             row["stream"],
             row["status"],
-            row["reason"] or "",
+            row["reason"] or ("no load was about them" if row["status"] == "pending" else ""),
             f"{row['coin_windows']:,}",
             row["a_coin"] if row["coins"] == 1 else count(row["coins"], "coin"),
             _moment(row["newest"]),
@@ -69,7 +65,7 @@ def health_panel(facts: Facts) -> Panel:
     ]
     head = ("Stream", "Status", "Reason", "Coin-windows", "Of", "Newest window, UTC")
     tables = [
-        Table(head, reasons, "Why prices are missing"),
+        Table(head, reasons, f"Why prices of the last {DAYS_OF_HEALTH} days are missing"),
         Table(
             ("Coin", "Newest price, UTC"),
             ages,
@@ -86,7 +82,7 @@ def health_panel(facts: Facts) -> Panel:
     )
 
 
-def _of_stream(stream: Stream, rows: Sequence[Row], days: Sequence[date]) -> Chart:
+def _of_stream(complete: Completeness, rows: Sequence[Row], days: Sequence[date]) -> Chart:
     counted: dict[date, Counter[str]] = {day: Counter() for day in days}
     for row in rows:
         counted[row["day"]][group_of(row["status"])] += row["coin_windows"]
@@ -94,13 +90,11 @@ def _of_stream(stream: Stream, rows: Sequence[Row], days: Sequence[date]) -> Cha
         [counted[day][name] / max(counted[day].total(), 1) for day in days]
         for name in STATUS_GROUPS
     ]
-    total = sum(counted.values(), Counter[str]())
-    complete = total[IN_THE_WAREHOUSE] / total.total()
     return Chart(
         charts.stacked_shares(days, shares),
-        f"{stream.name}: {percent(complete)} complete over {len(days)} days.",
-        title=stream.name,
-        value=percent(complete, digits=2),
+        f"{complete.stream}: {complete.sentence}. The last {len(days)} days are drawn.",
+        title=f"{complete.stream}, since {complete.since:%Y-%m-%d}",
+        value=share_percent(complete.share),
     )
 
 

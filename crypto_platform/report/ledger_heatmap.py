@@ -45,7 +45,7 @@ def heat_map(
         now: When they were counted.
     """
     if not counts:
-        return dg.MetadataValue.md("No coin is tracked yet, or no window has closed.")
+        return dg.MetadataValue.md("Nothing was asked for yet: materialize a partition.")
     encoded = base64.b64encode(png(stream, counts, now)).decode()
     return dg.MetadataValue.md(f"![What became of each window](data:image/png;base64,{encoded})")
 

@@ -5,15 +5,22 @@ from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 
+from crypto_platform.core.numbers import (
+    UNKNOWN,
+    Value,
+    aligned,
+    compact,
+    count,
+    percent,
+    price_text,
+)
 from crypto_platform.report import charts
-from crypto_platform.report.charts import UNKNOWN, Value, compact, percent, price_text
 from crypto_platform.report.components import (
     IN_THE_TABLE,
     Chart,
     Legend,
     Panel,
     Table,
-    count,
     name_of,
     named,
     short_day,
@@ -45,7 +52,8 @@ _amount = partial(compact, missing=UNKNOWN)
 _change = partial(percent, signed=True)
 _whole_percent = partial(percent, digits=0)
 
-# Columns of tables: by their heads, a column of the facts and how its values are written.
+# Columns of tables: by their heads, which may name the currency, a column of the facts and how its
+# values are written.
 _Columns = Mapping[str, tuple[str, Callable[[Value], str]]]
 _COIN_COLUMNS: _Columns = {
     "1 d": ("return_1d", _change),
@@ -53,7 +61,7 @@ _COIN_COLUMNS: _Columns = {
     "30 d": ("return_30d", _change),
     "Volatility": ("volatility_30d", _whole_percent),
     "Drawdown": ("drawdown", percent),
-    "Volume, 24 h": ("volume", _amount),
+    "Volume 24 h ({currency})": ("volume", _amount),
     "x median": ("ratio_to_median", lambda ratio: UNKNOWN if ratio is None else f"{ratio:.2f}"),
 }
 _SENTIMENT_COLUMNS: _Columns = {
@@ -62,7 +70,7 @@ _SENTIMENT_COLUMNS: _Columns = {
     "Rose in 7 d": ("breadth_7d", _whole_percent),
     "Bitcoin dominance": ("bitcoin_dominance", percent),
     "Stablecoins": ("stablecoin_share", percent),
-    "Market cap": ("total_market_cap", _amount),
+    "Market cap ({currency})": ("total_market_cap", _amount),
 }
 
 
@@ -119,15 +127,18 @@ def _prices(facts: Facts) -> Panel:
 
 def _coins(facts: Facts) -> Panel:
     shown, others = facts.current[:IN_THE_TABLE], facts.current[IN_THE_TABLE:]
-    rows = [_coin_row(name_of(coin), coin) for coin in shown]
+    prices = aligned([coin["close"] for coin in shown])
+    rows = [
+        _coin_row(name_of(coin), price, coin) for coin, price in zip(shown, prices, strict=True)
+    ]
     if others:
         rest: Row = {
             column: median_known(coin[column] for coin in others)
             for column, _ in _COIN_COLUMNS.values()
         }
         traded = sum(coin["volume"] or 0 for coin in others)
-        rest |= {"close": None, "volume": traded, "ratio_to_median": None}
-        rows.append(_coin_row(f"{len(others)} others (medians; volume together)", rest))
+        rest |= {"volume": traded, "ratio_to_median": None}
+        rows.append(_coin_row(f"{len(others)} others (medians; volume together)", "", rest))
     finding = f"{count(len(shown), 'coin')}, the largest first."
     if others:
         finding = (
@@ -136,7 +147,8 @@ def _coins(facts: Facts) -> Panel:
     here = {coin["coin_id"] for coin in facts.current}
     if absent := [row for row in facts.newest_prices if row["coin_id"] not in here]:
         finding += f" Without a close on the newest days, and so not here: {named(absent)}."
-    head = ("Coin", f"Price, {facts.currency}", *_COIN_COLUMNS)
+    columns = (head.format(currency=facts.currency) for head in _COIN_COLUMNS)
+    head = ("Coin", f"Price ({facts.currency})", *columns)
     return Panel(
         "coins",
         "Coins",
@@ -147,9 +159,8 @@ def _coins(facts: Facts) -> Panel:
     )
 
 
-def _coin_row(name: str, coin: Row) -> list[str]:
-    texts = (text(coin[column]) for column, text in _COIN_COLUMNS.values())
-    return [name, price_text(coin["close"], missing=""), *texts]
+def _coin_row(name: str, price: str, coin: Row) -> list[str]:
+    return [name, price, *(text(coin[column]) for column, text in _COIN_COLUMNS.values())]
 
 
 @dataclass(frozen=True)
@@ -292,13 +303,12 @@ def _volume(facts: Facts) -> Panel:
         [Legend("cold", "all coins together"), Legend("newest", "newest day")],
         [
             table_of_days(
-                f"Volume in {facts.currency}, newest days",
+                "Volume, newest days",
                 days,
                 {
-                    "Volume": list(map(_amount, volumes)),
+                    f"Volume ({facts.currency})": list(map(_amount, volumes)),
                     "Coins with unusually much": [
-                        charts.UNKNOWN if number is None else str(number)
-                        for number in unusually_much
+                        UNKNOWN if number is None else str(number) for number in unusually_much
                     ],
                 },
             )
@@ -344,7 +354,9 @@ def _sentiment(facts: Facts) -> Panel:
                 "Sentiment, newest days",
                 days,
                 {
-                    head: list(map(text, column_by_day(rows, name, days)))
+                    head.format(currency=facts.currency): list(
+                        map(text, column_by_day(rows, name, days))
+                    )
                     for head, (name, text) in _SENTIMENT_COLUMNS.items()
                 },
             )
@@ -360,17 +372,19 @@ def sparkline_rows(facts: Facts, coins: int = COINS_DRAWN) -> list[Row]:
         coins: How many coins.
     """
     days = days_of(row for row in facts.days_of_coins if row["close"] is not None)[-30:]
+    shown = facts.current[:coins]
+    prices = aligned([coin["close"] for coin in shown])
     return [
         {
             "coin": name_of(coin),
-            "price": price_text(coin["close"]),
+            f"price ({facts.currency})": price,
             "1 d": _change(coin["return_1d"]),
             "30 d": _change(coin["return_30d"]),
             "last 30 days": charts.sparkline_text(
                 column_by_day(facts.days_of_coin(coin), "close", days)
             ),
         }
-        for coin in facts.current[:coins]
+        for coin, price in zip(shown, prices, strict=True)
     ]
 
 

@@ -1,9 +1,9 @@
 """The head of the market report: the market in a few numbers."""
 
-from crypto_platform.report.charts import compact, percent
-from crypto_platform.report.components import Tile, count, short_day
+from crypto_platform.core.numbers import compact, count, percent, share_percent
+from crypto_platform.report.components import Tile, short_day
 from crypto_platform.report.day_series import newest_known
-from crypto_platform.report.facts import DAYS_OF_HEALTH, Facts
+from crypto_platform.report.facts import Facts
 from crypto_platform.warehouse.session import Row
 
 
@@ -19,15 +19,15 @@ def tiles(facts: Facts) -> list[Tile]:
     moved = f"{percent(change, signed=True)} in a day, " if change is not None else ""
     share = newest_known(facts.days_of_sentiment, "bitcoin_dominance")
     traded = newest_known(facts.days_of_the_market, "volume")
-    complete = facts.completeness_share
+    complete = facts.complete
     return [
         Tile(
-            f"Market cap, {facts.currency}",
+            f"Market cap ({facts.currency})",
             compact(cap["total_market_cap"]) if cap else "not known",
             f"{moved}{count(cap['coins'], 'coin')}" if cap else "no coin has one",
         ),
         Tile(
-            f"Volume 24 h, {facts.currency}",
+            f"Volume 24 h ({facts.currency})",
             compact(traded["volume"]) if traded else "not known",
             _unusual(traded) if traded else "no coin has one",
         ),
@@ -48,8 +48,10 @@ def tiles(facts: Facts) -> list[Tile]:
         ),
         Tile(
             "Complete",
-            percent(complete, digits=2, missing="not known"),
-            f"of the last {DAYS_OF_HEALTH} days, {count(len(facts.stale), 'stale coin')}",
+            share_percent(complete.share, missing="not known"),
+            f"of {complete.scope}, {count(len(facts.stale), 'stale coin')}"
+            if complete.expected
+            else complete.scope,
         ),
     ]
 

@@ -1,13 +1,14 @@
 """Ingest: ask the price API for windows, and make what it said count in the raw lake."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import dagster as dg
 
-from crypto_platform.checks.definitions import COINS, WARN, Finding
+from crypto_platform.checks.definitions import COINS, WARN, Check, Finding
 from crypto_platform.checks.raw import evaluate_raw
+from crypto_platform.core.numbers import count
 from crypto_platform.core.settings import TrackedCoinsSpec
 from crypto_platform.core.streams import WindowBatch
 from crypto_platform.ingestion.estimate import Estimate, estimate
@@ -35,6 +36,7 @@ class Ingested:
         snapshot_problem: Why no market snapshot was taken though one was due; empty otherwise.
         findings: What is wrong with the windows.
         evaluated: What was looked at, in words.
+        unjudged: Why a check had nothing to look at.
         repaired: The months whose manifests were damaged, and made again.
     """
 
@@ -47,6 +49,7 @@ class Ingested:
     snapshot_problem: str
     findings: Sequence[Finding]
     evaluated: str
+    unjudged: Mapping[Check, str]
     repaired: Sequence[RepairedMonth]
 
 
@@ -102,7 +105,8 @@ def ingest_windows(
             *evaluate_raw(batch.stream, manifests, asked, api.vs_currency),
             *([Finding(COINS, "", None, coin_list.problem, WARN)] if coin_list.problem else []),
         ],
-        evaluated=f"{len(batch.windows):,} window(s), {len(asked)} coins",
+        evaluated=f"{count(len(batch.windows), 'window')}, {count(len(asked), 'coin')}",
+        unjudged={} if asked else {COINS: "no coin is tracked. Name some in TRACKED_COINS"},
         repaired=repaired,
     )
 

@@ -1,17 +1,24 @@
 """Load: make the warehouse hold exactly what the transformed lake says, and evaluate it there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from crypto_platform.checks.definitions import Finding
-from crypto_platform.checks.warehouse import evaluate_load, evaluate_losses, evaluate_revisions
+from crypto_platform.checks.definitions import COINS, PRICE_TABLE_CHECKS, Check, Finding
+from crypto_platform.checks.warehouse import (
+    evaluate_load,
+    evaluate_losses,
+    evaluate_revisions,
+    unjudged_in_load,
+)
+from crypto_platform.core.numbers import count
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import WindowBatch
 from crypto_platform.ingestion.tracked_coins import load_tracked_coins
 from crypto_platform.lake.layers import Lake
 from crypto_platform.lake.manifests import Manifest
 from crypto_platform.lake.upgrade import refuse_old_layout
+from crypto_platform.stages.transform import no_prices_in
 from crypto_platform.warehouse.expected_windows import sync_expected_windows
 from crypto_platform.warehouse.load import LoadResult
 from crypto_platform.warehouse.load_record import LoadRecord
@@ -37,12 +44,14 @@ class Loaded:
             nothing was committed.
         findings: What is wrong with the windows as they stand in the warehouse, or would.
         evaluated: What was looked at, in words.
+        unjudged: Why a check had nothing to look at.
     """
 
     manifests: Sequence[Manifest]
     result: LoadResult | None
     findings: Sequence[Finding]
     evaluated: str
+    unjudged: Mapping[Check, str]
 
 
 def load_windows(
@@ -87,12 +96,14 @@ def _load(  # noqa: PLR0913, PLR0917 - what load_windows is given, read once
     vs_currency: str,
 ) -> Loaded:
     findings: list[Finding] = []
+    unjudged: dict[Check, str] = {}
 
     def accept(session: Session) -> None:
         # Now that no other load can come between: one that did was of newer windows.
         if lake.transformed.manifests(batch.stream, batch.windows) != manifests:
             raise _OvertakenError
         findings.extend(evaluate_load(session, batch, coins, vs_currency))
+        unjudged.update(unjudged_in_load(session, batch, vs_currency))
         if any(finding.check.blocking for finding in findings):
             raise _BlockedError
 
@@ -107,13 +118,18 @@ def _load(  # noqa: PLR0913, PLR0917 - what load_windows is given, read once
             findings += evaluate_losses(session, batch.stream, lost, vs_currency)
     points = sum(manifest.points for manifest in manifests)
     rejected = sum(manifest.rejected for manifest in manifests)
+    if not points:
+        unjudged |= dict.fromkeys(PRICE_TABLE_CHECKS, no_prices_in(len(manifests)))
+    if not coins:
+        unjudged[COINS] = "no coin is tracked. Name some in TRACKED_COINS"
     return Loaded(
         manifests=manifests,
         result=result,
         findings=findings,
         evaluated=(
-            f"{len(manifests):,} window(s), {points:,} prices "
+            f"{count(len(manifests), 'window')}, {count(points, 'price')} "
             f"{'in' if result else 'that were to stand in'} {batch.stream.table}; "
-            f"{rejected:,} rejected points stay in the lake"
+            f"{count(rejected, 'rejected point')} stay in the lake"
         ),
+        unjudged=unjudged,
     )

@@ -1,9 +1,10 @@
 """Transform: have a Spark job make Parquet of raw windows, evaluate it, and make it count."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from crypto_platform.checks.definitions import SNAPSHOTS, Finding
+from crypto_platform.checks.definitions import PRICE_FILE_CHECKS, SNAPSHOTS, Check, Finding
+from crypto_platform.core.numbers import count
 from crypto_platform.core.streams import Stream, WindowBatch
 from crypto_platform.ingestion.tracked_coins import load_tracked_coins
 from crypto_platform.lake.layers import Lake, Layer
@@ -31,6 +32,7 @@ class Transformed:
         windows: The windows, in the order of the batch.
         ran: What the engine says of the job.
         findings: What is wrong with the windows.
+        snapshots_taken: How many of the raw windows have a market snapshot.
         blocked: Whether a blocking check failed, so that nothing was committed.
         repaired: The months whose manifests were damaged, and made again.
     """
@@ -38,15 +40,44 @@ class Transformed:
     windows: Sequence[TransformedWindow]
     ran: TransformResult
     findings: Sequence[Finding]
+    snapshots_taken: int
     blocked: bool
     repaired: Sequence[RepairedMonth]
 
     @property
     def evaluated(self) -> str:
         """What was looked at, in words."""
-        prices = sum(window.manifest.points for window in self.windows)
         rejected = sum(window.manifest.rejected for window in self.windows)
-        return f"{len(self.windows):,} window(s), {prices:,} prices, {rejected:,} rejected points"
+        return (
+            f"{count(len(self.windows), 'window')}, {count(self._prices, 'price')}, "
+            f"{count(rejected, 'rejected point')}"
+        )
+
+    @property
+    def unjudged(self) -> Mapping[Check, str]:
+        """Why a check had nothing to look at."""
+        reasons: dict[Check, str] = {}
+        if not self._prices:
+            reasons |= dict.fromkeys(PRICE_FILE_CHECKS, no_prices_in(len(self.windows)))
+        if not self.snapshots_taken:
+            reasons[SNAPSHOTS] = (
+                "no market snapshot was taken of these windows. A run takes one of the newest "
+                "window alone, soon after its close"
+            )
+        return reasons
+
+    @property
+    def _prices(self) -> int:
+        return sum(window.manifest.points for window in self.windows)
+
+
+def no_prices_in(windows: int) -> str:
+    """Why checks of prices have nothing to look at, where windows have none.
+
+    Args:
+        windows: How many windows.
+    """
+    return f"there is no price in {count(windows, 'window')}. The ledger says why of each coin"
 
 
 class _OutrunError(Exception):
@@ -138,8 +169,14 @@ def _transform(batch: WindowBatch, lake: Lake, engine: Transform, run_id: str) -
             unless_outrun,
         )
         layer.remove_folder(folder)
+    asked = set(batch.windows)
     return Transformed(
-        [windows[window] for window in batch.windows], ran, findings, blocked, repaired
+        windows=[windows[window] for window in batch.windows],
+        ran=ran,
+        findings=findings,
+        snapshots_taken=sum(bool(one.files_of("snapshots")) for one in raw if one.window in asked),
+        blocked=blocked,
+        repaired=repaired,
     )
 
 

@@ -28,7 +28,15 @@ from crypto_platform.transformation.job_outputs import (
 from crypto_platform.transformation.job_spec import MonthJob
 
 _PREVIEW_ROWS = 5
-_PREVIEWED = ("coin_id", "price_at", "price", "market_cap", "total_volume", "granularity")
+_PREVIEWED = (
+    "coin_id",
+    "vs_currency",
+    "price_at",
+    "price",
+    "market_cap",
+    "total_volume",
+    "granularity",
+)
 _COIN = ("coin_id", "vs_currency")
 _SIDE_DATA: Dataset = "snapshots"
 _COUNTED: tuple[Dataset, Dataset] = ("prices", "rejected")

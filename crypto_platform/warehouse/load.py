@@ -53,7 +53,8 @@ class LoadResult:
         prices: Rows now in the stream's table of prices for the windows of the load.
         coins: How many coins these prices are of.
         snapshots: Rows now in ``market_snapshots`` for the windows.
-        ledger: Coins times windows by their status in the ledger.
+        ledger: Coin-windows of the load by their status in the ledger.
+        table_rows: Rows now in the whole table of prices.
         previews: The first few prices of a window, by its start; windows without any are not in it.
         revisions: What stood in the windows before with other values, or no longer stands.
         loaded_at: The moment that stands in ``loaded_at`` of all rows that were not there before
@@ -64,6 +65,7 @@ class LoadResult:
     coins: int
     snapshots: int
     ledger: Mapping[str, int]
+    table_rows: int
     previews: Mapping[datetime, Sequence[Row]]
     revisions: Revisions
     loaded_at: datetime
@@ -231,9 +233,11 @@ def _result(session: Session, stream: Stream, loaded_at: datetime) -> LoadResult
         previews.setdefault(row.pop("window_start"), []).append(row)
     (counts,) = session.execute(statement("staged_counts"))
     ledger = counts_by_status(session.execute(statement("staged_statuses")))
+    (prices,) = session.execute(statement("summary_of_prices", stream.table))
     return LoadResult(
         **counts,
         ledger=ledger,
+        table_rows=prices["prices"],
         previews=previews,
         revisions=_revisions(session, stream, loaded_at),
         loaded_at=loaded_at,

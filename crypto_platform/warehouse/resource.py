@@ -75,7 +75,7 @@ class TableSummary:
         oldest: The first ``price_at``; ``None`` in an empty table.
         newest: The last ``price_at``; ``None`` in an empty table.
         windows: How many windows were loaded.
-        ledger: Coins times windows by their status in the ledger.
+        ledger: Coin-windows by their status in the ledger.
     """
 
     stream: str
@@ -89,7 +89,7 @@ class TableSummary:
 
     @property
     def gaps(self) -> int:
-        """Coins times windows that have no price; the ledger has the reason of each."""
+        """Coin-windows that have no price; the ledger has the reason of each."""
         return sum(count for status, count in self.ledger.items() if status != "present")
 
 

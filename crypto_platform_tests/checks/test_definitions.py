@@ -26,15 +26,20 @@ from crypto_platform.checks.definitions import (
     SCHEMA,
     STAMPS,
     STREAMS_AGREE,
-    TRANSFORMED_CHECKS,
     WAREHOUSE_CHECKS,
     WARN,
     Check,
     Finding,
+    transformed_checks,
 )
 from crypto_platform.checks.parquet import evaluate_prices, schema_faults_of
 from crypto_platform.checks.raw import evaluate_raw
-from crypto_platform.checks.results import BlockedByCheckError, check_result, fault_names
+from crypto_platform.checks.results import (
+    BlockedByCheckError,
+    check_result,
+    check_results,
+    fault_names,
+)
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, STREAMS, Stream, Window
 from crypto_platform.definitions import build_definitions
@@ -339,6 +344,30 @@ def test_a_result_that_passed_says_what_was_evaluated() -> None:
     assert result.description == "Holds for 365 windows."
 
 
+def test_a_check_that_had_nothing_to_look_at_is_a_warning_that_says_why() -> None:
+    (judged, unjudged) = check_results(
+        [KEYS, POINTS], [], "a window", {POINTS: "there is no price. The ledger says why"}
+    )
+
+    assert judged.passed
+    assert (unjudged.passed, unjudged.severity) == (False, WARN)
+    assert unjudged.description == "Judged nothing: there is no price. The ledger says why."
+
+
+def test_what_a_check_found_counts_though_it_had_nothing_else_to_look_at() -> None:
+    finding = Finding(KEYS, "2026-11-22", "bitcoin", "twice")
+
+    (result,) = check_results([KEYS], [finding], "a window", {KEYS: "there is no price"})
+
+    assert (result.passed, result.severity) == (False, ERROR)
+
+
+def test_only_a_stream_that_takes_market_snapshots_is_asked_about_them() -> None:
+    names = {stream.name: {c.name for c in transformed_checks(stream)} for stream in STREAMS}
+
+    assert names["intra_day"] - names["historical"] == {"snapshots"}
+
+
 @pytest.fixture(scope="module")
 def definitions() -> dg.Definitions:
     return build_definitions(Settings.from_environment({}))
@@ -351,12 +380,12 @@ def test_every_stage_of_every_stream_has_its_checks_and_each_says_its_rule(
 
     specs = {key: graph.get_check_spec(key) for key in graph.asset_check_keys}
 
-    stages = {
-        "raw_prices": RAW_CHECKS,
-        "transformed_prices": TRANSFORMED_CHECKS,
-        "snowflake_prices": WAREHOUSE_CHECKS,
-    }
     for stream in STREAMS:
+        stages = {
+            "raw_prices": RAW_CHECKS,
+            "transformed_prices": transformed_checks(stream),
+            "snowflake_prices": WAREHOUSE_CHECKS,
+        }
         for stage, checks in stages.items():
             asset = dg.AssetKey([stream.name, stage])
             assert {check.name for check in checks} <= {
@@ -387,14 +416,14 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def evaluations(
     instance: dg.DagsterInstance, *, passed: bool
 ) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
-    """The newest run's check results, by asset and check."""
+    """The newest run's check results of what was judged, by asset and check."""
     run = instance.get_runs(limit=1)[0]
     events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     results = [event.get_dagster_event().asset_check_evaluation_data for event in events]
     return {
         (result.asset_key.to_user_string(), result.check_name): result
         for result in results
-        if result.passed is passed
+        if result.passed is passed and not (result.description or "").startswith("Judged nothing")
     }
 
 

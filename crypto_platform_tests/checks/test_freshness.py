@@ -161,13 +161,14 @@ def test_a_coin_is_expected_from_the_first_window_on_that_closed_after_it_was_tr
     newcomer = TrackedCoin(coin_id="newcomer", first_tracked_at=DUE.end)
     coins = TrackedCoins(coins=(*tracked("bitcoin"), newcomer, gone))
 
-    assert expected_coins(coins, DUE) == ["bitcoin"]
+    assert expected_coins(coins, DUE, {"newcomer": STALE}) == ["bitcoin"]
 
 
-def test_an_empty_table_is_a_warning_and_alerts_nobody() -> None:
-    (finding,) = evaluate_freshness(INTRA_DAY, DUE, ["bitcoin"], {}, {})
+def test_a_new_coin_whose_window_was_loaded_is_evaluated_too() -> None:
+    newcomer = TrackedCoin(coin_id="newcomer", first_tracked_at=DUE.end)
+    coins = TrackedCoins(coins=(newcomer,))
 
-    assert (finding.coin_id, finding.severity) == (None, WARN)
+    assert expected_coins(coins, DUE, {"newcomer": FRESH}) == ["newcomer"]
 
 
 @pytest.mark.parametrize("stream", STREAMS)
@@ -248,6 +249,17 @@ def test_a_backfill_of_an_old_window_does_not_make_a_stale_stream_look_fresh(
 
 
 @pytest.mark.integration
+def test_an_empty_table_is_a_warning_that_says_what_to_do(platform: Platform) -> None:
+    result = watch(platform)["intra_day"]
+
+    assert (result.passed, result.severity) == (False, WARN)
+    assert result.description == (
+        "Judged nothing: the table has no price yet. Materialize a partition, or wait for the "
+        "schedule."
+    )
+
+
+@pytest.mark.integration
 def test_a_stream_whose_newest_windows_are_loaded_is_fresh(platform: Platform) -> None:
     keys = newest_keys(INTRA_DAY, 2)
     platform.materialize(INTRA_DAY, keys[0], keys[-1])
@@ -276,8 +288,8 @@ def test_the_daily_history_is_evaluated_only_while_its_schedule_runs(platform: P
         switch_on("historical_schedule", instance)
         on = watch(platform, instance)["historical"]
 
-    assert off.passed
-    assert off.description == "Holds for nothing: historical_schedule is off."
+    assert (off.passed, off.severity) == (False, WARN)
+    assert off.description.startswith("Judged nothing: historical_schedule is off")
     assert (on.passed, on.severity) == (False, ERROR)
 
 

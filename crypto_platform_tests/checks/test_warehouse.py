@@ -13,12 +13,13 @@ from crypto_platform.alerts.dead_man import NoSignOfLife
 from crypto_platform.assets.stages import build_stream_assets
 from crypto_platform.checks.definitions import (
     ERROR,
+    KEYS,
     POSITIVE_PRICES,
     WAREHOUSE_CHECKS,
     WARN,
     Finding,
 )
-from crypto_platform.checks.warehouse import evaluate_load
+from crypto_platform.checks.warehouse import evaluate_load, unjudged_in_load
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream, WindowBatch
 from crypto_platform.lake.layers import Lake
@@ -204,7 +205,7 @@ def test_what_fails_a_blocking_check_never_counts_and_is_told(
     assert loaded.result is None
     assert names(loaded.findings) == {"prices"}
     assert [finding.partition for finding in loaded.findings] == [day(0), day(1)]
-    assert loaded.evaluated.startswith("2 window(s), 2 prices that were to stand in")
+    assert loaded.evaluated.startswith("2 windows, 2 prices that were to stand in")
     assert all_rows(warehouse) == before
 
 
@@ -228,8 +229,10 @@ def test_the_asset_tells_what_blocked_a_load_and_that_the_warehouse_stays_as_it_
             raise_on_error=False,
         )
 
-    told = {one.check_name: one.passed for one in done.get_asset_check_evaluations()}
-    assert told == {check.name: check is not POSITIVE_PRICES for check in WAREHOUSE_CHECKS}
+    told = list(done.get_asset_check_evaluations())
+    assert {one.check_name for one in told} == {check.name for check in WAREHOUSE_CHECKS}
+    failed = {one.check_name for one in told if not one.passed and one.severity is ERROR}
+    assert failed == {POSITIVE_PRICES.name}
     (failure,) = done.filter_events(lambda event: event.is_step_failure)
     said = failure.step_failure_data.error_display_string
     assert "failed its blocking checks (prices)" in said
@@ -494,3 +497,62 @@ def test_streams_that_agree_or_have_no_common_moment_pass(
 
     assert evaluated(duckdb, daily) == []
     assert evaluated(duckdb, intra_day, INTRA_DAY) == []
+
+
+def test_a_contradiction_of_the_days_before_is_named_and_no_error_of_this_load(
+    duckdb: Warehouse, lake: TransformedLake
+) -> None:
+    daily = [lake.day(day(1), price("bitcoin", day(1), 100.0))]
+    midnight = [lake.six_hours(f"{day(1)}-00:00", at_midnight(1000.0))]
+    noon = [lake.six_hours(f"{day(1)}-12:00", at_midnight(1000.0, f"{day(1)}T13:00:00"))]
+    duckdb.load(HISTORICAL, daily, lake.root)
+    duckdb.load(INTRA_DAY, [*midnight, *noon], lake.root)
+
+    (finding,) = evaluated(duckdb, noon, INTRA_DAY)
+
+    assert (finding.partition, finding.severity) == (f"{day(1)}-00:00", WARN)
+    assert finding.fault.endswith("loaded earlier")
+
+
+def unjudged(warehouse: Warehouse, manifests: Sequence[Manifest], stream: Stream) -> set[str]:
+    batch = WindowBatch(stream, tuple(manifest.window for manifest in manifests))
+    with warehouse.session(read_only=True) as session:
+        return {check.name for check in unjudged_in_load(session, batch, "usd")}
+
+
+def test_what_compares_prices_says_when_there_is_nothing_to_compare(
+    warehouse: Warehouse, lake: TransformedLake
+) -> None:
+    few = days(lake, [usual(n) for n in range(20)])
+    midnight = [lake.six_hours(f"{day(19)}-00:00", at_midnight(usual(19), f"{day(19)}T00:03:00"))]
+    empty = [lake.day(day(0), absent=[absence("bitcoin")])]
+    warehouse.load(HISTORICAL, empty, lake.root)
+    assert unjudged(warehouse, empty, HISTORICAL) == {
+        "price_jumps",
+        "streams_agree",
+        "nothing_lost",
+    }
+    warehouse.load(HISTORICAL, few, lake.root)
+    assert unjudged(warehouse, few, HISTORICAL) == {"price_jumps", "streams_agree"}
+
+    more = days(lake, [usual(n) for n in range(21)])
+    warehouse.load(HISTORICAL, more, lake.root)
+    warehouse.load(INTRA_DAY, midnight, lake.root)
+
+    assert unjudged(warehouse, more, HISTORICAL) == set()
+    assert unjudged(warehouse, midnight, INTRA_DAY) == {"price_jumps"}
+
+
+def test_a_load_without_any_price_judges_no_price(
+    duckdb: Warehouse, lake: TransformedLake, tmp_path: Path
+) -> None:
+    loaded = loaded_by_stage(
+        duckdb, lake, tmp_path, lake.day(day(0), absent=[absence("bitcoin", "out_of_plan")])
+    )
+
+    judged = {check.name for check in WAREHOUSE_CHECKS} - {check.name for check in loaded.unjudged}
+
+    assert judged == {"schema", "row_counts", "revisions"}
+    assert loaded.unjudged[KEYS] == (
+        "there is no price in 1 window. The ledger says why of each coin"
+    )

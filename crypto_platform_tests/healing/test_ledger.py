@@ -9,8 +9,9 @@ import pytest
 
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import HISTORICAL
-from crypto_platform.healing.ledger import cells, status_counts
+from crypto_platform.healing.ledger import cells
 from crypto_platform.ingestion.tracked_coins import TrackedCoin, TrackedCoins
+from crypto_platform.warehouse.completeness import completeness_of
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.expected_windows import sync_expected_windows
 from crypto_platform.warehouse.resource import Warehouse
@@ -23,6 +24,8 @@ from crypto_platform_tests.transformed_lake import (
 )
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+# When the day before is due, and nothing later.
+NOW = TODAY + timedelta(hours=3)
 COINS = ("bitcoin", "ethereum")
 
 
@@ -68,12 +71,12 @@ def test_snowflake_says_what_duckdb_says(
     snowflake = filled(build_snowflake(lake.root), lake)
 
     def said(engine: Warehouse) -> list[Any]:
-        bounds = [TODAY - timedelta(days=ago) for ago in (5, 1, 4, 4)]
+        bounds = [TODAY - timedelta(days=ago) for ago in (1, 4, 4)]
         return [
-            status_counts(engine),
-            cells(engine, HISTORICAL, datetime.now(UTC)),
+            completeness_of(engine, [HISTORICAL], NOW),
+            cells(engine, HISTORICAL, TODAY, NOW),
             engine.query(ledger_statement("gaps"), ["historical", *bounds]),
-            engine.query(ledger_statement("oldest_window"), ["historical"]),
+            engine.query(ledger_statement("asked_windows"), ["historical"]),
             engine.query(ledger_statement("known_streams")),
             engine.query("SELECT * FROM completeness ORDER BY coin_id, month"),
         ]
@@ -85,8 +88,8 @@ def settings() -> Settings:
     return Settings.from_environment({"HISTORY_START": day(5)})
 
 
-def gaps(warehouse: Warehouse, *, first: int = 5, last: int = 1, young: int = 0) -> list[Any]:
-    bounds = [TODAY - timedelta(days=ago) for ago in (first, last, young, young)]
+def gaps(warehouse: Warehouse, *, last: int = 1, young: int = 0) -> list[Any]:
+    bounds = [TODAY - timedelta(days=ago) for ago in (last, young, young)]
     rows = warehouse.query(ledger_statement("gaps"), [HISTORICAL.name, *bounds])
     return [
         (row["coin_id"], row["status"], f"{row['first_window']:%F}", f"{row['last_window']:%F}")
@@ -95,15 +98,15 @@ def gaps(warehouse: Warehouse, *, first: int = 5, last: int = 1, young: int = 0)
 
 
 def test_what_no_load_was_about_is_pending(warehouse: Warehouse) -> None:
-    assert status_counts(warehouse) == {
-        "historical": {
-            "present": 3,
-            "missing_at_source": 1,
-            "out_of_plan": 0,
-            "quarantined": 0,
-            "failed": 2,
-            "pending": 4,
-        }
+    (found,) = completeness_of(warehouse, [HISTORICAL], NOW)
+
+    assert found.statuses == {
+        "present": 3,
+        "missing_at_source": 1,
+        "out_of_plan": 0,
+        "quarantined": 0,
+        "failed": 2,
+        "pending": 4,
     }
 
 
@@ -159,12 +162,10 @@ def test_a_coin_that_the_source_has_long_had_nothing_of_has_no_gap(
     assert [row for row in gaps(warehouse, young=3) if row[0] == "bitcoin"] == []
 
 
-def test_windows_before_the_first_and_after_the_last_one_asked_about_are_left_out(
-    warehouse: Warehouse,
-) -> None:
-    assert gaps(warehouse, first=4, last=2) == [
+def test_windows_after_the_last_one_asked_about_are_left_out(warehouse: Warehouse) -> None:
+    assert gaps(warehouse, last=2) == [
         ("bitcoin", "pending", day(2), day(2)),
-        ("ethereum", "failed", day(4), day(4)),
+        ("ethereum", "failed", day(5), day(4)),
         ("ethereum", "pending", day(2), day(2)),
     ]
 
@@ -185,16 +186,15 @@ def test_a_coin_that_is_taken_out_is_not_expected_and_a_new_one_is(warehouse: Wa
 
 def test_the_heat_maps_cells_count_windows_by_status(warehouse: Warehouse) -> None:
     counted: dict[str, int] = {}
-    for row in cells(warehouse, HISTORICAL, datetime.now(UTC)):
+    for row in cells(warehouse, HISTORICAL, TODAY, NOW):
         counted[row["status"]] = counted.get(row["status"], 0) + row["windows"]
 
     assert counted == {"present": 3, "missing_at_source": 1, "failed": 2, "pending": 4}
-    assert all(row["cell"].day == 1 for row in cells(warehouse, HISTORICAL, datetime.now(UTC)))
+    assert all(row["cell"].day == 1 for row in cells(warehouse, HISTORICAL, TODAY, NOW))
 
 
 def test_a_gap_tells_since_when_the_coin_has_a_later_price(warehouse: Warehouse) -> None:
-    bounds = [TODAY - timedelta(days=5), TODAY, TODAY, TODAY]
-    rows = warehouse.query(ledger_statement("gaps"), ["historical", *bounds])
+    rows = warehouse.query(ledger_statement("gaps"), ["historical", TODAY, TODAY, TODAY])
 
     assert [(row["coin_id"], row["status"], row["alive_since"]) for row in rows] == [
         ("bitcoin", "pending", None),
@@ -203,10 +203,14 @@ def test_a_gap_tells_since_when_the_coin_has_a_later_price(warehouse: Warehouse)
     ]
 
 
-def test_the_oldest_window_of_a_stream_is_the_first_that_a_load_was_about(
+def test_a_history_that_nobody_asked_for_is_neither_expected_nor_a_gap(
     warehouse: Warehouse,
 ) -> None:
-    oldest = ledger_statement("oldest_window")
+    whole = gaps(warehouse)
+    earlier = Settings.from_environment({"HISTORY_START": day(500)})
+    sync_expected_windows(warehouse, earlier, [HISTORICAL], tracked(*COINS))
 
-    assert warehouse.query(oldest, ["historical"]) == [{"oldest": TODAY - timedelta(days=5)}]
-    assert warehouse.query(oldest, ["intra_day"]) == [{"oldest": None}]
+    (oldest,) = warehouse.query("SELECT MIN(window_start) AS oldest FROM coin_windows")
+
+    assert oldest == {"oldest": TODAY - timedelta(days=5)}
+    assert gaps(warehouse) == whole

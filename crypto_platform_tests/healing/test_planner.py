@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
+import dagster as dg
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -14,17 +15,17 @@ from crypto_platform.healing.ledger import healing_check
 from crypto_platform.healing.planner import (
     Gap,
     HealRequest,
-    latest_due,
     plan_requests,
     select_requests,
     with_attempts,
 )
+from crypto_platform.warehouse.completeness import STATUSES, Completeness
 from lambda_function.request_planner import plan_spans
 from lambda_function.windows import RequestedWindow
 
 NOW = datetime(2026, 11, 24, 17, tzinfo=UTC)
 DAY = timedelta(days=1)
-NEWEST = {stream: latest_due(stream, NOW) for stream in STREAMS}
+NEWEST = {stream: stream.latest_due(NOW) for stream in STREAMS}
 
 
 def start(stream: Stream, ago: int) -> datetime:
@@ -80,7 +81,7 @@ def test_a_window_is_overdue_once_the_schedule_has_had_its_turn(
 ) -> None:
     moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
 
-    assert stream.partition_key(latest_due(stream, moment)) == key
+    assert stream.partition_key(stream.latest_due(moment)) == key
 
 
 # --- requests ------------------------------------------------------------------------------------
@@ -348,10 +349,17 @@ def test_each_window_counts_the_runs_that_were_about_it(
 # --- what the check says was given up -------------------------------------------------------------
 
 
+COMPLETE = Completeness(
+    "all streams",
+    since=datetime(2026, 11, 20, tzinfo=UTC),
+    statuses={**dict.fromkeys(STATUSES, 0), "present": 3, "failed": 1},
+)
+
+
 def given_up(**gaps: Gap) -> list[str]:
     """How the check names what was given up; an alert is sent for each name that is new."""
     exhausted = [replace(gap, coin_id=coin, attempts=MAX_ATTEMPTS) for coin, gap in gaps.items()]
-    result = healing_check({HISTORICAL: exhausted})
+    result = healing_check({HISTORICAL: exhausted}, COMPLETE)
     listed = result.metadata["at_fault"].value
     assert isinstance(listed, list)
     return listed
@@ -378,7 +386,18 @@ def test_every_coin_that_was_given_up_is_named_however_many_they_are() -> None:
 
 
 def test_what_was_not_given_up_is_not_named() -> None:
-    result = healing_check({HISTORICAL: [gap_of("bitcoin", 3)]})
+    result = healing_check({HISTORICAL: [gap_of("bitcoin", 3)]}, COMPLETE)
 
     assert result.passed
     assert result.metadata["at_fault"].value == []
+    assert result.description == (
+        "Healing has given nothing up. 75.00 % of 4 coin-windows since 2026-11-20 are in the "
+        "warehouse."
+    )
+
+
+def test_where_nothing_was_asked_for_the_check_judges_nothing_and_alerts_nobody() -> None:
+    result = healing_check({HISTORICAL: []}, Completeness("all streams"))
+
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert (result.description or "").startswith("Judged nothing: nothing was asked for yet.")

@@ -21,7 +21,6 @@ from crypto_platform.core.redaction import Secrets
 from crypto_platform.core.run_tags import HEAL_TAG
 from crypto_platform.core.streams import HISTORICAL, INTRA_DAY, Stream
 from crypto_platform.healing.attempts import MAX_ATTEMPTS
-from crypto_platform.healing.planner import latest_due
 from crypto_platform.healing.sensor import calls_left
 from crypto_platform.ingestion.quota import Consumer, MonthBudget
 from crypto_platform.ingestion.tracked_coins import UntrackedCoinError
@@ -41,7 +40,7 @@ RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_e
 
 def overdue(stream: Stream, count: int) -> list[str]:
     """Keys of the newest overdue windows, oldest first."""
-    newest = latest_due(stream, datetime.now(UTC)).start
+    newest = stream.latest_due(datetime.now(UTC)).start
     return [
         (newest - ago * stream.window_length).strftime(stream.key_format)
         for ago in reversed(range(count))

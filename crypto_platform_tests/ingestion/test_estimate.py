@@ -179,9 +179,22 @@ def test_the_command_prints_what_a_program_reads_too(monkeypatch: pytest.MonkeyP
 
     assert printed.exit_code == 0
     assert "4,018 historical partitions, 10 coins, plan analyst" in printed.output
-    assert "about 134" in printed.output
+    assert "Snowflake" not in printed.output
     assert "dollar" not in printed.output
     assert (told["one_run"]["api_calls"], told["run_a_window"]["api_calls"]) == (10, 40_180)
+
+
+def test_only_a_range_that_runs_in_the_cloud_takes_something_of_the_cloud(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CRYPTO_PROFILE", "aws")
+
+    printed = CliRunner().invoke(main, ["estimate", "historical", "2026-01-01", "--coins", "1"])
+
+    assert "1 historical partition, 1 coin, plan keyless" in printed.output
+    assert "Snowflake credits, about" in printed.output
+    assert "< 0.1 MB" in printed.output
+    assert " 0.0 " not in printed.output
 
 
 def test_the_command_refuses_what_it_does_not_know() -> None:

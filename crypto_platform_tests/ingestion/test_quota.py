@@ -146,15 +146,16 @@ def test_it_says_when_they_run_out_and_what_to_do() -> None:
 
     assert said == (
         "50 of 100 credits are used in November 2026. With what the schedules need it is 110 by "
-        "its end (110%). They run out on 2026-11-29 at 18:00 UTC. Track fewer coins "
+        "its end (110 %). They run out on 2026-11-29 at 18:00 UTC. Track fewer coins "
         "(TRACKED_COINS), put off backfills, or raise the plan (COINGECKO_PLAN)."
     )
 
 
-def test_a_plan_without_a_budget_passes_and_tells_the_use() -> None:
+def test_a_plan_without_a_budget_leaves_nothing_to_judge_and_the_use_is_told() -> None:
     result = budget_result(budget(1_000_000, of=None))
 
-    assert result.passed
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert (result.description or "").startswith("Judged nothing: the plan has no monthly budget")
     assert result.metadata["used"] == dg.IntMetadataValue(1_000_000)
 
 

@@ -85,8 +85,8 @@ def test_the_heat_map_of_250_coins_stays_small(stream: Stream) -> None:
     assert Image.open(io.BytesIO(content)).height < 3_000
 
 
-def test_with_nothing_tracked_it_says_so() -> None:
-    assert "No coin is tracked" in heat_map(HISTORICAL, [], NOW).md_str
+def test_before_anything_was_asked_for_it_says_so() -> None:
+    assert "Nothing was asked for yet" in heat_map(HISTORICAL, [], NOW).md_str
 
 
 def test_the_cells_of_a_stream_begin_where_its_unit_does() -> None:

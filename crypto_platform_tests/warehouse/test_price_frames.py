@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 import crypto_platform
 from crypto_platform.cli.main import main
-from crypto_platform.report.charts import compact
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.price_frames import COLUMNS, length, moment
 from crypto_platform_tests.warehouse_rows import put_coin, put_price
@@ -265,21 +264,3 @@ def test_a_moment_is_the_same_in_any_zone_and_as_text(naive: datetime, minutes: 
 
     assert moment(aware, "start") == aware == moment(aware.isoformat(), "start")
     assert moment(aware, "start").tzinfo is UTC
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (0.0, "0"),
-        (0.00001234, "1.234e-05"),
-        (999.96, "1 K"),
-        (1_234.0, "1.234 K"),
-        (-56_000.0, "-56 K"),
-        (1.1246e12, "1.125 T"),
-        (999_960.0, "1 M"),
-        (None, ""),
-        (float("nan"), ""),
-    ],
-)
-def test_a_number_of_any_size_takes_a_few_digits(number: float | None, text: str) -> None:
-    assert compact(number) == text

@@ -3,25 +3,25 @@
 from datetime import UTC, datetime, timedelta
 
 from crypto_platform.report.asset import render
-from crypto_platform.report.facts import read_facts
 from crypto_platform.report.panels import panels
 from crypto_platform.warehouse.price_frames import GRANULARITIES, price_frame
 from crypto_platform.warehouse.resource import Warehouse
-from crypto_platform_tests.report.test_asset import NEWEST, fill
+from crypto_platform_tests.report.test_asset import NEWEST, facts_of, fill
 
 ALWAYS = datetime(2009, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def test_the_report_is_read_on_each_engine(warehouse: Warehouse) -> None:
     fill(warehouse, ["bitcoin", "ethereum"], 40, missing=lambda _, day: day == 5)
-    facts = read_facts(warehouse, "usd")
+    facts = facts_of(warehouse)
 
     assert facts.window is not None
     assert facts.window.end == NEWEST + timedelta(days=1)
     assert [coin["coin_id"] for coin in facts.current] == ["bitcoin", "ethereum"]
     assert facts.newest_day == (NEWEST - timedelta(days=1)).date()
     assert len(facts.days_of_the_market) == 37
-    assert facts.status_groups == {"in the warehouse": 60}
+    assert (facts.complete.present, facts.complete.expected) == (78, 80)
+    assert sum(row["coin_windows"] for row in facts.days_of_completeness) == 2 * 30
     assert facts.stale == []
     assert "Bitcoin" in render(facts, panels(facts))
 
