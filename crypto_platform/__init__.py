@@ -15,13 +15,17 @@ if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
     from crypto_platform import profiles as _profiles
+    from crypto_platform.core import errors as _errors
     from crypto_platform.core import settings as _settings
     from crypto_platform.core import streams as _streams
     from crypto_platform.lake import reading as _reading
+    from crypto_platform.local import nothing_there as _nothing_there
     from crypto_platform.warehouse import price_frames as _frames
 else:
     # A notebook that only imports the package must not wait for Dagster and pandas.
+    _errors = lazy_import("crypto_platform.core.errors")
     _frames = lazy_import("crypto_platform.warehouse.price_frames")
+    _nothing_there = lazy_import("crypto_platform.local.nothing_there")
     _profiles = lazy_import("crypto_platform.profiles")
     _reading = lazy_import("crypto_platform.lake.reading")
     _settings = lazy_import("crypto_platform.core.settings")
@@ -67,13 +71,16 @@ def prices(
         _frames.FIRST_MOMENT if start is None else _frames.moment(start, "start"),
         _frames.LAST_MOMENT if end is None else _frames.moment(end, "end"),
     )
-    return _frames.price_frame(
-        _profiles.PROFILES[settings.profile].builders["warehouse"](settings),
-        [coins] if isinstance(coins, str) else list(coins),
-        between,
-        granularity=granularity,
-        vs_currency=settings.vs_currency,
-    )
+    try:
+        return _frames.price_frame(
+            _profiles.PROFILES[settings.profile].builders["warehouse"](settings),
+            [coins] if isinstance(coins, str) else list(coins),
+            between,
+            granularity=granularity,
+            vs_currency=settings.vs_currency,
+        )
+    except _errors.NothingThereError as error:
+        raise _nothing_there.with_hint_at_demo(error, os.environ) from None
 
 
 def lake(

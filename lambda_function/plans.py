@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from typing import Self
 from urllib.parse import quote, urlsplit
 
@@ -174,7 +175,11 @@ def configured_plan(environment: Mapping[str, str]) -> Plan:
     """
     name = _text(environment, "COINGECKO_PLAN").lower() or "keyless"
     if name not in PLANS:
-        raise InvalidSettings(f"COINGECKO_PLAN is {name!r}: it must be one of {', '.join(PLANS)}.")
+        near = get_close_matches(name, PLANS, n=1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        raise InvalidSettings(
+            f"COINGECKO_PLAN is {name!r}: it must be one of {', '.join(PLANS)}.{meant}"
+        )
     plan = PLANS[name]
     return replace(
         plan,
@@ -201,11 +206,11 @@ def _number(environment: Mapping[str, str], variable: str, maximum: int) -> int 
 
 def _key(environment: Mapping[str, str]) -> str | None:
     key = _text(environment, "COINGECKO_API_KEY")
-    if not re.fullmatch(r"[!-~]*", key):
+    if not re.fullmatch(r"[!-~]*", key) or set(key) & set("\"'`<>{}$"):
         # Said without the key: requests would quote it in its own complaint about the header.
         raise InvalidSettings(
-            "COINGECKO_API_KEY holds a character that no key has (a space, a line break or one "
-            "outside ASCII): copy the key again."
+            "COINGECKO_API_KEY holds a character that no key has (a space, a line break, a quote, "
+            "a bracket or one outside ASCII): copy the key again, without anything around it."
         )
     return key or None
 

@@ -148,3 +148,13 @@ SELECT
 FROM lacking
 GROUP BY coin_id, status, island
 ORDER BY coin_id, first_window;
+
+-- name: newest_windows
+-- The newest window of each stream in which any coin has a price.
+SELECT
+    stream,
+    MAX(window_start) AS newest
+FROM coin_windows
+WHERE status = 'present'
+GROUP BY stream
+ORDER BY stream;

@@ -1,5 +1,5 @@
 -- Prices for notebooks and tools, in Snowflake's SQL, each statement under the name that the code
--- calls it by. {coins} stands for as many question marks as there are coins.
+-- calls it by. {coins} stands for as many question marks as there are coins, {table} for a stream's.
 
 -- name: known_coins
 -- Also coins that were never listed, but asked for by name in a run without the list.
@@ -15,6 +15,29 @@ FROM (
 LEFT JOIN coins ON coins.coin_id = known.coin_id
 GROUP BY known.coin_id
 ORDER BY known.coin_id;
+
+-- name: listed_coins
+SELECT
+    coin_id,
+    symbol,
+    name,
+    tracked
+FROM coins
+ORDER BY coin_id;
+
+-- name: coin_spans
+-- What a stream's table has of each coin.
+SELECT
+    coin_id,
+    COUNT(*) AS prices,
+    MIN(price_at) AS first_at,
+    MAX(price_at) AS newest_at,
+    MIN_BY(price, price_at) AS first_price,
+    MAX_BY(price, price_at) AS newest_price
+FROM {table}
+WHERE vs_currency = ?
+GROUP BY coin_id
+ORDER BY coin_id;
 
 -- name: finest
 SELECT

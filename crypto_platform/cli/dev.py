@@ -10,8 +10,10 @@ from crypto_platform.core.lazy import lazy_import
 from crypto_platform.local.instance import home_folder, instance_environment, run_dagster
 
 if TYPE_CHECKING:
+    from crypto_platform.cli import usable
     from crypto_platform.core import settings
 else:
+    usable = lazy_import("crypto_platform.cli.usable")
     settings = lazy_import("crypto_platform.core.settings")
 
 
@@ -20,6 +22,7 @@ else:
 @click.option("-v", "--verbose", is_flag=True, help="Show Dagster's log here, not in a file.")
 def dev(port: int, *, verbose: bool) -> None:
     """Run the Dagster UI and daemon on 127.0.0.1, with the real price API."""
+    usable.refuse_unusable_settings(os.environ)
     sys.exit(run_dagster(platform_instance(), port, verbose=verbose))
 
 

@@ -6,6 +6,7 @@ import sys
 import click
 
 from crypto_platform.cli.dev import platform_instance
+from crypto_platform.cli.usable import refuse_unusable_settings
 
 _DG_LAUNCH = ["-m", "crypto_platform.runs.launch", "launch", "-m", "crypto_platform.definitions"]
 
@@ -14,6 +15,7 @@ _DG_LAUNCH = ["-m", "crypto_platform.runs.launch", "launch", "-m", "crypto_platf
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def launch(options: tuple[str, ...]) -> None:
     """Run assets or a job here and now, without a daemon; takes the options of dg launch."""
+    refuse_unusable_settings(os.environ)
     environment = dict(os.environ)
     # Else Dagster makes one for the run alone, which no other run and no UI knows of.
     if not environment.get("DAGSTER_HOME"):

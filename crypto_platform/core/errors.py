@@ -10,6 +10,10 @@ class InvalidInputError(ValueError):
     """What a person gave cannot be used; the message says what would fit."""
 
 
+class NothingThereError(InvalidInputError):
+    """There is nothing to read where it was looked for; the message says where that was."""
+
+
 class PermanentFailure(dg.Failure):
     """A failure that trying again cannot heal: a retry policy lets it stand.
 

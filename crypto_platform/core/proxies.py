@@ -9,6 +9,20 @@ from collections.abc import Mapping
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
+PROXY_VARIABLES = tuple(
+    spelled
+    for name in (
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "NO_PROXY",
+        "GRPC_PROXY",
+        "NO_GRPC_PROXY",
+    )
+    for spelled in (name, name.lower())
+)
+"""What says which requests go through which proxy, in both ways that programs spell them."""
+
 
 def direct_loopback(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables under which what runs on loopback is reached without a proxy.

@@ -20,11 +20,22 @@ def is_scheduled(stream: Stream, instance: dg.DagsterInstance | None) -> bool:
         instance: Knows what was switched in the UI; without one, or with one that lives in memory
             alone and so keeps no schedules, the default counts.
     """
+    return is_running(stream.schedule_name, instance, by_default=stream.scheduled_by_default)
+
+
+def is_running(schedule: str, instance: dg.DagsterInstance | None, *, by_default: bool) -> bool:
+    """Whether a schedule runs, see ``is_scheduled``.
+
+    Args:
+        schedule: Its name.
+        instance: Knows what was switched in the UI.
+        by_default: Whether it runs where nobody switched it.
+    """
     states = instance.all_instigator_state() if instance and instance.schedule_storage else ()
     for state in states:
-        if state.instigator_name == stream.schedule_name and state.status.name in _SWITCHED:
+        if state.instigator_name == schedule and state.status.name in _SWITCHED:
             return _SWITCHED[state.status.name]
-    return stream.scheduled_by_default
+    return by_default
 
 
 def first_scheduled(stream: Stream, instance: dg.DagsterInstance) -> datetime | None:

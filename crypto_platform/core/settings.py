@@ -23,6 +23,10 @@ from crypto_platform.core.streams import Stream
 _COIN_ID = re.compile(r"[^\s,/\\]+")
 
 
+FIRST_PRICES = date(2009, 1, 1)
+"""Before the first coin there is nothing to ask for."""
+
+
 class SettingsError(InvalidInputError):
     """A variable holds something the platform cannot use; the message names it and what fits."""
 
@@ -51,8 +55,12 @@ class TrackedCoinsSpec(BaseModel, frozen=True):
             return text
         top, named, removed = 0, [], []
         for part in (part.strip() for part in str(text).split(",")):
-            if match := re.fullmatch(r"top:(\d+)", part):
+            if match := re.fullmatch(r"top:(\d{1,5})", part):
+                if top:
+                    raise ValueError(f"it has both top:{top} and {part}; one of them counts")
                 top = int(match[1])
+            elif meant := re.fullmatch(r"(?i)top[\s:=_-]*(\d{1,5})", part):
+                raise ValueError(f"for the largest coins write top:{meant[1]}")
             elif part.startswith("-") and _COIN_ID.fullmatch(part[1:]):
                 removed.append(part[1:])
             elif _COIN_ID.fullmatch(part) and not part.startswith("top:"):
@@ -79,6 +87,42 @@ def _identifier(text: object) -> str:
     if not re.fullmatch(r"[A-Z_][A-Z0-9_$]*", name):
         raise ValueError("expected a name of letters, digits and _, as Snowflake takes unquoted")
     return name
+
+
+def _day(text: object) -> date:
+    if isinstance(text, date):
+        return text
+    try:
+        day = date.fromisoformat(str(text).strip())
+    except ValueError:
+        raise ValueError("expected a day such as 2025-01-01") from None
+    if day < FIRST_PRICES:
+        raise ValueError(f"no coin had a price before {FIRST_PRICES}")
+    return day
+
+
+_Day = Annotated[date, BeforeValidator(_day)]
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]+\S*", text):
+        raise ValueError("expected an address that begins with http:// or https://")
+    return text
+
+
+def _region(text: str) -> str:
+    if not re.fullmatch(r"[a-z]{2,4}(-[a-z]+)+-\d", text):
+        raise ValueError("expected a region of AWS such as us-east-2")
+    return text
+
+
+def _account(text: str) -> str:
+    if text.lower().endswith(".snowflakecomputing.com") or not re.fullmatch(r"[\w.-]*", text):
+        raise ValueError(
+            "expected the account's identifier alone, such as myorg-myaccount: what stands in its "
+            "address before .snowflakecomputing.com"
+        )
+    return text
 
 
 _Identifier = Annotated[str, BeforeValidator(_identifier)]
@@ -132,10 +176,12 @@ class Settings(BaseModel):
     vs_currency: Annotated[str, BeforeValidator(_lower_case_code)] = Field(
         "usd", alias="VS_CURRENCY"
     )
-    history_start: date = Field(date(2025, 1, 1), alias="HISTORY_START")
-    intra_day_start: date = Field(date(2026, 1, 1), alias="INTRA_DAY_START")
-    dagster_ui_url: str = Field("http://127.0.0.1:3000", alias="DAGSTER_UI_URL")
-    aws_region: str = Field("us-east-2", alias="AWS_REGION")
+    history_start: _Day = Field(date(2025, 1, 1), alias="HISTORY_START")
+    intra_day_start: _Day = Field(date(2026, 1, 1), alias="INTRA_DAY_START")
+    dagster_ui_url: Annotated[str, AfterValidator(_address)] = Field(
+        "http://127.0.0.1:3000", alias="DAGSTER_UI_URL"
+    )
+    aws_region: Annotated[str, AfterValidator(_region)] = Field("us-east-2", alias="AWS_REGION")
     deployment: Annotated[str, AfterValidator(_deployment)] = Field(
         "crypto", alias="CRYPTO_DEPLOYMENT"
     )
@@ -149,7 +195,9 @@ class Settings(BaseModel):
     snowflake_role: _Identifier = Field(alias="SNOWFLAKE_ROLE")
     snowflake_warehouse: _Identifier = Field(alias="SNOWFLAKE_WAREHOUSE")
     snowflake_database: _Identifier = Field(alias="SNOWFLAKE_DATABASE")
-    snowflake_account: str = Field("", alias="SNOWFLAKE_ACCOUNT")
+    snowflake_account: Annotated[str, AfterValidator(_account)] = Field(
+        "", alias="SNOWFLAKE_ACCOUNT"
+    )
     snowflake_user: str = Field("", alias="SNOWFLAKE_USER")
     snowflake_private_key_path: _TextOfPath = Field("", alias="SNOWFLAKE_PRIVATE_KEY_PATH")
     snowflake_schema: _Identifier = Field("TRANSFORMED", alias="SNOWFLAKE_SCHEMA")

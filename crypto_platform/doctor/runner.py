@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +13,7 @@ import dagster as dg
 from crypto_platform.alerts.channels import AlertChannel
 from crypto_platform.core.redaction import Secrets
 from crypto_platform.core.settings import SettingsError
+from crypto_platform.core.variables import ENV_FILE, VARIABLES, EnvFile, find_misnamed
 from crypto_platform.doctor.aws import AWS_CHECKS
 from crypto_platform.doctor.lake import lake_checks
 from crypto_platform.doctor.preflight import (
@@ -24,12 +26,55 @@ from crypto_platform.doctor.preflight import (
     skip_for_deployment,
 )
 from crypto_platform.doctor.snowflake import SNOWFLAKE_CHECKS
+from crypto_platform.ingestion.coin_search import CoinsNotFoundError, find_coins
+from crypto_platform.ingestion.first_setup import CoinsOfApi, written
 from crypto_platform.lake.layers import Layer
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform.warehouse.sql import statement
 
 _SETTINGS = "settings"
+
+
+def _variables(preflight: Preflight) -> str:
+    file = EnvFile.read(ENV_FILE)
+    if misnamed := find_misnamed(preflight.environment, file):
+        raise CheckFailedError(" ".join(misnamed))
+    today = datetime.now(UTC).date()
+    for name in ("HISTORY_START", "INTRA_DAY_START"):
+        if (start := getattr(preflight.settings, name.lower())) >= today:
+            raise CheckFailedError(
+                f"{name} is {start}, which has not ended: no partition is there."
+            )
+    overruled = sorted(
+        name
+        for name, value in file.values.items()
+        if name in VARIABLES and preflight.environment.get(name, value) != value
+    )
+    said = f"; the environment has others of {', '.join(overruled)}" if overruled else ""
+    return f"each name that is set is one of the platform's{said}"
+
+
+def _coins(preflight: Preflight) -> str:
+    settings = preflight.settings
+    api = CoinsOfApi(preflight.environment, settings.vs_currency)
+    named = settings.tracked_coins.named
+    unknown = set(named) - api.known(named)
+    if unknown:
+        described = "; ".join(_described(name, api) for name in sorted(unknown))
+        raise CheckFailedError(
+            f"TRACKED_COINS takes ids, and the API has none that is {described}."
+        )
+    return f"{written(settings.tracked_coins)}, in {settings.vs_currency}, as the API has them"
+
+
+def _described(name: str, api: CoinsOfApi) -> str:
+    """What is no id, and the id of what is meant by it: by a ticker, a name or a slip."""
+    try:
+        meant = find_coins([name], api.largest)
+    except CoinsNotFoundError as error:
+        meant = list(error.problems[0].nearest)
+    return f"{name!r} (write {' or '.join(meant)})" if meant else repr(name)
 
 
 def _price_api(preflight: Preflight) -> str:
@@ -131,12 +176,25 @@ _DAGSTER_INSTANCE = PreflightCheck(
     "absolute path of a folder that has it.",
 )
 
+_VARIABLES = PreflightCheck(
+    "variables",
+    _variables,
+    "Correct these names in the environment or in .env; docs/configuration.md lists all.",
+)
+
 LOCAL_CHECKS = (
+    _VARIABLES,
     PreflightCheck(
         "price API",
         _price_api,
         "Correct COINGECKO_PLAN, COINGECKO_API_KEY or COINGECKO_BASE_URL in .env, or restore "
         "this machine's way to the internet.",
+    ),
+    PreflightCheck(
+        "tracked coins",
+        _coins,
+        "Correct TRACKED_COINS or VS_CURRENCY in .env; crypto-platform init finds coins by name.",
+        needs="price API",
     ),
     *(
         PreflightCheck(
@@ -166,6 +224,7 @@ LOCAL_CHECKS = (
 CHECKS: Mapping[str, Sequence[PreflightCheck]] = {
     "local": LOCAL_CHECKS,
     "aws": (
+        _VARIABLES,
         *AWS_CHECKS,
         *SNOWFLAKE_CHECKS,
         # What is remembered of messages stands there.

@@ -46,6 +46,11 @@ _UPGRADE_TIMEOUT = 1.0
 # Seconds after which nobody is at a file any longer that DuckDB moved out of memory.
 _LEFT_AFTER = 24 * 3600
 
+_WAY_OUT = (
+    "Move the file away and materialize snowflake_prices for all partitions: that loads the lake "
+    "again and asks no API."
+)
+
 # Rows that go through memory at once where they do not come from files.
 _ROWS_A_BATCH = 50_000
 
@@ -133,8 +138,7 @@ class DuckDBWarehouse(Warehouse):
             if not _is_damage(error):
                 raise
             raise WarehouseDamagedError(
-                f"The warehouse {self.path} is damaged: {error} Move the file away and materialize "
-                "snowflake_prices for all partitions: that loads the lake again and asks no API."
+                f"The warehouse {self.path} is damaged: {error} {_WAY_OUT}"
             ) from error
 
     def schema_changes(self) -> list[SchemaChange]:
@@ -179,6 +183,24 @@ class DuckDBWarehouse(Warehouse):
             self._connect(read_only=read_only, patience=patience), self.cache_folder
         )
 
+    def _refuse_another_format(self) -> None:
+        """Refuse what is no file of DuckDB's: of SQLite's it would download an extension.
+
+        Raises:
+            WarehouseDamagedError: It is a folder, or of another format.
+        """
+        file = Path(self.path)
+        if file.is_dir():
+            raise WarehouseDamagedError(f"The warehouse {self.path} is a folder. {_WAY_OUT}")
+        with suppress(OSError), file.open("rb") as opened:
+            head = opened.read(12)
+            # One that is being made has nothing in it yet.
+            if head and head[8:] != b"DUCK":
+                raise WarehouseDamagedError(
+                    f"The warehouse {self.path} is damaged: it is not a valid DuckDB database "
+                    f"file. {_WAY_OUT}"
+                )
+
     def _sweep(self) -> None:
         """Delete what loads that were killed left of what did not fit into memory."""
         for left in Path(f"{self.path}.tmp").glob("*"):
@@ -194,6 +216,7 @@ class DuckDBWarehouse(Warehouse):
             reraise=True,
         )
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        self._refuse_another_format()
         try:
             return retrying(duckdb.connect, self.path, read_only=read_only)
         except duckdb.Error as error:
@@ -256,7 +279,7 @@ class _DuckDBSession:
             changes = self.schema_changes()
             refuse_unsafe(path, changes)
             altering = chain.from_iterable(change.statements for change in changes)
-            for sql in (*altering, *duckdb_creation()):
+            for sql in (*altering, *duckdb_creation(self._cache_folder)):
                 self._connection.execute(sql)
             self.execute(statement("create_made_by"))
             self.execute(statement("comment_made_by"))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 
-from crypto_platform.core.errors import InvalidInputError
+from crypto_platform.core.errors import InvalidInputError, NothingThereError
 from crypto_platform.core.lazy import pd
 from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform.warehouse.session import Row
@@ -124,7 +124,7 @@ def _refuse_unknown(coins: Sequence[str], warehouse: Warehouse) -> None:
         raise InvalidInputError("No coin was named; name one or more, such as bitcoin.")
     known = warehouse.query(statement("known_coins", file=_SQL)) if warehouse.exists() else []
     if not known:
-        raise InvalidInputError(
+        raise NothingThereError(
             f"The warehouse {warehouse.table_uri('prices')} has no prices. Is CRYPTO_HOME, or the "
             "working folder, another than that of the runs? If not, materialize some partitions."
         )

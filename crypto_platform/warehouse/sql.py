@@ -181,11 +181,20 @@ def duckdb_definition() -> str:
 
 
 @cache
-def duckdb_creation() -> tuple[str, ...]:
+def duckdb_creation(kept_in: str | None = None) -> tuple[str, ...]:
     """What makes a warehouse of an empty DuckDB file: its schema, tables, views and comments.
 
     In DuckDB's dialect, in the order to run it in.
+
+    Args:
+        kept_in: A folder that keeps it, see ``duckdb_sql``: what reads the ledger's record makes
+            such a file each time.
     """
+    key = f"{_parser_version()} creation {duckdb_definition()}"
+    return kept_on_disk(kept_in, key, tuple[str, ...], _made_creation)
+
+
+def _made_creation() -> tuple[str, ...]:
     statements: list[str] = []
     for text in chain.from_iterable(map(script_statements, TABLE_SCRIPTS)):
         if _created_kind(text) not in _DUCKDB_HAS:

@@ -69,6 +69,14 @@ def test_tracked_coins_are_a_top_or_names_or_both_less_those_taken_out(
         ("TRACKED_COINS", "../../etc"),
         ("TRACKED_COINS", "-bitcoin"),
         ("VS_CURRENCY", "us dollars"),
+        ("HISTORY_START", "01/02/2025"),
+        ("HISTORY_START", "1735689600"),
+        ("INTRA_DAY_START", "1970-01-01"),
+        ("DAGSTER_UI_URL", "dagster.example.com:3000"),
+        ("AWS_REGION", "us-east2"),
+        ("SNOWFLAKE_ACCOUNT", "https://myorg-me.snowflakecomputing.com"),
+        ("SNOWFLAKE_ACCOUNT", "myorg-me.snowflakecomputing.com"),
+        ("TRACKED_COINS", "top:25,top:10"),
     ],
 )
 def test_a_malformed_variable_is_named_with_what_it_holds(name: str, text: str) -> None:
@@ -76,6 +84,14 @@ def test_a_malformed_variable_is_named_with_what_it_holds(name: str, text: str) 
         Settings.from_environment({name: text})
 
     assert f"{name}={text!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["top25", "top 25", "Top:25", "TOP-25", "top: 25", "top=25", "bitcoin,top25"]
+)
+def test_another_way_to_write_a_top_is_answered_with_the_right_one(text: str) -> None:
+    with pytest.raises(SettingsError, match="write top:25"):
+        Settings.from_environment({"TRACKED_COINS": text})
 
 
 def test_all_malformed_variables_are_told_at_once() -> None:

@@ -267,3 +267,46 @@ def test_a_version_is_looked_at_on_aws_alone(option: str, monkeypatch: pytest.Mo
 
     assert refused.exit_code == 2
     assert "set CRYPTO_PROFILE=aws" in refused.output
+
+
+def test_a_slip_in_the_name_of_a_variable_fails_with_the_right_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(f"COINGEKO_API_KEY={KEY}\n")
+
+    result = look("variables", {})
+
+    assert result.status == "failed"
+    assert "did you mean COINGECKO_API_KEY?" in result.found
+    assert KEY not in result.found
+
+
+def test_a_start_that_is_yet_to_come_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert "no partition is there" in look("variables", {"HISTORY_START": "2999-01-01"}).found
+
+
+@pytest.mark.parametrize(
+    ("coins", "said"),
+    [
+        ("BTC,ethereum", "'BTC' (write bitcoin)"),
+        ("Bitcoin", "'Bitcoin' (write bitcoin)"),
+        ("bitcoinn", "'bitcoinn' (write bitcoin"),
+        ("qqqqqqqq", "'qqqqqqqq'."),
+    ],
+)
+def test_a_coin_that_the_api_does_not_have_fails_with_the_id_that_is_meant(
+    coins: str, said: str, market: SimulatedMarket
+) -> None:
+    result = look("tracked coins", {"COINGECKO_BASE_URL": market.base_url, "TRACKED_COINS": coins})
+
+    assert result.status == "failed"
+    assert said in result.found
+
+
+def test_coins_that_the_api_has_pass(market: SimulatedMarket) -> None:
+    variables = {"COINGECKO_BASE_URL": market.base_url, "TRACKED_COINS": "bitcoin,ethereum"}
+
+    assert look("tracked coins", variables).found == "bitcoin,ethereum, in usd, as the API has them"

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.live
 @pytest.mark.parametrize(
     "check",
     [
+        "variables",
         "AWS account",
         "stack",
         "function",
