@@ -14,7 +14,6 @@ from typing import NoReturn
 import dagster as dg
 import pytest
 from click.testing import CliRunner
-from crypto_platform.warehouse.completeness import Completeness
 
 from crypto_platform.cli.main import main
 from crypto_platform.core.settings import Settings
@@ -26,6 +25,7 @@ from crypto_platform.healing.planner import Gap
 from crypto_platform.ingestion.tracked_coins import DOCUMENT
 from crypto_platform.lake.layers import Layer
 from crypto_platform.profiles import PROFILES
+from crypto_platform.warehouse.completeness import Completeness
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.load_record import LoadRecord
 from crypto_platform_tests.healing.test_ledger import COINS, day, filled, lake, tracked
