@@ -147,9 +147,9 @@ def test_a_bucket_that_is_missing(environment: dict[str, str]) -> None:
 
 def test_access_that_is_denied(environment: dict[str, str]) -> None:
     with acting([]):
-        account, *denied = examine(environment)[1:]
+        settings, variables, account, *denied = examine(environment)
 
-    assert account.status == "passed"
+    assert {one.status for one in (settings, variables, account)} == {"passed"}
     denied = [result for result in denied if result.status != "skipped"]
     assert len(denied) == 8
     for result in denied:
@@ -201,9 +201,9 @@ def test_credentials_that_are_refused_are_reported_once(
     with acting([]):
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN")
         boto3.setup_default_session()
-        settings, account, *others = examine(environment)
+        settings, variables, account, *others = examine(environment)
 
-    assert (settings.status, account.status) == ("passed", "failed")
+    assert (settings.status, variables.status, account.status) == ("passed", "passed", "failed")
     assert "credentials" in (account.what_to_do or "")
     assert {one.status for one in others} == {"skipped"}
 
