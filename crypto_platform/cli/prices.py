@@ -2,8 +2,6 @@
 
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, get_args
 
@@ -72,12 +70,10 @@ def prices(  # noqa: PLR0913 - one argument an option
     for warning in caught:
         click.echo(f"Warning: {warning.message}", err=True)
     if as_csv:
-        with _writing(as_csv):
-            target = sys.stdout if as_csv == _OUTPUT else as_csv
-            frame.to_csv(target, index=False, date_format=_TIME_FORMAT)
+        target = sys.stdout if as_csv == _OUTPUT else as_csv
+        frame.to_csv(target, index=False, date_format=_TIME_FORMAT)
     if as_parquet:
-        with _writing(as_parquet):
-            frame.to_parquet(as_parquet, index=False)
+        frame.to_parquet(as_parquet, index=False)
     files = [file for file in (as_csv, as_parquet) if file and file != _OUTPUT]
     if files:
         # Beside a CSV in the output this would be one line of it.
@@ -88,14 +84,6 @@ def prices(  # noqa: PLR0913 - one argument an option
         )
     elif not as_csv:
         _print(frame)
-
-
-@contextmanager
-def _writing(file: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise click.FileError(file, error.strerror or str(error)) from error
 
 
 def _print(frame: "pd.DataFrame") -> None:

@@ -135,7 +135,7 @@ def test_what_is_damaged_or_in_the_way_is_one_line_that_says_what_to_do(
         (["--demo", "dev"], "takes no --demo"),
         (["--demo", "prices", "bitcoin"], "make demo fills it"),
     ],
-    ids=" ".join,
+    ids=lambda given: " ".join(given) if isinstance(given, list) else given,
 )
 def test_what_names_nothing_is_one_line_that_says_what_would(
     command: list[str], said: str, invoke: Callable[..., Result]

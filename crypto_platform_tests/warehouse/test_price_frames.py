@@ -286,15 +286,6 @@ def test_what_is_filled_is_shown_with_the_moment_that_it_is_from() -> None:
 
 
 @pytest.mark.usefixtures("warehouse")
-@pytest.mark.parametrize("option", ["--csv", "--parquet"])
-def test_a_file_that_cannot_be_written_is_named(option: str) -> None:
-    ran = CliRunner().invoke(main, ["prices", "bitcoin", option, "nowhere/p"])
-
-    assert ran.exit_code == 1
-    assert ran.stderr.startswith("Error: Could not open file 'nowhere/p': ")
-
-
-@pytest.mark.usefixtures("warehouse")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
