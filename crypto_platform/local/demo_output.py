@@ -85,7 +85,7 @@ def print_end(
     table = Table(title="In the warehouse (simulated)", title_justify="left", title_style="bold")
     table.add_column("table")
     new = ["new"] if before else []
-    for name in ("coins", "rows", *new, "newest price (UTC)", "gaps"):
+    for name in ("coins", "rows", *new, "newest price (UTC)", "missing"):
         table.add_column(name, justify="right")
     for stream in resources["warehouse"].summary():
         rows = [f"{stream.rows:,}"]
