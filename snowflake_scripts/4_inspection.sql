@@ -31,7 +31,7 @@ SELECT
     price_at,
     price,
     granularity,
-    DATEDIFF('hour', price_at, SYSDATE()) AS hours_old,
+    ROUND(CAST(DATEDIFF('second', price_at, SYSDATE()) AS DOUBLE) / 3600, 1) AS hours_old,
     source
 FROM transformed.prices
 WHERE $coin IN (coin_id, '*')
@@ -104,25 +104,80 @@ GROUP BY stream, vs_currency, status
 ORDER BY stream, vs_currency, status;
 
 -- name: completeness
+-- How complete is each stream?
+-- Its coin-windows since the first that was asked for, as crypto-platform status counts them: what closed a
+-- moment ago is expected an hour later, of the daily history two, or once it is loaded.
+WITH due AS (
+    SELECT windows.*
+    FROM transformed.coin_windows AS windows
+    INNER JOIN transformed.streams
+        ON streams.stream = windows.stream AND streams.vs_currency = windows.vs_currency
+    INNER JOIN (
+        SELECT stream, vs_currency, MAX(window_start) AS newest
+        FROM transformed.ingestion_ledger
+        GROUP BY stream, vs_currency
+    ) AS loaded
+        ON loaded.stream = windows.stream AND loaded.vs_currency = windows.vs_currency
+    WHERE
+        windows.window_start <= loaded.newest
+        OR DATEADD('minute', streams.window_minutes, windows.window_start)
+        <= DATEADD('hour', IFF(windows.stream = 'historical', -2, -1), SYSDATE())
+)
+
+SELECT
+    stream,
+    vs_currency,
+    MIN(window_start) AS since,
+    COUNT(*) AS expected,
+    COUNT_IF(status = 'present') AS present,
+    CAST(COUNT_IF(status = 'present') AS DOUBLE) / COUNT(*) AS complete,
+    COUNT_IF(status = 'missing_at_source') AS missing_at_source,
+    COUNT_IF(status = 'out_of_plan') AS out_of_plan,
+    COUNT_IF(status = 'quarantined') AS quarantined,
+    COUNT_IF(status = 'failed') AS failed,
+    COUNT_IF(status = 'pending') AS pending
+FROM due
+WHERE $coin IN (coin_id, '*') AND $stream IN (stream, '*')
+GROUP BY stream, vs_currency
+ORDER BY stream, vs_currency;
+
+-- name: completeness_by_coin
 -- How complete is each coin?
--- Its windows that have closed, by what became of them, with the coin that lacks most first.
+-- By the same count, with the coin that lacks most first.
+WITH due AS (
+    SELECT windows.*
+    FROM transformed.coin_windows AS windows
+    INNER JOIN transformed.streams
+        ON streams.stream = windows.stream AND streams.vs_currency = windows.vs_currency
+    INNER JOIN (
+        SELECT stream, vs_currency, MAX(window_start) AS newest
+        FROM transformed.ingestion_ledger
+        GROUP BY stream, vs_currency
+    ) AS loaded
+        ON loaded.stream = windows.stream AND loaded.vs_currency = windows.vs_currency
+    WHERE
+        windows.window_start <= loaded.newest
+        OR DATEADD('minute', streams.window_minutes, windows.window_start)
+        <= DATEADD('hour', IFF(windows.stream = 'historical', -2, -1), SYSDATE())
+)
+
 SELECT
     stream,
     coin_id,
     vs_currency,
-    MIN(month) AS first_month,
-    SUM(expected) AS expected,
-    SUM(present) AS present,
-    SUM(missing_at_source) AS missing_at_source,
-    SUM(out_of_plan) AS out_of_plan,
-    SUM(quarantined) AS quarantined,
-    SUM(failed) AS failed,
-    SUM(pending) AS pending,
-    CAST(SUM(present) AS DOUBLE) / SUM(expected) AS ratio
-FROM transformed.completeness
+    MIN(window_start) AS since,
+    COUNT(*) AS expected,
+    COUNT_IF(status = 'present') AS present,
+    CAST(COUNT_IF(status = 'present') AS DOUBLE) / COUNT(*) AS complete,
+    COUNT_IF(status = 'missing_at_source') AS missing_at_source,
+    COUNT_IF(status = 'out_of_plan') AS out_of_plan,
+    COUNT_IF(status = 'quarantined') AS quarantined,
+    COUNT_IF(status = 'failed') AS failed,
+    COUNT_IF(status = 'pending') AS pending
+FROM due
 WHERE $coin IN (coin_id, '*') AND $stream IN (stream, '*')
 GROUP BY stream, coin_id, vs_currency
-ORDER BY ratio, stream, coin_id, vs_currency;
+ORDER BY complete, stream, coin_id, vs_currency;
 
 -- name: never_loaded
 -- Which windows were never loaded?

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -13,7 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
+from crypto_platform.cli.columns import column
+from crypto_platform.core.numbers import aligned, exact_text, percent, share_percent
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import STREAMS
 from crypto_platform.profiles import PROFILES
@@ -30,6 +34,17 @@ _OPTIONS = {
     "end_at": "--end",
     "known_at": "--at",
 }
+
+# What a number is, by the name of its column; any other is a plain number. A column that the tables
+# have under one of these names means that, see 1_creation_tables.sql and 5_creation_models.sql.
+_IN_PERCENT = re.compile(r"\w+_percentage(_\w+)?")
+_SHARE = re.compile(
+    r"complete|ratio|turnover|(breadth|above|volatility)_\w+|(\w+_)?(share|dominance)"
+)
+_MOVE = re.compile(r"drawdown|ath_distance|price_change|return_\w+|\w+_change_\d+d")
+_PRICE = re.compile(r"(\w+_)?price|open|high|low|close")
+_SUM = re.compile(r"(\w+_)?(market_cap|volume)")
+_HOURS = re.compile(r"hours_\w+")
 
 # Wider than any table: who reads a pipe wants a row on a line.
 _WIDE = 1_000
@@ -155,22 +170,56 @@ def _print(rows: Sequence[Row], title: str, note: str) -> None:
         console.print(title, note, "\nNothing: no row answers that.", highlight=False)
         return
     table = Table(title=title, caption=note or None, title_justify="left", caption_justify="left")
+    currency = _currency(rows)
+    columns: list[Sequence[Text | str]] = []
     for name in rows[0]:
         values = [row[name] for row in rows]
         is_number = any(_is_number(value) for value in values)
+        heading = _heading(name, currency if is_number else "")
         # Numbers, names and times are never cut or broken; sentences are.
         is_sentence = any(isinstance(value, str) and " " in value for value in values)
         table.add_column(
-            name.replace("_", " "),
+            heading,
             justify="right" if is_number else "left",
             no_wrap=not is_sentence,
         )
-    for row in rows:
-        # A reason may have what rich would take for a colour.
-        table.add_row(*(escape(_shown(value)) for value in row.values()))
+        if is_number:
+            columns.append(column(_numbers(name, values), heading))
+        else:
+            # A reason may have what rich would take for a colour.
+            columns.append([escape(_shown(value)) for value in values])
+    for cells in zip(*columns, strict=True):
+        table.add_row(*cells)
     least = Measurement.get(console, console.options.update(max_width=_WIDE), table).minimum
     console.width = max(console.width, least) if console.is_terminal else _WIDE
     console.print(table)
+
+
+def _currency(rows: Sequence[Row]) -> str:
+    """The currency that all rows are in; none where they are in several, each in its row's."""
+    found = {row.get("vs_currency") for row in rows} - {None}
+    return str(found.pop()) if len(found) == 1 else ""
+
+
+def _heading(name: str, currency: str) -> str:
+    is_money = _PRICE.fullmatch(name) or _SUM.fullmatch(name)
+    return name.replace("_", " ") + (f" ({currency})" if is_money and currency else "")
+
+
+def _numbers(name: str, values: Sequence[Any]) -> list[str]:
+    """The numbers of a column as people read them, by what its name says that they are."""
+    if not any(isinstance(value, float) for value in values):
+        return [_shown(value) for value in values]
+    if _IN_PERCENT.fullmatch(name):
+        parts = [None if value is None else value / 100 for value in values]
+        return [percent(part, 2, signed=True, missing="") for part in parts]
+    if _MOVE.fullmatch(name):
+        return [percent(value, 2, signed=True, missing="") for value in values]
+    if _SHARE.fullmatch(name):
+        return [share_percent(value, missing="") for value in values]
+    if _HOURS.fullmatch(name):
+        return ["" if value is None else f"{value:,.1f}" for value in values]
+    return aligned(values, pad=" ", written=exact_text if _PRICE.fullmatch(name) else None)
 
 
 def _is_number(value: object) -> bool:
@@ -184,6 +233,4 @@ def _shown(value: Any) -> str:
         return "yes" if value else ""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}" if value.second else f"{value:%Y-%m-%d %H:%M}"
-    if isinstance(value, float):
-        return f"{value:,.8g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

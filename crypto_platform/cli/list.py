@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from crypto_platform.core.numbers import price_text
+from crypto_platform.cli.columns import column
+from crypto_platform.core.numbers import aligned, price_text
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import STREAMS
 from crypto_platform.profiles import PROFILES
@@ -35,17 +36,28 @@ def _table(found: Sequence[CoinSpans], vs_currency: str) -> Table:
     table = Table("coin", box=SIMPLE_HEAD, title=f"Prices in {vs_currency}", title_justify="left")
     for name in ("first", "newest (UTC)", *(one.name for one in STREAMS)):
         table.add_column(name, justify="right", no_wrap=True)
-    for one in found:
-        first, newest = one.first, one.newest
+    firsts = _prices([one.first.first_price if one.first else None for one in found])
+    newests = _prices([one.newest.newest_price if one.newest else None for one in found])
+    starts = [f"\n{one.first.first_at:%Y-%m-%d}" if one.first else "" for one in found]
+    ends = [f"\n{one.newest.newest_at:%Y-%m-%d %H:%M}" if one.newest else "" for one in found]
+    cells = zip(
+        found,
+        column([*map("".join, zip(firsts, starts, strict=True))], "first"),
+        column([*map("".join, zip(newests, ends, strict=True))], "newest (UTC)"),
+        strict=True,
+    )
+    for one, first, newest in cells:
         called = " ".join(text for text in ((one.symbol or "").upper(), one.name) if text)
         spans = [one.streams.get(stream.name) for stream in STREAMS]
         table.add_row(
             f"[bold]{escape(one.coin_id)}[/]{'' if one.tracked else ' (not tracked)'}\n"
             f"{escape(called)}",
-            f"{price_text(first.first_price)}\n{first.first_at:%Y-%m-%d}" if first else "none",
-            f"{price_text(newest.newest_price)}\n{newest.newest_at:%Y-%m-%d %H:%M}"
-            if newest
-            else "none",
+            first,
+            newest,
             *(f"{span.prices:,}\n{span.first_at:%Y-%m-%d}" if span else "none" for span in spans),
         )
     return table
+
+
+def _prices(prices: Sequence[float | None]) -> list[str]:
+    return aligned(prices, "none", pad=" ", written=price_text)

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from crypto_platform import CoarserPricesWarning, Granularity
 from crypto_platform import prices as read_prices
-from crypto_platform.core.numbers import compact, count
+from crypto_platform.cli.columns import column
+from crypto_platform.core.numbers import aligned, compact, count, exact_text
 from crypto_platform.warehouse.price_frames import FILLED, length
 
 if TYPE_CHECKING:
@@ -93,18 +94,21 @@ def _print(frame: "pd.DataFrame") -> None:
     simulated = " (simulated)" if "simulated" in set(frame["source"]) else ""
     currency = frame["vs_currency"].iloc[0]
     table = Table("time (UTC)", "coin", title=f"Prices{simulated}", title_justify="left")
-    for name in ("price", "market cap", "volume 24 h"):
-        table.add_column(f"{name} ({currency})", justify="right")
+    price = f"price ({currency})"
+    for name in (price, f"market cap ({currency})", f"volume 24 h ({currency})"):
+        table.add_column(name, justify="right")
     table.add_column("granularity")
     # An older price is of that time only by its mark.
     filled = list(frame[FILLED]) if FILLED in frame else [False] * len(frame)
     if any(filled):
         table.add_column("filled from (UTC)")
-    for row, is_filled in zip(frame.to_dict("records"), filled, strict=True):
+    prices_shown = column(aligned(list(frame["price"]), pad=" ", written=exact_text), price)
+    rows = zip(frame.to_dict("records"), prices_shown, filled, strict=True)
+    for row, price_shown, is_filled in rows:
         table.add_row(
             f"{row['time']:%Y-%m-%d %H:%M}",
             row["coin_id"],
-            f"{row['price']:,.8g}",
+            price_shown,
             compact(row["market_cap"]),
             compact(row["total_volume"]),
             row["granularity"],

@@ -1,7 +1,7 @@
 """Numbers as people read them: in the report, in the UI's metadata and on the command line."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 Value = float | int | None
 
@@ -17,6 +17,10 @@ _UNITS = ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " K"))
 
 FIGURE_SPACE = "\N{FIGURE SPACE}"
 """A blank as wide as a digit, where digits are as wide as each other."""
+
+# Digits that a price has where all of it is told, and from where on it has more before the point.
+_DIGITS = 8
+_WHOLE = 10.0**_DIGITS
 
 # What nobody reads as percent any more.
 _FACTOR = 1e6
@@ -93,7 +97,21 @@ def price_text(price: Value, missing: str = UNKNOWN) -> str:
     return f"{price:,.2f}" if abs(price) >= 1 else f"{price:.4g}"
 
 
-def aligned(numbers: Sequence[Value], missing: str = "", pad: str = FIGURE_SPACE) -> list[str]:
+def exact_text(price: float) -> str:
+    """A price with eight digits, and with all before the point where those are more.
+
+    Args:
+        price: The price.
+    """
+    return f"{price:,.0f}" if abs(price) >= _WHOLE else f"{price:,.{_DIGITS}g}"
+
+
+def aligned(
+    numbers: Sequence[Value],
+    missing: str = "",
+    pad: str = FIGURE_SPACE,
+    written: Callable[[float], str] | None = None,
+) -> list[str]:
     """A column of numbers whose points stand below each other where it is set to the right.
 
     Large ones have units. The others have two digits after the point, and those below one as many
@@ -103,15 +121,25 @@ def aligned(numbers: Sequence[Value], missing: str = "", pad: str = FIGURE_SPACE
         numbers: The numbers.
         missing: What stands for one that is not known.
         pad: A blank as wide as a digit.
+        written: How to write each of them instead, whatever its size.
     """
     known = [abs(one) for one in numbers if one is not None and math.isfinite(one)]
-    if max(known, default=0) >= _IN_UNITS:
+    if written is None and max(known, default=0) >= _IN_UNITS:
         return [compact(one, missing=missing) for one in numbers]
-    texts = ["0.00" if one == 0 else price_text(one, missing) for one in numbers]
-    fractions = [len(text.partition(".")[2]) for text in texts]
+
+    def text(number: Value) -> str:
+        if number is None or math.isnan(number):
+            return missing
+        if written:
+            return written(number)
+        return "0.00" if number == 0 else price_text(number)
+
+    texts = [text(one) for one in numbers]
+    # The point counts too: a whole number has none.
+    tails = [len("".join(one.partition(".")[1:])) for one in texts]
     return [
-        text + pad * (max(fractions) - fraction) if fraction else text
-        for text, fraction in zip(texts, fractions, strict=True)
+        one if one == missing else one + pad * (max(tails) - tail)
+        for one, tail in zip(texts, tails, strict=True)
     ]
 
 

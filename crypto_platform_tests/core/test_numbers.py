@@ -2,7 +2,15 @@
 
 import pytest
 
-from crypto_platform.core.numbers import aligned, compact, count, percent, share_percent, small
+from crypto_platform.core.numbers import (
+    aligned,
+    compact,
+    count,
+    exact_text,
+    percent,
+    share_percent,
+    small,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +87,18 @@ def test_the_points_of_a_column_stand_below_each_other(
     numbers: list[float | None], texts: list[str]
 ) -> None:
     assert aligned(numbers, pad="_") == texts
+
+
+def test_prices_keep_the_digits_that_they_have_and_are_never_in_units() -> None:
+    prices = [123_456_789_012.5, 101.0, 56_044.399, 0.21026898, None]
+
+    assert aligned(prices, "none", pad="_", written=exact_text) == [
+        "123,456,789,012_________",
+        "101_________",
+        "56,044.399_____",
+        "0.21026898",
+        "none",
+    ]
 
 
 def test_one_thing_has_no_plural_and_many_have_their_thousands_apart() -> None:

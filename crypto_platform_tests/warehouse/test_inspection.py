@@ -12,9 +12,12 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
+from crypto_platform.cli.inspect import _show
 from crypto_platform.cli.main import main
 from crypto_platform.core.errors import InvalidInputError
+from crypto_platform.core.streams import STREAMS, Stream
 from crypto_platform.profiles import PROFILES
+from crypto_platform.warehouse.completeness import STATUSES, completeness_of
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.inspection import answer, bound, question, questions
 from crypto_platform.warehouse.resource import Warehouse
@@ -155,10 +158,14 @@ EXPECTED: dict[str, tuple[str, list[tuple[Any, ...]]]] = {
         ],
     ),
     "completeness": (
-        "coin_id expected present missing_at_source quarantined failed pending ratio",
+        "stream since expected present complete missing_at_source quarantined failed pending",
+        [("historical", day(6), 12, 4, 1 / 3, 2, 1, 1, 4)],
+    ),
+    "completeness_by_coin": (
+        "coin_id since expected present complete missing_at_source quarantined failed pending",
         [
-            ("bitcoin", 6, 2, 2, 0, 0, 2, 1 / 3),
-            ("ethereum", 6, 2, 0, 1, 1, 2, 1 / 3),
+            ("bitcoin", day(6), 6, 2, 1 / 3, 2, 0, 0, 2),
+            ("ethereum", day(6), 6, 2, 1 / 3, 0, 1, 1, 2),
         ],
     ),
     "never_loaded": (
@@ -324,6 +331,54 @@ def test_a_value_that_is_given_is_no_part_of_the_statement(warehouse: Warehouse)
     assert asked(warehouse, "newest", coin="x' OR '1' = '1") == []
 
 
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
+@pytest.mark.parametrize("newest", [3, 1, 0], ids=["late", "loaded before due", "all loaded"])
+def test_a_stream_is_as_complete_as_status_says(
+    stream: Stream, newest: int, duckdb_warehouse: DuckDBWarehouse
+) -> None:
+    last = stream.index_at(NOW) - 1
+    starts = [stream.window_of_index(last - ago).start for ago in (9, newest)]
+    of_stream = {"stream": stream.name, "vs_currency": "usd"}
+    minutes = stream.window_length // timedelta(minutes=1)
+    with duckdb_warehouse.session(read_only=False) as session:
+        session.stage_rows("coins", ROWS["coins"])
+        session.stage_rows(
+            "streams", [{**of_stream, "first_window": starts[0], "window_minutes": minutes}]
+        )
+        rows = [became("bitcoin", 0, "present") | of_stream | {"window_start": at} for at in starts]
+        session.stage_rows("ingestion_ledger", rows)
+    (said,) = completeness_of(duckdb_warehouse, [stream], datetime.now(UTC))
+
+    (row,) = answer(duckdb_warehouse, question("completeness"), {}, "CRYPTO_WH")
+    coins = answer(duckdb_warehouse, question("completeness_by_coin"), {}, "CRYPTO_WH")
+
+    found = {status: row[status] for status in STATUSES}
+    assert (row["since"], row["expected"], found) == (said.since, said.expected, said.statuses)
+    assert row["complete"] == said.share
+    assert sum(coin["expected"] for coin in coins) == said.expected
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
+def test_a_window_is_expected_as_long_after_its_close_as_the_stream_says(stream: Stream) -> None:
+    hours = {"historical": 2, "intra_day": 1}
+
+    assert stream.overdue_after == timedelta(hours=hours[stream.name])
+    for name in ("completeness", "completeness_by_coin"):
+        assert "DATEADD('hour', IFF(windows.stream = 'historical', -2, -1)" in question(name).sql
+
+
+@pytest.mark.parametrize(("minutes", "hours"), [(24, 0.4), (90, 1.5), (1500, 25.0)])
+def test_a_price_is_as_many_hours_old_as_have_gone_by(
+    minutes: int, hours: float, duckdb_warehouse: DuckDBWarehouse
+) -> None:
+    seen = datetime.now(UTC) - timedelta(minutes=minutes)
+    put(duckdb_warehouse, "historical_prices", [price_row("bitcoin", seen, 1.0)])
+
+    (row,) = answer(duckdb_warehouse, question("newest"), {}, "CRYPTO_WH")
+
+    assert row["hours_old"] == hours
+
+
 def test_a_key_that_stands_twice_is_told_of_each_table(duckdb_warehouse: DuckDBWarehouse) -> None:
     fill(duckdb_warehouse)
     tables = "historical_prices", "intra_day_prices", "market_snapshots", "ingestion_ledger"
@@ -456,6 +511,74 @@ def test_the_command_lists_the_questions_and_prints_answers(command: CliRunner) 
         "missing_at_source",
     ]
     assert [row[-1] for row in rows if row and row[1:2] == ["bitcoin"]] == [PENDING, GONE]
+
+
+def printed(rows: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    """The heading and the rows of a table, each cell as wide as it stands there."""
+    _show(rows, as_json=False, as_csv=False, title="")
+    lines = capsys.readouterr().out.splitlines()
+    return [re.split("[│┃]", line)[1:-1] for line in lines if line[:1] in {"│", "┃"}]
+
+
+def test_a_number_is_shown_as_what_its_column_means(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {
+        "vs_currency": "eur",
+        "price": 56_044.399,
+        "total_market_cap": 1.8514299e12,
+        "return_1d": -4.8873646e-05,
+        "price_change_percentage_24h": -4.20607,
+        "bitcoin_dominance": 0.57222857,
+        "complete": 0.99999,
+        "volatility_30d": 1.6389433,
+        "hours_old": 0.4,
+        "ratio_to_median": 0.98567123,
+        "windows": 1234,
+        "unusual": True,
+    }
+
+    heading, cells = printed([row], capsys)
+
+    shown = dict(zip(map(str.strip, heading), map(str.strip, cells), strict=True))
+    assert shown == {
+        "vs currency": "eur",
+        "price (eur)": "56,044.399",
+        "total market cap (eur)": "1.85 T",
+        "return 1d": "0.00 %",
+        "price change percentage 24h": "\N{MINUS SIGN}4.21 %",
+        "bitcoin dominance": "57.22 %",
+        "complete": "99.99 %",
+        "volatility 30d": "163.89 %",
+        "hours old": "0.4",
+        "ratio to median": "0.9857",
+        "windows": "1,234",
+        "unusual": "yes",
+    }
+
+
+def test_the_points_of_a_column_stand_below_each_other_and_currencies_are_not_mixed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows: list[dict[str, Any]] = [
+        {"vs_currency": "usd", "price": 56_044.399},
+        {"vs_currency": "eur", "price": 0.21026898},
+        {"vs_currency": "eur", "price": None},
+    ]
+
+    heading, *cells = printed(rows, capsys)
+
+    assert heading[1].strip() == "price"
+    assert [cell[1] for cell in cells] == [
+        " 56,044.399      ",
+        "      0.21026898 ",
+        "                 ",
+    ]
+
+
+def test_programs_get_the_values_as_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    for as_json in (True, False):
+        row = {"total_market_cap": 1851429912345.678}
+        _show([row], as_json=as_json, as_csv=not as_json, title="")
+        assert "1851429912345.678" in capsys.readouterr().out
 
 
 def test_an_answer_as_json_or_csv_is_nothing_else(command: CliRunner) -> None:
