@@ -131,7 +131,9 @@ class ApiSettings:
                 "COINGECKO_API_KEY is set and the keyless plan takes no key: set COINGECKO_PLAN "
                 "to the key's plan (demo, basic, analyst or pro)."
             )
-        if plan.key_header and not key and not override:
+        # A proxy may add the key; at the API's own address nobody does.
+        own = not override or urlsplit(override).hostname in _HOSTS
+        if plan.key_header and not key and own:
             raise InvalidSettings(
                 f"COINGECKO_PLAN is {plan.name}, which takes a key, and COINGECKO_API_KEY is not "
                 "set: set it, or set COINGECKO_PLAN to keyless."

@@ -15,7 +15,7 @@ from crypto_platform.checks.definitions import ERROR, WARN, Check, Finding
 from crypto_platform.checks.results import check_result, unjudged_result
 from crypto_platform.core.errors import RETRIES
 from crypto_platform.core.numbers import count
-from crypto_platform.core.schedules import is_scheduled
+from crypto_platform.core.schedules import is_running, is_scheduled
 from crypto_platform.core.settings import Settings
 from crypto_platform.core.streams import Stream, Window
 from crypto_platform.ingestion.tracked_coins import TrackedCoins, load_tracked_coins
@@ -31,7 +31,8 @@ _EXPLAINED = frozenset({"missing_at_source", "out_of_plan", "quarantined"})
 def freshness_policy(stream: Stream) -> dg.FreshnessPolicy | None:
     """What the UI shows as the freshness of a stream's table.
 
-    A stream that runs only when a person wants it to is never late: it has none.
+    Dagster's own goes by runs, so a stream without a schedule of its own has none: a day of it may
+    come by healing, or by hand.
     """
     if not stream.scheduled_by_default:
         return None
@@ -47,7 +48,8 @@ def freshness_rule(stream: Stream) -> Check:
     evaluated = (
         ""
         if stream.scheduled_by_default
-        else f" While {stream.schedule_name} is off it judges nothing: nobody promised new prices."
+        else f" Healing brings these, with {stream.schedule_name} or without; while both are off, "
+        "it judges nothing."
     )
     return Check(
         "fresh",
@@ -77,11 +79,15 @@ def build_freshness_check(stream: Stream, settings: Settings) -> dg.AssetChecksD
         context: dg.AssetCheckExecutionContext, lake: Lake, warehouse: Warehouse
     ) -> dg.AssetCheckResult:
         # What runs by default has promised prices, even where somebody switched it off.
-        if not (stream.scheduled_by_default or is_scheduled(stream, context.instance)):
+        if not (
+            stream.scheduled_by_default
+            or is_scheduled(stream, context.instance)
+            or is_running("healing", context.instance, by_default=True)
+        ):
             return _unjudged(
                 rule,
-                f"{stream.schedule_name} is off, and nobody promised new prices. Switch it on "
-                "under Automation to have them fetched and judged",
+                f"{stream.schedule_name} and the sensor healing are off, and nothing else brings "
+                "new prices. Switch one of them on under Automation",
             )
         due = due_window(stream, settings.first_window(stream), datetime.now(UTC))
         if due is None:
@@ -90,10 +96,10 @@ def build_freshness_check(stream: Stream, settings: Settings) -> dg.AssetChecksD
         record.ensure(warehouse)
         newest = record.newest_windows(settings.vs_currency)
         if not newest:
-            return _unjudged(
-                rule,
-                "the table has no price yet. Materialize a partition, or wait for the schedule",
-            )
+            # Healing goes on with what somebody began, and begins nothing.
+            begins = is_scheduled(stream, context.instance)
+            wait = ", or wait for the schedule" if begins else ": healing then keeps it up to date"
+            return _unjudged(rule, f"the table has no price yet. Materialize a partition{wait}")
         coins = expected_coins(load_tracked_coins(lake.raw), due, newest)
         if not coins:
             return _unjudged(

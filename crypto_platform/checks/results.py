@@ -102,7 +102,7 @@ def unjudged_result(
         asset_key=asset,
         passed=False,
         severity=WARN,
-        description=f"Judged nothing: {reason}.",
+        description=f"Judged nothing: {reason.removesuffix('.')}.",
         metadata={"evaluated": "nothing", **({TIME_BASED: True} if time_based else {}), **metadata},
     )
 
@@ -195,7 +195,8 @@ def raise_on_blocking(
 
 def _described(findings: Sequence[Finding]) -> str:
     partitions = sorted({finding.partition for finding in findings} - {""})
-    named = "; ".join(str(finding) for finding in findings[:_NAMED])
+    # A fault may be a sentence, as the reasons of the ledger are; here it is part of another.
+    named = "; ".join(str(finding).removesuffix(".") for finding in findings[:_NAMED])
     more = f"; and {len(findings) - _NAMED:,} more" if len(findings) > _NAMED else ""
     where = ""
     if len(partitions) > 1:

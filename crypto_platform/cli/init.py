@@ -70,17 +70,18 @@ def init(  # noqa: PLR0913 - one argument an option
     try:
         key = sys.stdin.readline().strip() if key_from_stdin else None
         api = questions.api(plan, key)
-        spec = questions.coins(coins, {**os.environ, **api})
+        tracked = questions.coins(coins, {**os.environ, **api})
         of_plan = configured_plan({**os.environ, **api, "COINGECKO_MONTHLY_CREDITS": ""})
         first = questions.start(start, of_plan)
         credits_ = questions.budget(budget, of_plan)
         values = {
             **api,
-            "TRACKED_COINS": written(spec),
+            "TRACKED_COINS": tracked,
             "HISTORY_START": str(first),
             **({"COINGECKO_MONTHLY_CREDITS": str(credits_)} if credits_ else {}),
         }
         limited = replace(of_plan, monthly_credits=credits_ or of_plan.monthly_credits)
+        spec = TrackedCoinsSpec.parse(tracked)
         costs = first_costs(spec, limited, first, datetime.now(UTC))
         _print_costs(costs, limited)
         _confirm(values, there, ask=not yes, overwrite=overwrite)
@@ -108,6 +109,7 @@ class _Questions:
 
     def api(self, plan: str | None, key: str | None) -> dict[str, str]:
         """Plan and key, which the API has taken."""
+        given = key is not None
         if key is None:
             key = os.environ.get(KEY, "").strip()
         chosen = plan or os.environ.get("COINGECKO_PLAN", "")
@@ -116,7 +118,9 @@ class _Questions:
             nonlocal key
             name = _plan_name(answer)
             if PLANS[name].key_header is None:
-                key = ""
+                # Where nobody chose a plan without a key, the key that is there is not thrown away.
+                if self._ask or (plan and not given):
+                    key = ""
             elif self._ask and not (key and plan):
                 kept = " (empty keeps the one that is set)" if key else ""
                 key = (
@@ -124,6 +128,11 @@ class _Questions:
                     or key
                 )
             values = {"COINGECKO_PLAN": name, KEY: (key or "").strip()}
+            if PLANS[name].key_header and not values[KEY]:
+                raise click.ClickException(
+                    f"The plan {name} takes a key, and COINGECKO_API_KEY is not set: set it, give "
+                    "the key with --yes --key-from-stdin, or choose the plan keyless."
+                )
             click.echo("Asking the API whether it takes that …", err=True)
             said = ping({**os.environ, **values})
             click.echo(f"{said['base_url']} answers on the plan {said['plan']}.", err=True)
@@ -133,8 +142,8 @@ class _Questions:
             f"Plan of the price API ({', '.join(PLANS)})", plan, chosen or "keyless", accepted
         )
 
-    def coins(self, coins: str | None, environment: Mapping[str, str]) -> TrackedCoinsSpec:
-        """What to track, each coin by the id that the API has for it."""
+    def coins(self, coins: str | None, environment: Mapping[str, str]) -> str:
+        """``TRACKED_COINS``, each coin by the id that the API has for it."""
         api = CoinsOfApi(environment, os.environ.get("VS_CURRENCY") or "usd")
 
         def resolved(answer: str) -> TrackedCoinsSpec:
@@ -148,21 +157,27 @@ class _Questions:
                 click.echo(f"Coins: {', '.join(map(api.called, spec.named))}.", err=True)
             return spec
 
-        default = os.environ.get("TRACKED_COINS") or "top:25"
-        return self._answer(
+        set_already = self._set("TRACKED_COINS")
+        spec = self._answer(
             "Coins: top:25 for the largest, or ids, tickers or names, with commas",
             coins,
-            default,
+            set_already or "top:25",
             resolved,
         )
+        if set_already and not (self._ask or coins):
+            if spec != TrackedCoinsSpec.parse(set_already, by_name=True):
+                raise click.ClickException(
+                    f"TRACKED_COINS is {set_already}, and has to name coins by their ids: add "
+                    f"--coins={written(spec)}"
+                )
+            return set_already
+        return written(spec)
 
     def start(self, start: str | None, plan: Plan) -> date:
-        """The first day of the history, not before what the plan has."""
+        """The first day of the history: what is set, or else the first that the plan has."""
         now = datetime.now(UTC)
         earliest = first_day(plan, now)
-        default = os.environ.get("HISTORY_START") or "2025-01-01"
-        if earliest and not start and default < str(earliest):
-            default = str(earliest)
+        default = self._set("HISTORY_START") or max("2025-01-01", str(earliest or ""))
 
         def usable(answer: str) -> date:
             day = Settings.from_environment({"HISTORY_START": answer}).history_start
@@ -180,7 +195,7 @@ class _Questions:
 
     def budget(self, budget: int | None, plan: Plan) -> int | None:
         """The credits of a month; ``None`` for the plan's."""
-        set_already = os.environ.get("COINGECKO_MONTHLY_CREDITS", "")
+        set_already = self._set("COINGECKO_MONTHLY_CREDITS")
         limit = plan.monthly_credits
 
         def usable(answer: str) -> int | None:
@@ -188,13 +203,20 @@ class _Questions:
                 return None
             credits_ = configured_plan({"COINGECKO_MONTHLY_CREDITS": answer}).monthly_credits
             if credits_ and limit and credits_ > limit:
-                raise click.ClickException(f"The plan {plan.name} has {limit:,} credits a month.")
-            return None if credits_ == limit else credits_
+                raise click.ClickException(
+                    f"The plan {plan.name} has {limit:,} credits a month, and {credits_:,} were to "
+                    f"be spent: add --budget {limit}."
+                )
+            return None if credits_ == limit and not set_already else credits_
 
         of_plan = "the plan has no known limit" if limit is None else f"the plan has {limit:,}"
         default = set_already or ("" if limit is None else str(limit))
         given = str(budget) if budget else None
         return self._answer(f"Credits a month at most ({of_plan})", given, default, usable)
+
+    def _set(self, name: str) -> str:
+        """What a variable is set to: by ``.env``, which is what stays, or else around it."""
+        return self._there.get(name) or os.environ.get(name, "")
 
     def _answer(
         self, question: str, given: str | None, default: str, use: Callable[[str], _T]
@@ -227,8 +249,9 @@ class _Questions:
                 if click.confirm(
                     f"{problem.asked!r}: do you mean {api.called(coin)}?", default=True
                 ):
+                    meant = {problem.asked: coin, f"-{problem.asked}": f"-{coin}"}
                     parts = [part.strip() for part in answer.split(",")]
-                    answer = ",".join(coin if part == problem.asked else part for part in parts)
+                    answer = ",".join(meant.get(part, part) for part in parts)
                     break
             else:
                 return ""
@@ -278,7 +301,8 @@ def _confirm(
     changes = [name for name in values if there.get(name) and there[name] != values[name]]
     for name in changes:
         # Of a key only that it changes.
-        said = "another key" if name == KEY else f"{there[name]} becomes {values[name] or 'empty'}"
+        key = "another key" if values[name] else "no key, as the plan takes none"
+        said = key if name == KEY else f"{there[name]} becomes {values[name]}"
         click.echo(f"{name} in {ENV_FILE}: {said}.", err=True)
     if ask:
         click.confirm(f"Write {ENV_FILE.absolute()}?", default=True, abort=True)

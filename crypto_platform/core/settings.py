@@ -21,6 +21,7 @@ from crypto_platform.core.errors import InvalidInputError
 from crypto_platform.core.streams import Stream
 
 _COIN_ID = re.compile(r"[^\s,/\\]+")
+_COIN_NAME = re.compile(r"[^,]+")
 
 
 FIRST_PRICES = date(2009, 1, 1)
@@ -45,14 +46,19 @@ class TrackedCoinsSpec(BaseModel, frozen=True):
     removed: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, text: object) -> Self:
+    def parse(cls, text: object, *, by_name: bool = False) -> Self:
         """Read ``top:25``, ``bitcoin,ethereum``, ``top:25,dogecoin,-terra-luna`` and the like.
+
+        Args:
+            text: What is asked for.
+            by_name: Whether coins may be called by their names too, which may have blanks.
 
         Raises:
             ValueError: A part is none of these forms, or nothing is left to track.
         """
         if isinstance(text, cls):
             return text
+        coin = _COIN_NAME if by_name else _COIN_ID
         top, named, removed = 0, [], []
         for part in (part.strip() for part in str(text).split(",")):
             if match := re.fullmatch(r"top:(\d{1,5})", part):
@@ -61,9 +67,9 @@ class TrackedCoinsSpec(BaseModel, frozen=True):
                 top = int(match[1])
             elif meant := re.fullmatch(r"(?i)top[\s:=_-]*(\d{1,5})", part):
                 raise ValueError(f"for the largest coins write top:{meant[1]}")
-            elif part.startswith("-") and _COIN_ID.fullmatch(part[1:]):
+            elif part.startswith("-") and coin.fullmatch(part[1:]):
                 removed.append(part[1:])
-            elif _COIN_ID.fullmatch(part) and not part.startswith("top:"):
+            elif coin.fullmatch(part) and not part.startswith("top:"):
                 named.append(part)
             else:
                 raise ValueError(

@@ -32,6 +32,7 @@ from crypto_platform.lake.layers import Layer
 from crypto_platform.warehouse.duckdb import DuckDBWarehouse
 from crypto_platform.warehouse.resource import Warehouse
 from crypto_platform.warehouse.sql import statement
+from lambda_function.plans import configured_plan
 
 _SETTINGS = "settings"
 
@@ -78,6 +79,12 @@ def _described(name: str, api: CoinsOfApi) -> str:
 
 
 def _price_api(preflight: Preflight) -> str:
+    plan = configured_plan(preflight.environment)
+    if plan.key_header and not preflight.environment.get("COINGECKO_API_KEY", "").strip():
+        # A ping is answered without a key as well.
+        raise CheckFailedError(
+            f"The plan {plan.name} takes a key, and COINGECKO_API_KEY is not set."
+        )
     return described_api(preflight.resource("ingestion").invoke({"action": "ping"}))
 
 

@@ -26,7 +26,6 @@ from crypto_platform.warehouse.completeness import (
     STATUSES,
     Completeness,
     completeness_of,
-    together,
 )
 from crypto_platform.warehouse.expected_windows import asked_ledger
 from crypto_platform.warehouse.resource import Warehouse
@@ -105,15 +104,15 @@ def _row(one: Completeness, shown: Sequence[str]) -> dict[str, object]:
 
 
 def healing_check(
-    gaps: Mapping[Stream, Sequence[Gap]], complete: Completeness
+    gaps: Mapping[Stream, Sequence[Gap]], complete: Sequence[Completeness]
 ) -> dg.AssetCheckResult:
     """Whether healing has given up any gap: which coins, which partitions, and the last reason.
 
     Args:
         gaps: The gaps of each stream.
-        complete: How complete the streams are together.
+        complete: How complete each stream is.
     """
-    if not complete.expected:
+    if not any(one.expected for one in complete):
         return unjudged_result(
             "healing", "nothing was asked for yet. Materialize a partition, or wait for a schedule"
         )
@@ -131,7 +130,8 @@ def healing_check(
     coins = sorted({gap.coin_id for _, gap in given_up})
     count = sum(len(_keys(stream, gap)) for stream, gap in given_up)
     described = "; ".join(
-        f"{row['stream']} {row['partitions']}: {row['coin']} is {row['status']} ({row['reason']})"
+        f"{row['stream']} {row['partitions']}: {row['coin']} is {row['status']} "
+        f"({row['reason'].removesuffix('.')})"
         for row in rows[:_SHOWN]
     )
     return dg.AssetCheckResult(
@@ -142,7 +142,7 @@ def healing_check(
             f"Healing gave up on {count} windows of {len(coins)} coins after {MAX_ATTEMPTS} "
             f"attempts. {described}. Fix the cause, then materialize these partitions."
             if given_up
-            else f"Healing has given nothing up. {complete.sentence} are in the warehouse."
+            else f"Healing has given nothing up. In the warehouse are {_shares(complete)}."
         ),
         metadata={
             "given_up_windows": count,
@@ -152,6 +152,15 @@ def healing_check(
             ),
             "given_up": markdown_table(rows[:_SHOWN_COINS]),
         },
+    )
+
+
+def _shares(complete: Sequence[Completeness]) -> str:
+    """How complete each stream is, in the words that ``status`` has too."""
+    return "; ".join(
+        f"of {one.stream} {one.sentence[0].lower()}{one.sentence[1:]}"
+        for one in complete
+        if one.expected
     )
 
 
@@ -214,7 +223,7 @@ def build_ledger(settings: Settings, streams: Sequence[Stream]) -> dg.AssetsDefi
             gaps = {stream: find_gaps(ledger, stream, context.instance, now) for stream in streams}
         return dg.MaterializeResult(
             metadata={**metadata, "dagster/uri": warehouse.table_uri("ingestion_ledger")},
-            check_results=[healing_check(gaps, together(complete))],
+            check_results=[healing_check(gaps, complete)],
         )
 
     return ingestion_ledger

@@ -97,7 +97,7 @@ def find_coins(asked: Sequence[str], coins: Sequence[NamedCoin]) -> list[str]:
 
 def _meant(asked: str, coins: Sequence[NamedCoin]) -> list[str]:
     """The coin of that id, or all of that ticker or name."""
-    wanted = asked.strip().casefold()
+    wanted = " ".join(asked.split()).casefold()
     # An id names one coin alone, and may be another one's ticker.
     if any(coin.coin_id == wanted for coin in coins):
         return [wanted]

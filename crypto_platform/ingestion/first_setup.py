@@ -20,7 +20,7 @@ from lambda_function.rate_limiter import SYSTEM_CLOCK
 
 
 def ping(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Ask whether the API is there and takes the key for the plan.
+    """Ask whether the API is there and takes the key for the plan; a key costs a credit.
 
     Args:
         environment: The variables of the API.
@@ -29,7 +29,11 @@ def ping(environment: Mapping[str, str]) -> dict[str, Any]:
         InvalidSettings: The variables cannot be used; nothing was asked.
         IngestionError: The API does not answer, or does not take the key.
     """
-    return handle({"action": "ping"}, None, environment, SYSTEM_CLOCK)
+    answer = handle({"action": "ping"}, None, environment, SYSTEM_CLOCK)
+    if environment.get("COINGECKO_API_KEY"):
+        # A ping is answered to anybody: what a run asks for tells whether the key is taken.
+        CoinsOfApi(environment, "usd").known(["bitcoin"])
+    return answer
 
 
 @dataclass
@@ -70,19 +74,22 @@ class CoinsOfApi:
             CoinsNotFoundError: It names a coin that there is not, or does not say which.
             IngestionError: The API does not answer.
         """
-        spec = TrackedCoinsSpec.parse(text)
+        spec = TrackedCoinsSpec.parse(text, by_name=True)
         if not spec.named:
-            return spec
+            return spec.model_copy(update={"removed": self._removed(spec.removed)})
         try:
-            return spec.model_copy(update={"named": tuple(self._find(spec.named))})
+            named = self._find(spec.named)
         except CoinsNotFoundError as error:
-            # A smaller one, by its id.
-            ids = [one.asked for one in error.problems if not one.shared]
-            small = self._ask(ids=[name.casefold() for name in ids]) if ids else []
+            # A smaller one, by its id, which is mostly its name with hyphens.
+            names = [one.asked for one in error.problems if not one.shared]
+            ids = ["-".join(name.casefold().split()) for name in names]
+            small = self._ask(ids=ids) if ids else []
             if not small:
                 raise
             self._largest = [*self.largest, *small]
-            return spec.model_copy(update={"named": tuple(self._find(spec.named))})
+            named = self._find(spec.named)
+        removed = self._removed(spec.removed)
+        return spec.model_copy(update={"named": tuple(named), "removed": removed})
 
     def known(self, ids: Sequence[str]) -> set[str]:
         """Those of some ids that the API has; one call tells of all, and that it has the currency.
@@ -98,6 +105,18 @@ class CoinsOfApi:
             if coin.coin_id == coin_id:
                 return f"{coin_id} ({coin.name}, {(coin.symbol or '').upper()})"
         return coin_id
+
+    def _removed(self, named: Sequence[str]) -> tuple[str, ...]:
+        """What is to be taken out, by ids; an id may be of a coin that the API has no longer."""
+        found: list[str] = []
+        for name in named:
+            try:
+                found += self._find([name])
+            except CoinsNotFoundError as error:
+                if len(name.split()) > 1 or any(problem.shared for problem in error.problems):
+                    raise
+                found.append(name)
+        return tuple(dict.fromkeys(found))
 
     def _find(self, named: Sequence[str]) -> list[str]:
         return find_coins(named, self.largest)

@@ -58,6 +58,7 @@ KEY = "2026-11-22"
 WINDOW = HISTORICAL.window(KEY)
 MIDNIGHT = WINDOW.start
 SIX_HOURS = "2026-11-22-06:00"
+REASONED = Check("coins", "Each coin has prices.", "Materialize it again.")
 
 
 def parquet(*rows: Mapping[str, Any]) -> pa.Table:
@@ -605,3 +606,13 @@ def test_points_that_are_folded_or_rejected_are_counted_and_nothing_is_missed(
     simulated.materialize(stream, keys[0], keys[-1], instance=instance)
 
     assert {name for _, name in evaluations(instance, passed=False)} <= {"points"}
+
+
+def test_a_fault_that_is_a_sentence_ends_with_one_full_stop() -> None:
+    findings = [Finding(REASONED, KEY, coin, "failed: It is asked again.") for coin in ("a", "b")]
+
+    (result,) = check_results([REASONED], findings, "two coins")
+
+    assert result.description == (
+        f"2 faults: a {KEY}: failed: It is asked again; b {KEY}: failed: It is asked again."
+    )

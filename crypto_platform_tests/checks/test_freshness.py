@@ -16,6 +16,7 @@ from dagster._core.scheduler.instigation import (
     InstigatorStatus,
     InstigatorType,
     ScheduleInstigatorData,
+    SensorInstigatorData,
 )
 
 from crypto_platform.checks.definitions import ERROR, WARN, Finding
@@ -206,12 +207,18 @@ def platform(market: SimulatedMarket, build_platform: BuildPlatform) -> Platform
 
 def switch_on(schedule: str, instance: dg.DagsterInstance) -> None:
     """What the UI does where a person switches a schedule on."""
+    switch(schedule, InstigatorType.SCHEDULE, InstigatorStatus.RUNNING, instance)
+
+
+def switch(
+    name: str, kind: InstigatorType, status: InstigatorStatus, instance: dg.DagsterInstance
+) -> None:
+    """What the UI does where a person switches a schedule or a sensor."""
     location = RegisteredCodeLocationOrigin("crypto_platform")
-    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), schedule)
-    data = ScheduleInstigatorData("45 0 * * *")
-    instance.add_instigator_state(
-        InstigatorState(origin, InstigatorType.SCHEDULE, InstigatorStatus.RUNNING, data)
-    )
+    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), name)
+    is_schedule = kind is InstigatorType.SCHEDULE
+    data = ScheduleInstigatorData("45 0 * * *") if is_schedule else SensorInstigatorData()
+    instance.add_instigator_state(InstigatorState(origin, kind, status, data))
 
 
 def watch(
@@ -281,16 +288,35 @@ def test_a_coin_that_the_api_lost_is_named_while_the_others_are_fresh(
 
 
 @pytest.mark.integration
-def test_the_daily_history_is_evaluated_only_while_its_schedule_runs(platform: Platform) -> None:
-    platform.materialize(HISTORICAL, newest_keys(HISTORICAL, 20)[0])
+def test_the_daily_history_is_evaluated_by_what_healing_or_its_schedule_promises(
+    platform: Platform,
+) -> None:
     with dg.instance_for_test() as instance:
+        empty = watch(platform, instance)["historical"]
+        platform.materialize(HISTORICAL, newest_keys(HISTORICAL, 20)[0])
+        healed = watch(platform, instance)["historical"]
+        switch("healing", InstigatorType.SENSOR, InstigatorStatus.STOPPED, instance)
         off = watch(platform, instance)["historical"]
         switch_on("historical_schedule", instance)
         on = watch(platform, instance)["historical"]
 
+    assert (empty.passed, empty.severity) == (False, WARN)
+    assert empty.description == (
+        "Judged nothing: the table has no price yet. Materialize a partition: healing then keeps "
+        "it up to date."
+    )
+    assert (healed.passed, healed.severity) == (False, ERROR)
     assert (off.passed, off.severity) == (False, WARN)
-    assert off.description.startswith("Judged nothing: historical_schedule is off")
+    assert off.description.startswith("Judged nothing: historical_schedule and the sensor healing")
     assert (on.passed, on.severity) == (False, ERROR)
+
+
+@pytest.mark.integration
+def test_the_daily_history_is_fresh_without_its_schedule(platform: Platform) -> None:
+    keys = newest_keys(HISTORICAL, 2)
+    platform.materialize(HISTORICAL, keys[0], keys[-1])
+
+    assert watch(platform)["historical"].passed
 
 
 class Clock(datetime):

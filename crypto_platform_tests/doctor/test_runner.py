@@ -78,6 +78,13 @@ def test_a_key_that_is_refused_fails_with_what_to_do_and_is_not_shown(
     assert KEY not in result.output
 
 
+def test_a_plan_that_takes_a_key_fails_without_one_and_nothing_is_asked() -> None:
+    result = look("price API", {"COINGECKO_PLAN": "demo", "COINGECKO_API_KEY": ""})
+
+    assert result.status == "failed"
+    assert "The plan demo takes a key, and COINGECKO_API_KEY is not set" in result.found
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize(
     ("ahead", "status", "said"),

@@ -350,16 +350,23 @@ def test_each_window_counts_the_runs_that_were_about_it(
 
 
 COMPLETE = Completeness(
-    "all streams",
+    "historical",
     since=datetime(2026, 11, 20, tzinfo=UTC),
     statuses={**dict.fromkeys(STATUSES, 0), "present": 3, "failed": 1},
+)
+
+
+INTRA_DAY_COMPLETE = Completeness(
+    "intra_day",
+    since=datetime(2026, 11, 21, 6, tzinfo=UTC),
+    statuses={**dict.fromkeys(STATUSES, 0), "present": 2},
 )
 
 
 def given_up(**gaps: Gap) -> list[str]:
     """How the check names what was given up; an alert is sent for each name that is new."""
     exhausted = [replace(gap, coin_id=coin, attempts=MAX_ATTEMPTS) for coin, gap in gaps.items()]
-    result = healing_check({HISTORICAL: exhausted}, COMPLETE)
+    result = healing_check({HISTORICAL: exhausted}, [COMPLETE])
     listed = result.metadata["at_fault"].value
     assert isinstance(listed, list)
     return listed
@@ -386,18 +393,19 @@ def test_every_coin_that_was_given_up_is_named_however_many_they_are() -> None:
 
 
 def test_what_was_not_given_up_is_not_named() -> None:
-    result = healing_check({HISTORICAL: [gap_of("bitcoin", 3)]}, COMPLETE)
+    result = healing_check({HISTORICAL: [gap_of("bitcoin", 3)]}, [COMPLETE, INTRA_DAY_COMPLETE])
 
     assert result.passed
     assert result.metadata["at_fault"].value == []
     assert result.description == (
-        "Healing has given nothing up. 75.00 % of 4 coin-windows since 2026-11-20 are in the "
-        "warehouse."
+        "Healing has given nothing up. In the warehouse are of historical 75.00 % of 4 "
+        "coin-windows since 2026-11-20; of intra_day 100.00 % of 2 coin-windows since 2026-11-21 "
+        "06:00."
     )
 
 
 def test_where_nothing_was_asked_for_the_check_judges_nothing_and_alerts_nobody() -> None:
-    result = healing_check({HISTORICAL: []}, Completeness("all streams"))
+    result = healing_check({HISTORICAL: []}, [Completeness("historical")])
 
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert (result.description or "").startswith("Judged nothing: nothing was asked for yet.")

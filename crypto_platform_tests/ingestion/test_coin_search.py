@@ -21,6 +21,7 @@ COINS = [
         (["BTC"], ["bitcoin"]),
         ([" Bitcoin "], ["bitcoin"]),
         (["Bridged usdc"], ["bridged-usdc"]),
+        (["Bridged  USDC"], ["bridged-usdc"]),
         (["ethereum", "btc", "bitcoin"], ["ethereum", "bitcoin"]),
         (["new"], ["new"]),
     ],

@@ -67,6 +67,13 @@ def test_a_plan_with_a_key_and_none_given_is_an_error(plan: str) -> None:
         ApiSettings.from_environment({"COINGECKO_PLAN": plan})
 
 
+def test_the_apis_own_address_adds_no_key() -> None:
+    with pytest.raises(InvalidSettings, match="COINGECKO_API_KEY is not set"):
+        ApiSettings.from_environment(
+            {"COINGECKO_PLAN": "demo", "COINGECKO_BASE_URL": "https://api.coingecko.com/api/v3"}
+        )
+
+
 def test_a_proxy_may_add_the_key_of_a_plan() -> None:
     settings = ApiSettings.from_environment(
         {"COINGECKO_PLAN": "demo", "COINGECKO_BASE_URL": "http://proxy:8080/api/v3/"}
