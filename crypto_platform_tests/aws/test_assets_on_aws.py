@@ -125,7 +125,8 @@ def test_a_run_over_months_asks_s3_by_the_month_and_not_by_the_window(
     cloud.platform.materialize(HISTORICAL, partition_keys[0], partition_keys[-1])
 
     assert len(existing(cloud, HISTORICAL)) == 2 * len(windows)
-    assert requests_of.total() <= 20 * months + 20, requests_of
+    # Beside those of the months, what a run asks once: the coins, and the record of loads.
+    assert requests_of.total() <= 20 * months + 30, requests_of
 
 
 def test_the_policies_of_the_stack_allow_all_that_a_run_does(
