@@ -55,6 +55,7 @@ def variables(market: SimulatedMarket, tmp_path: Path) -> dict[str, str]:
         "COINGECKO_BASE_URL": market.base_url,
         "FEAR_AND_GREED_BASE_URL": market.base_url,
         "COINGECKO_PLAN": "pro",
+        "COINGECKO_API_KEY": "CG-simulated",
         "TRACKED_COINS": "bitcoin,ethereum",
     }
 
