@@ -6,6 +6,9 @@ from datetime import date
 
 from crypto_platform.warehouse.session import Row
 
+MIN_DAYS = 2
+"""A line needs two days, and one bar compares with nothing."""
+
 IN_THE_TABLE = 25
 """Coins in a table; the others are summed up."""
 

@@ -1,9 +1,7 @@
 """The facts of the market report as panels: words, charts and tables, and no page."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from operator import itemgetter
 
 from crypto_platform.core.numbers import (
     UNKNOWN,
@@ -17,6 +15,7 @@ from crypto_platform.core.numbers import (
 from crypto_platform.report import charts
 from crypto_platform.report.components import (
     IN_THE_TABLE,
+    MIN_DAYS,
     Chart,
     Legend,
     Panel,
@@ -24,29 +23,28 @@ from crypto_platform.report.components import (
     name_of,
     named,
     short_day,
-    symbol_of,
     table_of_days,
 )
 from crypto_platform.report.day_series import (
-    MIN_DAYS_IN_COMMON,
     column_by_day,
-    correlation,
     count_known,
     days_of,
     last_known,
     median_known,
     newest_known,
 )
-from crypto_platform.report.facts import COINS_DRAWN, DAYS, Facts
+from crypto_platform.report.facts import COINS_DRAWN, Facts
 from crypto_platform.report.health_panel import health_panel
+from crypto_platform.report.risk_panels import (
+    DRAWDOWN,
+    VOLATILITY,
+    correlation_panel,
+    spread_panel,
+)
 from crypto_platform.warehouse.session import Row
 
 # Coins with a chart of their own.
 _WITH_A_CHART = 8
-# A line needs two days, and one bar compares with nothing.
-_MIN_DAYS = 2
-# So few coins have no middle half.
-_FEW_COINS = 3
 
 _amount = partial(compact, missing=UNKNOWN)
 _change = partial(percent, signed=True)
@@ -81,9 +79,9 @@ def panels(facts: Facts) -> list[Panel]:
     return [
         _prices(facts),
         _coins(facts),
-        _spread(facts, _DRAWDOWN),
-        _spread(facts, _VOLATILITY),
-        _correlation(facts),
+        spread_panel(facts, DRAWDOWN),
+        spread_panel(facts, VOLATILITY),
+        correlation_panel(facts),
         _sentiment(facts),
         _volume(facts),
         health_panel(facts),
@@ -96,7 +94,7 @@ def _prices(facts: Facts) -> Panel:
     for coin in facts.current[:_WITH_A_CHART]:
         closes = column_by_day(facts.days_of_coin(coin), "close", days)
         known = [value for value in closes if value is not None]
-        if len(known) < _MIN_DAYS:
+        if len(known) < MIN_DAYS:
             continue
         drawn.append(
             Chart(
@@ -163,121 +161,12 @@ def _coin_row(name: str, price: str, coin: Row) -> list[str]:
     return [name, price, *(text(coin[column]) for column, text in _COIN_COLUMNS.values())]
 
 
-@dataclass(frozen=True)
-class _Spread:
-    """A measure of the largest coins, before the middle half of all coins."""
-
-    column: str
-    title: str
-    finding: str
-    too_little: str
-
-
-_DRAWDOWN = _Spread(
-    "drawdown",
-    "Drawdown",
-    "How far below its highest close a coin is: {coins}; the median of all {median}.",
-    "A coin's drawdown takes two days of closes to draw.",
-)
-_VOLATILITY = _Spread(
-    "volatility_30d",
-    "Volatility",
-    "How much prices moved a day, over 30 days and scaled to a year: {coins}; the median of all "
-    "{median}.",
-    "Volatility takes 30 daily returns in a row, which no coin has yet.",
-)
-
-
-def _spread(facts: Facts, spread: _Spread) -> Panel:
-    days = days_of(facts.days_of_the_market)
-    median, low, high = (
-        column_by_day(facts.days_of_the_market, f"{spread.column}{end}", days)
-        for end in ("", "_low", "_high")
-    )
-    many = len(facts.current) > _FEW_COINS
-    series = {
-        name_of(coin): column_by_day(facts.days_of_coin(coin), spread.column, days)
-        for coin in facts.current[:2]
-    }
-    said = ", ".join(f"{name} {percent(last_known(values))}" for name, values in series.items())
-    if many:
-        series[f"Median of {len(facts.current)} coins"] = median
-    if max(map(count_known, series.values()), default=0) < _MIN_DAYS:
-        return Panel(spread.column, spread.title, spread.too_little)
-    return Panel(
-        spread.column,
-        spread.title,
-        spread.finding.format(coins=said, median=percent(last_known(median))),
-        [
-            Chart(
-                charts.lines(days, list(series.values()), band=(low, high) if many else None),
-                f"{spread.title} over {len(days)} days. Newest: {said}.",
-            )
-        ],
-        [
-            *(Legend(f"line-{place}", name) for place, name in enumerate(series, start=1)),
-            *([Legend("band", "The middle half of the coins")] if many else []),
-        ],
-        [
-            table_of_days(
-                f"{spread.title}, newest days",
-                days,
-                {name: list(map(percent, values)) for name, values in series.items()},
-            )
-        ],
-    )
-
-
-def _correlation(facts: Facts) -> Panel:
-    coins = facts.current[:COINS_DRAWN]
-    days = days_of(facts.days_of_coins)
-    returns = [column_by_day(facts.days_of_coin(coin), "log_return_1d", days) for coin in coins]
-    matrix = [[correlation(one, other) for other in returns] for one in returns]
-    pairs = [
-        (value, coins[row], coins[column])
-        for row in range(len(coins))
-        for column in range(row)
-        if (value := matrix[row][column]) is not None
-    ]
-    if not pairs:
-        return Panel(
-            "correlation",
-            "Correlation",
-            f"No two coins have {MIN_DAYS_IN_COMMON} days of returns in common yet.",
-        )
-    closest, loosest = max(pairs, key=itemgetter(0)), min(pairs, key=itemgetter(0))
-    symbols = [symbol_of(coin) for coin in coins]
-    return Panel(
-        "correlation",
-        "Correlation",
-        f"Of daily returns over {DAYS} days: 1.00 is moving alike, 0 is no connection. "
-        f"Most alike are {_pair(closest)}, least {_pair(loosest)}.",
-        [
-            Chart(
-                charts.correlation_matrix(symbols, matrix),
-                f"Correlations of daily returns of {len(coins)} coins, as in the table below.",
-            )
-        ],
-        [Legend("warm", "against each other"), Legend("cold", "alike")],
-        [
-            Table(
-                ("", *symbols),
-                [
-                    [symbol, *(_hundredths(value) for value in row)]
-                    for symbol, row in zip(symbols, matrix, strict=True)
-                ],
-                "Correlations of daily returns",
-            )
-        ],
-    )
-
-
 def _volume(facts: Facts) -> Panel:
     days = days_of(facts.days_of_the_market)
     volumes, unusually_much = (
         column_by_day(facts.days_of_the_market, column, days) for column in ("volume", "unusual")
     )
-    if count_known(volumes) < _MIN_DAYS:
+    if count_known(volumes) < MIN_DAYS:
         return Panel("volume", "Volume", "It takes volumes of two days to compare them.")
     newest, usual = last_known(volumes), median_known(volumes)
     unusual = [coin for coin in facts.current if coin["unusual"]]
@@ -320,7 +209,7 @@ def _sentiment(facts: Facts) -> Panel:
     rows = facts.days_of_sentiment
     days = days_of(rows)
     index, breadth = (column_by_day(rows, name, days) for name in ("fear_and_greed", "breadth_1d"))
-    if max(count_known(index), count_known(breadth)) < _MIN_DAYS:
+    if max(count_known(index), count_known(breadth)) < MIN_DAYS:
         return Panel("sentiment", "Sentiment", "It takes two days of a market to draw its mood.")
     mood, above = (newest_known(rows, name) for name in ("fear_and_greed", "above_50d_mean"))
     says = (
@@ -388,14 +277,5 @@ def sparkline_rows(facts: Facts, coins: int = COINS_DRAWN) -> list[Row]:
     ]
 
 
-def _hundredths(value: Value) -> str:
-    return UNKNOWN if value is None else f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
-
-
 def _times(coin: Row) -> str:
     return f"{name_of(coin)} ({coin['ratio_to_median']:.1f}x)"
-
-
-def _pair(pair: tuple[float, Row, Row]) -> str:
-    value, one, other = pair
-    return f"{name_of(one)} and {name_of(other)} ({_hundredths(value)})"
